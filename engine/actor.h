@@ -1,0 +1,131 @@
+/* actor.h — private state, an address, a table of handlers, and a home reactor.
+ *
+ * An actor runs on its home reactor only, one handler at a time, and never blocks. Others know its
+ * address, never its state. It is reached on two lanes:
+ *
+ * - the I/O lane: operations (op.h), handed to `submit` as they arrive;
+ * - the control lane: mail, queued and handed to the handler of its kind, one by one.
+ *
+ * Each lane keeps the order in which one sender sent, also while the actor moves to another
+ * reactor: nothing is lost, nothing comes twice. Between the lanes there is no order. Mail to an
+ * address that is no longer alive is answered with a Fault (-ENXIO) when it wants an answer,
+ * operations end with -ENXIO.
+ *
+ * All functions here run on the actor's home reactor. A debug build checks that, and aborts with
+ * the name of an actor whose state is touched elsewhere. */
+#ifndef SLUICE_ACTOR_H
+#define SLUICE_ACTOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <protobuf-c/protobuf-c.h>
+
+#include "engine/err.h"
+#include "engine/op.h"
+#include "lane.pb-c.h"
+
+struct actor;
+struct reactor;
+
+typedef uint64_t actor_addr; /* 0: nobody */
+
+/* Kinds of mail. The engine has the first two; the table of all kinds is given to engine_new(). */
+enum {
+    MAIL_NONE = 0,  /* a reply without a body */
+    MAIL_FAULT = 1, /* a Fault: the request was not done */
+    MAIL_FIRST = 2,
+    MAIL_KINDS = 48, /* upper bound of all */
+};
+
+struct mail {
+    struct mail *next;
+    actor_addr to, from;
+    uint64_t correlation; /* 0: no reply is expected */
+    uint16_t kind;
+    bool reply;
+    uint16_t origin; /* the peer that sent it, and its count of mail to `to` */
+    uint32_t sequence;
+    ProtobufCMessage
+        *body; /* of the kind's type; null when the kind has none. Owned by the mail. */
+};
+
+/* May keep the body by taking it: `body = mail->body; mail->body = NULL`. */
+typedef void actor_handler(struct actor *self, struct mail *mail);
+
+struct actor_type {
+    const char *name;
+    size_t size;                                       /* bytes of private state, zeroed at first */
+    void (*init)(struct actor *self);                  /* once, on its first reactor; optional */
+    void (*fini)(struct actor *self);                  /* once, on its last; optional */
+    void (*submit)(struct actor *self, struct op *op); /* I/O lane; optional: -ENOTSUP without */
+    /* Called on the old reactor before and on the new one after a move; optional. */
+    void (*leave)(struct actor *self);
+    void (*arrive)(struct actor *self);
+    actor_handler *handlers[MAIL_KINDS]; /* by kind; a kind without one gets a Fault (-ENOTSUP) */
+};
+
+/* Makes an actor and sends it to a reactor, where `init` runs first. The address is valid at once:
+ * mail sent by the caller after this arrives after init. `name` is for messages and is copied.
+ * Returns 0 when the table of actors is full. */
+actor_addr actor_spawn(struct actor *self, const struct actor_type *type, const char *name,
+                       unsigned reactor);
+
+/* Ends the actor when the present handler returns: fini runs, the address dies, what is left in its
+ * mailbox is answered with a Fault. No operation may be outstanding through it. */
+void actor_stop(struct actor *self);
+
+/* Moves the actor when the present handler returns. No operation that it has forwarded may be
+ * outstanding. */
+void actor_move(struct actor *self, unsigned reactor);
+
+void *actor_state(struct actor *self);
+const char *actor_name(const struct actor *self);
+actor_addr actor_address(const struct actor *self);
+struct reactor *actor_reactor(const struct actor *self);
+/* The peer on which the actor makes operations. */
+struct peer *actor_peer(const struct actor *self);
+
+/* What was given to engine_new() for all actors to see. */
+const void *actor_world(const struct actor *self);
+
+/* Sends one message that wants no reply. `body` (may be null) is taken over; it was made with
+ * mail_new() or unpacked. */
+void actor_tell(struct actor *self, actor_addr to, unsigned kind, void *body);
+
+/* Sends a message and runs `fn` with the reply, exactly once, unless the actor stops first. A
+ * request that the receiver refuses, or that finds nobody, is answered by a MAIL_FAULT. */
+typedef void actor_reply_fn(struct actor *self, struct mail *reply, void *arg);
+void actor_ask(struct actor *self, actor_addr to, unsigned kind, void *body, actor_reply_fn *fn,
+               void *arg);
+
+/* Replies to `mail`, now or later (keep what mail_ticket() gives). Does nothing when no reply was
+ * asked. */
+struct ticket {
+    actor_addr to;
+    uint64_t correlation;
+};
+static inline struct ticket mail_ticket(const struct mail *mail)
+{
+    return (struct ticket){mail->from, mail->correlation};
+}
+void actor_reply(struct actor *self, struct ticket ticket, unsigned kind, void *body);
+/* Replies with a Fault that tells `err`. */
+void actor_refuse(struct actor *self, struct ticket ticket, const struct err *err);
+
+/* The fault that a reply holds, or null when it tells of success. */
+const Sluice__Fault *mail_fault(const struct mail *mail);
+/* Copies it into an err. */
+void mail_fault_err(const struct mail *mail, struct err *err);
+
+/* A message on the heap, initialised: struct Foo *m = MAIL_NEW(sluice__foo). Free with
+ * mail_free_body(). */
+void *mail_new(const ProtobufCMessageDescriptor *descriptor);
+#define MAIL_NEW(lower) mail_new(&lower##__descriptor)
+void mail_free_body(void *body);
+/* A deep copy (pack and unpack). */
+void *mail_copy(const void *body);
+/* Strings in messages are on the heap: sets a string field. */
+void mail_set(char **field, const char *text);
+
+#endif

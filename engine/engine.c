@@ -1,0 +1,248 @@
+#include "engine/engine.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zmq.h>
+
+#include "engine/mem.h"
+#include "engine/reactor_impl.h"
+
+static int choose_cpus(const struct engine_options *options, unsigned *threads, int *cpus,
+                       struct err *err)
+{
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+        return err_set(err, -errno, "the CPUs that this process may run on can't be read: %s",
+                       strerror(errno));
+    unsigned count = (unsigned)CPU_COUNT(&allowed);
+    if (!*threads)
+        *threads = count < 64 ? count : 64;
+    if (*threads > 64)
+        return err_field(err, "threads", -EINVAL, "%u threads were asked for; 64 is the most",
+                         *threads);
+    if (!options->stepped && !options->cpus && *threads > count)
+        return err_field(
+            err, "threads", -EINVAL,
+            "%u threads were asked for, but this process may run on %u CPU%s only: ask "
+            "for at most %u, or allow it more (taskset, cpuset)",
+            *threads, count, count == 1 ? "" : "s", count);
+    int cpu = 0;
+    for (unsigned i = 0; i < *threads; i++) {
+        if (options->cpus) {
+            cpus[i] = options->cpus[i];
+            if (cpus[i] < 0 || cpus[i] >= CPU_SETSIZE || !CPU_ISSET(cpus[i], &allowed))
+                return err_field(err, "cpus", -EINVAL,
+                                 "reactor %u was asked to run on CPU %d, on which this process may "
+                                 "not run",
+                                 i, cpus[i]);
+            continue;
+        }
+        while (!options->stepped && !CPU_ISSET(cpu, &allowed))
+            cpu++;
+        cpus[i] = cpu++;
+    }
+    return 0;
+}
+
+struct engine *engine_new(const struct engine_options *options, struct err *err)
+{
+    unsigned threads = options->threads;
+    int cpus[64] = {0};
+    if (choose_cpus(options, &threads, cpus, err) < 0)
+        return NULL;
+    struct engine *engine = MEM_NEW(struct engine);
+    engine->options = *options;
+    engine->clock = (struct clock){options->stepped, NS_PER_S};
+    engine->random = options->seed * 2 + 1;
+    engine->next_peer = 1;
+    directory_init(&engine->mesh.directory);
+    engine->mesh.bodies = options->bodies;
+    engine->mesh.nbodies = options->nbodies;
+    pthread_mutex_init(&engine->ports_lock, NULL);
+    engine->mesh.zmq = zmq_ctx_new();
+    zmq_ctx_set(engine->mesh.zmq, ZMQ_MAX_SOCKETS, 16384);
+    engine->reactors = mem_new(threads * sizeof(struct reactor *));
+    for (unsigned i = 0; i < threads; i++) {
+        engine->reactors[i] = reactor_new(engine, i, cpus[i], err);
+        if (!engine->reactors[i]) {
+            engine_free(&engine);
+            return NULL;
+        }
+        engine->nreactors++;
+        for (unsigned j = 0; j < i; j++) {
+            struct peer *a = &engine->reactors[i]->peer, *b = &engine->reactors[j]->peer;
+            struct link *ab, *ba;
+            int ret = link_pair(engine->mesh.zmq, a, b, &ab, &ba);
+            if (ret < 0) {
+                err_set(err, ret, "the reactors could not be linked: %s", zmq_strerror(-ret));
+                engine_free(&engine);
+                return NULL;
+            }
+            peer_add_link(a, ab);
+            peer_add_link(b, ba);
+        }
+        if (options->stepped)
+            ring_enable(engine->reactors[i]->ring);
+    }
+    return engine;
+}
+
+int engine_start(struct engine *engine, struct err *err)
+{
+    if (engine->options.stepped)
+        return 0;
+    for (unsigned i = 0; i < engine->nreactors; i++) {
+        struct reactor *reactor = engine->reactors[i];
+        int ret = pthread_create(&reactor->thread, NULL, reactor_main, reactor);
+        if (ret != 0)
+            return err_set(err, -ret, "reactor %u could not be started: %s", i, strerror(ret));
+        reactor->started = true;
+    }
+    return 0;
+}
+
+void port_free_all(struct engine *engine);
+
+void engine_free(struct engine **self)
+{
+    struct engine *engine = *self;
+    if (!engine)
+        return;
+    *self = NULL;
+    for (unsigned i = 0; i < engine->nreactors; i++) {
+        struct reactor *reactor = engine->reactors[i];
+        assert(reactor);
+        if (!reactor->started)
+            continue;
+        atomic_store(&reactor->stop, true);
+        atomic_store(&reactor->peer.sleeping, 1); /* ring in any case */
+        peer_ring(&reactor->peer);
+    }
+    for (unsigned i = 0; i < engine->nreactors; i++) {
+        struct reactor *reactor = engine->reactors[i];
+        assert(reactor);
+        if (reactor->started) {
+            pthread_join(reactor->thread, NULL);
+        } else {
+            reactor_enter(reactor);
+            reactor_turn(reactor);
+            actor_destroy_all(reactor);
+            reactor_enter(NULL);
+        }
+    }
+    for (unsigned i = 0; i < engine->nreactors; i++)
+        reactor_free(&engine->reactors[i]);
+    port_free_all(engine);
+    zmq_ctx_term(engine->mesh.zmq);
+    directory_fini(&engine->mesh.directory);
+    pthread_mutex_destroy(&engine->ports_lock);
+    free(engine->reactors);
+    free(engine);
+}
+
+unsigned engine_threads(const struct engine *engine)
+{
+    return engine->nreactors;
+}
+
+struct reactor *engine_reactor(const struct engine *engine, unsigned index)
+{
+    return engine->reactors[index];
+}
+
+struct mesh *engine_mesh(const struct engine *engine)
+{
+    return (struct mesh *)&engine->mesh;
+}
+
+bool engine_is_stepped(const struct engine *engine)
+{
+    return engine->options.stepped;
+}
+
+void *engine_zmq(const struct engine *engine)
+{
+    return engine->mesh.zmq;
+}
+
+uint64_t engine_now(const struct engine *engine)
+{
+    return clock_ns(&engine->clock);
+}
+
+/* --- Stepping
+ * --------------------------------------------------------------------------------------- */
+
+/* splitmix64, by Sebastiano Vigna (public domain): a good spread from any seed. */
+uint64_t engine_draw(struct engine *engine, uint64_t below)
+{
+    uint64_t z = (engine->random += UINT64_C(0x9e3779b97f4a7c15));
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return (z ^ (z >> 31)) % below;
+}
+
+static bool step_one(struct reactor *reactor)
+{
+    reactor_enter(reactor);
+    bool any = reactor_turn(reactor);
+    reactor_enter(NULL);
+    return any;
+}
+
+bool engine_step(struct engine *engine)
+{
+    unsigned first = (unsigned)engine_draw(engine, engine->nreactors);
+    for (unsigned i = 0; i < engine->nreactors; i++)
+        if (step_one(engine->reactors[(first + i) % engine->nreactors]))
+            return true;
+    for (unsigned i = 0; i < engine->nreactors; i++)
+        if (!reactor_idle(engine->reactors[i]))
+            return true;
+    return false;
+}
+
+void engine_settle(struct engine *engine)
+{
+    /* System calls may be under way that end by themselves: a few looks, a little apart. */
+    for (int quiet = 0; quiet < 3;) {
+        if (engine_step(engine)) {
+            quiet = 0;
+            continue;
+        }
+        quiet++;
+        for (unsigned i = 0; i < engine->nreactors; i++) {
+            struct reactor *reactor = engine->reactors[i];
+            if (!ring_pending(reactor->ring))
+                continue;
+            reactor_enter(reactor);
+            if (ring_wait(reactor->ring, 5 * NS_PER_MS))
+                quiet = 0;
+            peer_flush(&reactor->peer);
+            reactor_enter(NULL);
+        }
+    }
+}
+
+void engine_advance(struct engine *engine, uint64_t ns)
+{
+    uint64_t end = engine->clock.virtual_ns + ns;
+    for (;;) {
+        engine_settle(engine);
+        uint64_t next = UINT64_MAX;
+        for (unsigned i = 0; i < engine->nreactors; i++) {
+            uint64_t deadline = timers_next(&engine->reactors[i]->timers);
+            if (deadline < next)
+                next = deadline;
+        }
+        if (next > end)
+            break;
+        if (next > engine->clock.virtual_ns)
+            engine->clock.virtual_ns = next;
+    }
+    engine->clock.virtual_ns = end;
+    engine_settle(engine);
+}

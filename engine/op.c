@@ -1,0 +1,140 @@
+#include "engine/op.h"
+
+#include <errno.h>
+
+#include "engine/mem.h"
+#include "engine/peer.h"
+
+#define OP_CHUNK 64
+
+struct op *op_new(struct peer *peer)
+{
+    struct op *op = peer->free_ops;
+    if (!op) {
+        peer->chunks = mem_resize(peer->chunks, (peer->nchunks + 1) * sizeof *peer->chunks);
+        struct op *chunk = mem_aligned(64, OP_CHUNK * sizeof *chunk);
+        peer->chunks[peer->nchunks] = chunk;
+        for (unsigned i = OP_CHUNK; i-- > 0;) {
+            chunk[i].slot = peer->nchunks * OP_CHUNK + i;
+            chunk[i].peer = peer;
+            chunk[i].next = peer->free_ops;
+            peer->free_ops = &chunk[i];
+        }
+        peer->nchunks++;
+        op = peer->free_ops;
+    }
+    peer->free_ops = op->next;
+    peer->ops_used++;
+    op->depth = 0;
+    op->flags = 0;
+    op->niov = 0;
+    op->iov = &op->one;
+    op->remote = false;
+    return op;
+}
+
+void op_free(struct op *op)
+{
+    struct peer *peer = op->peer;
+    op->generation++; /* a late reply is recognised */
+    op->next = peer->free_ops;
+    peer->free_ops = op;
+    peer->ops_used--;
+}
+
+struct op *peer_find_op(struct peer *peer, uint64_t tag)
+{
+    uint32_t slot = (uint32_t)tag;
+    if (slot / OP_CHUNK >= peer->nchunks)
+        return NULL;
+    struct op *op = &peer->chunks[slot / OP_CHUNK][slot % OP_CHUNK];
+    return op->generation == (uint32_t)(tag >> 32) && op->remote ? op : NULL;
+}
+
+static uint32_t next_sequence(struct peer *peer, uint64_t to)
+{
+    struct route *route = &peer->routes[address_slot(to)];
+    if (route->generation != address_generation(to))
+        *route = (struct route){.generation = address_generation(to)};
+    return route->ops++;
+}
+
+static void request(struct link *link, struct op *op)
+{
+    uint64_t buffer =
+        op->niov == 1 ? (uint64_t)(uintptr_t)op->iov->iov_base : (uint64_t)(uintptr_t)op->iov;
+    uint64_t word = op->kind | (uint64_t)op->flags << 8 | (uint64_t)op->niov << 20 |
+                    (uint64_t)op->sequence << 32;
+    link_request(link, op->origin, op->to, (uint64_t)op->generation << 32 | op->slot, word,
+                 (uint64_t)op->offset, op->bytes, buffer);
+}
+
+/* The operation goes on in a further one when its frames run out. */
+static void further_done(struct op *op, void *who)
+{
+    int64_t ret = op->ret;
+    op_free(op);
+    op_complete(who, ret);
+}
+
+static struct op *further(struct op *op)
+{
+    struct op *next = op_new(op->peer);
+    next->kind = op->kind;
+    next->flags = op->flags;
+    next->offset = op->offset;
+    next->bytes = op->bytes;
+    next->niov = op->niov;
+    next->one = op->one;
+    next->iov = op->iov == &op->one ? &next->one : op->iov;
+    op_push(next, further_done, op);
+    return next;
+}
+
+void op_send(struct op *op, uint64_t to)
+{
+    struct peer *peer = op->peer;
+    int home = directory_home(&peer->mesh->directory, to);
+    if (home < 0) {
+        op_complete(op, -ENXIO);
+        return;
+    }
+    if (op->depth > OP_FRAMES - 3)
+        op = further(op);
+    op->to = to;
+    op->origin = (uint16_t)peer->id;
+    op->sequence = next_sequence(peer, to);
+    if ((unsigned)home == peer->id) {
+        peer->local->op(peer, op);
+        return;
+    }
+    struct link *link = peer->links[home];
+    op->remote = true;
+    op->link = link;
+    if (link->credits == 0) {
+        op_enqueue(&link->waiting, op);
+        return;
+    }
+    link->credits--;
+    request(link, op);
+}
+
+void peer_credit(struct op *op)
+{
+    struct link *link = op->link;
+    op->remote = false;
+    struct op *waiting = op_dequeue(&link->waiting);
+    if (waiting)
+        request(link, waiting);
+    else
+        link->credits++;
+}
+
+void peer_completion(struct peer *peer, uint64_t tag, int64_t result)
+{
+    struct op *op = peer_find_op(peer, tag);
+    if (!op)
+        return;
+    peer_credit(op);
+    op_complete(op, result);
+}

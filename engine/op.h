@@ -1,0 +1,165 @@
+/* op.h — one request of the I/O lane, on the thread that holds it.
+ *
+ * An operation passes through layers (backend, node, filter, driver). Each layer that wants to see
+ * its end pushes a frame: a function and some inline space, so nothing is allocated per request.
+ * op_complete() pops the top frame and calls its function, which completes further, now or later. A
+ * layer that changes what the operation says (its offset, say) keeps the old value in its frame and
+ * restores it in its function. A layer that splits makes further operations with op_new() and frees
+ * them with op_free().
+ *
+ * Thread rules: an operation belongs to the thread (peer) it was made on. What other threads see of
+ * it is a row in a frame, and the operation that they make of that row.
+ *
+ * Ownership: whoever calls op_new() owns the operation, and frees it in its own bottom frame's
+ * function. Data and vector belong to the submitter and stay until the completion. */
+#ifndef SLUICE_OP_H
+#define SLUICE_OP_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "lane.pb-c.h"
+
+struct op;
+struct peer;
+struct link;
+
+#define OP_FRAMES                                                                                  \
+    8 /* layers of one operation; op_forward() goes on in a further operation beyond */
+#define OP_SPACE 112 /* bytes of each layer's own */
+
+enum op_kind {
+    OP_READ = SLUICE__OP_KIND__OP_READ,
+    OP_WRITE = SLUICE__OP_KIND__OP_WRITE,
+    OP_ZEROES = SLUICE__OP_KIND__OP_ZEROES,
+    OP_DISCARD = SLUICE__OP_KIND__OP_DISCARD,
+    OP_FLUSH = SLUICE__OP_KIND__OP_FLUSH,
+    OP_TRUNCATE = SLUICE__OP_KIND__OP_TRUNCATE, /* `offset` is the new length */
+    OP_KINDS,
+};
+
+enum op_flag {
+    OP_FUA = SLUICE__OP_FLAG__OP_FUA,
+    OP_MAY_UNMAP = SLUICE__OP_FLAG__OP_MAY_UNMAP,
+    OP_NO_FALLBACK = SLUICE__OP_FLAG__OP_NO_FALLBACK,
+    OP_PREALLOC_METADATA = SLUICE__OP_FLAG__OP_PREALLOC_METADATA,
+    OP_PREALLOC_FALLOC = SLUICE__OP_FLAG__OP_PREALLOC_FALLOC,
+    OP_PREALLOC_FULL = SLUICE__OP_FLAG__OP_PREALLOC_FULL,
+    OP_BEYOND_END = SLUICE__OP_FLAG__OP_BEYOND_END,
+};
+#define OP_PREALLOC (OP_PREALLOC_METADATA | OP_PREALLOC_FALLOC | OP_PREALLOC_FULL)
+
+/* Runs when the layers above the frame are through; op->ret holds the result. */
+typedef void op_done_fn(struct op *op, void *who);
+
+struct op_frame {
+    op_done_fn *done;
+    void *who;
+    _Alignas(16) unsigned char space[OP_SPACE];
+};
+
+struct op {
+    /* What is asked. */
+    uint8_t kind;   /* enum op_kind */
+    uint16_t flags; /* enum op_flag */
+    uint16_t niov;  /* entries of `iov`; 0 for kinds without data */
+    int64_t offset; /* bytes; signed, so that a negative one from a caller can be refused as such */
+    uint64_t bytes; /* the vector's length for kinds with data */
+    struct iovec *iov; /* &one, or the submitter's */
+    struct iovec one;
+
+    int64_t ret; /* 0 or more, or a negative errno */
+
+    uint8_t depth;             /* frames in use */
+    struct peer *peer;         /* the thread it belongs to */
+    uint32_t slot, generation; /* its correlation, for the reply of another thread */
+    struct op *next;           /* for a queue of whoever holds it */
+    uint64_t to;               /* where it goes: an actor's address */
+    uint32_t sequence;         /* its sender's count of operations to that actor */
+    uint16_t origin;           /* the sender, a peer */
+    bool remote;               /* another thread works on it, */
+    struct link *link;         /* and this is the way it went */
+
+    struct op_frame frames[OP_FRAMES];
+};
+
+/* An operation from the thread's pool, with no frame; never null (the pool grows, aborts without
+ * memory). */
+struct op *op_new(struct peer *peer);
+void op_free(struct op *op);
+
+/* Pushes a frame and returns its space, undefined content. */
+static inline void *op_push(struct op *op, op_done_fn *done, void *who)
+{
+    assert(op->depth < OP_FRAMES);
+    struct op_frame *frame = &op->frames[op->depth++];
+    frame->done = done;
+    frame->who = who;
+    return frame->space;
+}
+
+/* Space of the top frame. In a `done` function the frame has just been popped, and this gives its
+ * space with op_popped(); it stays valid until something is pushed. */
+static inline void *op_top(struct op *op)
+{
+    assert(op->depth > 0);
+    return op->frames[op->depth - 1].space;
+}
+
+static inline void *op_popped(struct op *op)
+{
+    assert(op->depth < OP_FRAMES);
+    return op->frames[op->depth].space;
+}
+
+/* Ends the layer on top with a result. */
+static inline void op_complete(struct op *op, int64_t ret)
+{
+    assert(op->depth > 0);
+    op->ret = ret;
+    struct op_frame *frame = &op->frames[--op->depth];
+    frame->done(op, frame->who);
+}
+
+/* Sends the operation on to the actor with this address, on whatever thread that lives; the top
+ * frame's function runs when it is done. With an address that is no longer alive it ends with
+ * -ENXIO. May complete before it returns. */
+void op_send(struct op *op, uint64_t to);
+
+/* A queue of operations, by their `next`. */
+struct op_queue {
+    struct op *head, **tail;
+    size_t count;
+};
+
+static inline void op_queue_init(struct op_queue *queue)
+{
+    queue->head = NULL;
+    queue->tail = &queue->head;
+    queue->count = 0;
+}
+
+static inline void op_enqueue(struct op_queue *queue, struct op *op)
+{
+    op->next = NULL;
+    *queue->tail = op;
+    queue->tail = &op->next;
+    queue->count++;
+}
+
+static inline struct op *op_dequeue(struct op_queue *queue)
+{
+    struct op *op = queue->head;
+    if (op) {
+        queue->head = op->next;
+        if (!queue->head)
+            queue->tail = &queue->head;
+        queue->count--;
+    }
+    return op;
+}
+
+#endif

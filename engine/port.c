@@ -1,0 +1,292 @@
+#include "engine/port.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/mem.h"
+#include "engine/reactor_impl.h"
+
+#define SPIN_NS (50 * NS_PER_US)
+
+struct port {
+    struct peer peer; /* first */
+    struct engine *engine;
+    actor_addr address;
+    struct calls calls;
+    void (*on_mail)(struct port *port, struct mail *mail, void *arg);
+    void *on_mail_arg;
+    struct port *next;
+};
+
+void port_free_all(struct engine *engine);
+
+static void port_op(struct peer *peer, struct op *op)
+{
+    (void)peer;
+    op_complete(op, -ENOTSUP); /* nothing on a port serves operations */
+}
+
+static void port_mail(struct peer *peer, struct mail *mail)
+{
+    struct port *port = (struct port *)peer;
+    if (mail->reply) {
+        call_fn *fn;
+        void *arg;
+        if (calls_take(&port->calls, mail->correlation, &fn, &arg))
+            ((port_reply_fn *)fn)(port, mail, arg);
+    } else if (port->on_mail) {
+        port->on_mail(port, mail, port->on_mail_arg);
+    }
+    mail_free(mail);
+}
+
+static const struct peer_local port_local = {port_op, port_mail};
+
+/* --- Opening: each reactor takes its end of the link on its own thread
+ * ------------------------------- */
+
+struct attach {
+    struct work work;
+    struct link *link;
+    sem_t done;
+};
+
+static void attach(struct work *work, struct reactor *reactor)
+{
+    struct attach *a = (struct attach *)work;
+    peer_add_link(&reactor->peer, a->link);
+    sem_post(&a->done);
+}
+
+static void attach_to(struct reactor *reactor, struct link *link, bool stepped)
+{
+    struct attach a = {.work.run = attach, .link = link};
+    sem_init(&a.done, 0, 0);
+    if (stepped || !reactor->started) {
+        attach(&a.work, reactor);
+    } else {
+        reactor_post(reactor, &a.work);
+        while (sem_wait(&a.done) != 0)
+            continue;
+    }
+    sem_destroy(&a.done);
+}
+
+struct port *port_open(struct engine *engine, struct err *err)
+{
+    pthread_mutex_lock(&engine->ports_lock);
+    struct port *port = engine->ports;
+    if (port)
+        engine->ports = port->next;
+    unsigned id = port ? port->peer.id : engine->next_peer++;
+    pthread_mutex_unlock(&engine->ports_lock);
+    if (!port) {
+        if (id >= PEERS_MAX) {
+            err_set(err, -EMFILE, "a context could not be opened: %d are open, which is the most",
+                    PEERS_MAX - 1);
+            return NULL;
+        }
+        port = mem_aligned(64, sizeof *port);
+        port->engine = engine;
+        peer_init(&port->peer, &engine->mesh, id, &port_local);
+        for (unsigned i = 0; i < engine->nreactors; i++) {
+            struct link *mine, *theirs;
+            struct reactor *reactor = engine->reactors[i];
+            int ret = link_pair(engine->mesh.zmq, &port->peer, &reactor->peer, &mine, &theirs);
+            if (ret < 0) {
+                err_set(err, ret, "a context could not be linked to reactor %u: %s", i,
+                        strerror(-ret));
+                peer_fini(&port->peer);
+                free(port);
+                return NULL;
+            }
+            peer_add_link(&port->peer, mine);
+            attach_to(reactor, theirs, engine->options.stepped);
+        }
+    }
+    port->address = directory_add(&engine->mesh.directory, id);
+    return port;
+}
+
+void port_close(struct port **self)
+{
+    struct port *port = *self;
+    if (!port)
+        return;
+    *self = NULL;
+    port_poll(port);
+    assert(port->peer.ops_used == 0);
+    directory_remove(&port->engine->mesh.directory, port->address);
+    port->address = 0;
+    port->on_mail = NULL;
+    pthread_mutex_lock(&port->engine->ports_lock);
+    port->next = port->engine->ports;
+    port->engine->ports = port;
+    pthread_mutex_unlock(&port->engine->ports_lock);
+}
+
+void port_free_all(struct engine *engine)
+{
+    while (engine->ports) {
+        struct port *port = engine->ports;
+        engine->ports = port->next;
+        calls_fini(&port->calls);
+        peer_fini(&port->peer);
+        free(port);
+    }
+}
+
+struct peer *port_peer(struct port *port)
+{
+    return &port->peer;
+}
+
+actor_addr port_address(const struct port *port)
+{
+    return port->address;
+}
+
+/* --- Mail
+ * ------------------------------------------------------------------------------------------- */
+
+static void send_mail(struct port *port, actor_addr to, uint64_t correlation, unsigned kind,
+                      void *body)
+{
+    struct mail *mail = MEM_NEW(struct mail);
+    mail->to = to;
+    mail->from = port->address;
+    mail->correlation = correlation;
+    mail->kind = (uint16_t)kind;
+    mail->body = body;
+    peer_send_mail(&port->peer, mail);
+}
+
+void port_tell(struct port *port, actor_addr to, unsigned kind, void *body)
+{
+    send_mail(port, to, 0, kind, body);
+}
+
+void port_ask(struct port *port, actor_addr to, unsigned kind, void *body, port_reply_fn *fn,
+              void *arg)
+{
+    send_mail(port, to, calls_add(&port->calls, (call_fn *)fn, arg), kind, body);
+}
+
+void port_on_mail(struct port *port, void (*fn)(struct port *port, struct mail *mail, void *arg),
+                  void *arg)
+{
+    port->on_mail = fn;
+    port->on_mail_arg = arg;
+}
+
+struct call_state {
+    bool done;
+    int ret;
+    void *body;
+    struct err *err;
+};
+
+static void call_done(struct port *port, struct mail *reply, void *arg)
+{
+    (void)port;
+    struct call_state *state = arg;
+    state->done = true;
+    const Sluice__Fault *fault = mail_fault(reply);
+    if (fault) {
+        state->ret = fault->code;
+        mail_fault_err(reply, state->err);
+        return;
+    }
+    state->body = reply->body;
+    reply->body = NULL;
+}
+
+int port_call(struct port *port, actor_addr to, unsigned kind, void *body, void **reply,
+              struct err *err)
+{
+    struct call_state state = {.err = err};
+    port_ask(port, to, kind, body, call_done, &state);
+    while (!state.done)
+        port_wait(port, UINT64_MAX);
+    if (reply && state.ret == 0)
+        *reply = state.body;
+    else
+        mail_free_body(state.body);
+    return state.ret;
+}
+
+/* --- Reaping
+ * ---------------------------------------------------------------------------------------- */
+
+bool port_poll(struct port *port)
+{
+    peer_flush(&port->peer);
+    bool any = peer_take(&port->peer, NULL, UINT32_MAX) > 0;
+    peer_flush(&port->peer);
+    return any;
+}
+
+static bool step(struct port *port, uint64_t timeout_ns)
+{
+    struct engine *engine = port->engine;
+    uint64_t end = timeout_ns == UINT64_MAX ? UINT64_MAX : engine_now(engine) + timeout_ns;
+    while (!port_poll(port)) {
+        if (engine_step(engine))
+            continue;
+        engine_settle(engine);
+        if (port_poll(port))
+            return true;
+        uint64_t next = UINT64_MAX;
+        for (unsigned i = 0; i < engine->nreactors; i++)
+            if (timers_next(&engine->reactors[i]->timers) < next)
+                next = timers_next(&engine->reactors[i]->timers);
+        if (next == UINT64_MAX || next > end)
+            return false;
+        engine_advance(engine, next > engine_now(engine) ? next - engine_now(engine) : 0);
+    }
+    return true;
+}
+
+bool port_arm(struct port *port)
+{
+    peer_flush(&port->peer);
+    uint64_t value;
+    ssize_t ignored = read(port->peer.doorbell, &value, sizeof value);
+    (void)ignored;
+    return peer_sleep(&port->peer);
+}
+
+bool port_wait(struct port *port, uint64_t timeout_ns)
+{
+    if (port->engine->options.stepped)
+        return step(port, timeout_ns);
+    if (port_poll(port))
+        return true;
+    uint64_t start = engine_now(port->engine), spin = timeout_ns < SPIN_NS ? timeout_ns : SPIN_NS;
+    do {
+        for (int i = 0; i < 32; i++) {
+            if (peer_ready(&port->peer)) {
+                port_poll(port);
+                return true;
+            }
+            __builtin_ia32_pause();
+        }
+    } while (engine_now(port->engine) - start < spin);
+    if (timeout_ns > spin && port_arm(port)) {
+        struct pollfd fd = {port->peer.doorbell, POLLIN, 0};
+        uint64_t left = timeout_ns - spin;
+        struct timespec ts = {(time_t)(left / NS_PER_S), (long)(left % NS_PER_S)};
+        ppoll(&fd, 1, timeout_ns == UINT64_MAX ? NULL : &ts, NULL);
+        peer_awake(&port->peer);
+    }
+    return port_poll(port);
+}
+
+int port_fd(const struct port *port)
+{
+    return port->peer.doorbell;
+}
