@@ -1,0 +1,121 @@
+/* driver.h — what a driver is.
+ *
+ * A driver is one designated-initialiser table and one line in drivers.c. A node (actors/node.c)
+ * hosts one instance of it, on one reactor at a time; all functions of the instance run there and
+ * none blocks.
+ *
+ * The node checks and prepares: operations reach `submit` with alignment, lengths and vectors
+ * inside the limits that `open` declared, within the length unless OP_BEYOND_END, never a write on
+ * a read-only instance, never empty reads, writes, zeroes or discards, and only with the kinds and
+ * flags that `can` claims. OP_BEYOND_END comes with writes and zeroes only, OP_PREALLOC_FULL never.
+ * What a driver leaves out is answered by the node: split, bounce, emulate (zeroes by writing, FUA
+ * by flushing, full preallocation by writing zeroes) or ENOTSUP.
+ *
+ * Zeroes may also be answered with -ENOTSUP at the time, and are written then. */
+#ifndef SLUICE_DRIVER_H
+#define SLUICE_DRIVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "drivers/option.h"
+#include "engine/actor.h"
+#include "engine/err.h"
+#include "engine/op.h"
+#include "engine/reactor.h"
+
+enum driver_can {
+    DRIVER_CAN_DISCARD = 1,
+    DRIVER_CAN_ZEROES = 2, /* write-zeroes faster than by writing */
+    DRIVER_CAN_FUA = 4,
+    DRIVER_CAN_RESIZE = 8, /* OP_TRUNCATE */
+    DRIVER_CAN_FLUSH = 16, /* without it a flush succeeds at once: nothing is cached */
+    DRIVER_CAN_GROW = 32,  /* OP_BEYOND_END */
+    DRIVER_CAN_UNMAP = 64, /* OP_MAY_UNMAP makes a difference to its zeroes */
+};
+
+/* What an instance tells of itself; the driver fills it in at opening and may change `length`
+ * later, followed by driver_changed(). */
+struct driver_facts {
+    int64_t length;     /* bytes, a multiple of `alignment`; negative: the errno with which it
+                           can't be told */
+    uint32_t alignment; /* of offset, bytes and memory (there 4096 at most); a power of two, 1 MiB
+                           at most, 1 when anything goes */
+    uint64_t max_transfer; /* bytes of one read, write; 0: 2^31-1 rounded down to the alignment */
+    uint64_t max_zeroes;   /* bytes of one zeroes or discard; 0: as long as they come */
+    uint64_t optimal_transfer; /* 0: none known */
+    uint32_t max_vector;       /* entries; 0: 1024 */
+    bool read_only;
+    unsigned can; /* enum driver_can */
+};
+
+struct driver_node {
+    const struct driver *driver;
+    const char *name;        /* the node's */
+    void *state;             /* driver->size bytes, zeroed before open */
+    struct actor *actor;     /* the node's actor, for its reactor */
+    struct reactor *reactor; /* where it lives now */
+    struct peer *peer;       /* where it makes operations */
+    struct driver_facts facts;
+    actor_addr child; /* 0 for a driver without */
+    struct driver_facts child_facts;
+    const struct option_set *options;          /* checked against the table, defaults filled in */
+    void (*changed)(struct driver_node *node); /* see driver_changed() */
+};
+
+/* Reports the end of an open; `err` (may be null) tells why it failed, and then close is not
+ * called. */
+typedef void driver_opened_fn(struct driver_node *node, int ret, const struct err *err);
+
+struct driver {
+    const char *name;
+    const char *help;             /* one line */
+    const struct option *options; /* ends with an empty one; may be null */
+    size_t size;                  /* bytes of an instance's state */
+    bool filter;                  /* stands on a child; operations go on to it */
+
+    /* Fills in node->facts, then calls `opened` once, now or later. On failure it has cleaned up.
+     */
+    void (*open)(struct driver_node *node, driver_opened_fn *opened);
+    /* Releases everything, then calls `closed` once, now or later. No operation is outstanding. */
+    void (*close)(struct driver_node *node, void (*closed)(struct driver_node *node));
+    /* Completes the operation with op_complete(), now or later. A filter passes it on with
+     * driver_pass(). */
+    void (*submit)(struct driver_node *node, struct op *op);
+    /* The child's facts have changed (node->child_facts); optional for filters. */
+    void (*child_changed)(struct driver_node *node);
+    /* Before it leaves a reactor and after it arrived at another; no operation is outstanding.
+     * Optional. */
+    void (*leave)(struct driver_node *node);
+    void (*arrive)(struct driver_node *node);
+};
+
+/* For drivers: the facts have changed; those above are told. */
+static inline void driver_changed(struct driver_node *node)
+{
+    node->changed(node);
+}
+
+/* For filters: sends the operation to the child. Push a frame first to see its end. */
+static inline void driver_pass(struct driver_node *node, struct op *op)
+{
+    op_send(op, node->child);
+}
+
+/* Zeroes what a read's vector holds from its byte `from` on. */
+static inline void driver_clear(const struct op *op, uint64_t from)
+{
+    for (unsigned i = 0; i < op->niov; i++) {
+        uint64_t length = op->iov[i].iov_len, skip = from < length ? from : length;
+        memset((char *)op->iov[i].iov_base + skip, 0, length - skip);
+        from -= skip;
+    }
+}
+
+/* The driver with this name, or null. */
+const struct driver *driver_find(const char *name);
+/* All of them, ended by null. */
+extern const struct driver *const drivers[];
+
+#endif

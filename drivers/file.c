@@ -1,0 +1,321 @@
+/* file.c — a regular file or block device: opening, locking, closing. See file_io.c for requests.
+ *
+ * Locking. An open image holds advisory locks that belong to its open file description, so they go
+ * with it and hold among nodes of one process too. Among themselves, nodes lock byte 0: exclusively
+ * for writing, shared for reading, so there is one writer, or any number of readers.
+ *
+ * QEMU's programs use shared locks on other bytes, which /proc/locks shows: from 100 on for what
+ * one does (100 reading, 101 writing), from 200 on for what one does not put up with in others. The
+ * locks here say the same, so that QEMU and Sluice keep each other from writing, while qemu-img can
+ * read an image that is being written here, which it takes for its own risk. */
+#include "drivers/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+/* The longest read or write that Linux does at once. */
+#define TRANSFER_MAX UINT64_C(0x7ffff000)
+#define VECTOR_MAX   1024
+
+/* Alignment that every file system's direct I/O is content with, where the kernel does not tell. */
+#define DIRECT_ALIGN 4096
+
+static const struct option file_options[] = {
+    {.name = "filename",
+     .type = OPTION_STRING,
+     .required = true,
+     .help = "path of a regular file or block device"},
+    {.name = "read-only",
+     .type = OPTION_SWITCH,
+     .preset = "off",
+     .help = "open it for reading only"},
+    {.name = "direct",
+     .type = OPTION_SWITCH,
+     .preset = "off",
+     .help = "pass the page cache by (O_DIRECT); the length is rounded up to the alignment"},
+    {.name = "locking",
+     .type = OPTION_SWITCH,
+     .preset = "on",
+     .help = "keep others from writing it, and refuse it when others have it open to write"},
+    {.name = "discard",
+     .type = OPTION_SWITCH,
+     .preset = "on",
+     .help = "whether discards and unmapping zeroes free space in it"},
+    {0},
+};
+
+static const char *path_of(const struct driver_node *node)
+{
+    return option_string(node->options, "filename");
+}
+
+static void file_drop(struct file *file)
+{
+    if (file->at.fd >= 0)
+        close(file->at.fd);
+    file->at.fd = -1;
+}
+
+static void fail(struct file *file, const struct err *err)
+{
+    file_drop(file);
+    file->opened(file->node, err->code, err);
+}
+
+static int refuse_path(const struct driver_node *node, int code, struct err *err)
+{
+    const char *path = path_of(node);
+    bool read_only = option_switch(node->options, "read-only");
+    switch (code) {
+    case -ENOENT:
+        return err_field(err, "filename", code,
+                         "node %s: there is no file '%s'; create it, e.g. with truncate -s 1G, or "
+                         "correct filename=",
+                         node->name, path);
+    case -EACCES:
+    case -EPERM:
+        return err_field(err, "filename", code,
+                         "node %s: '%s' may not be opened for %s: permission denied%s", node->name,
+                         path, read_only ? "reading" : "writing",
+                         read_only ? "" : "; if reading is enough, give read-only=on");
+    case -EROFS:
+        return err_field(err, "filename", code,
+                         "node %s: '%s' is on a read-only file system; give read-only=on",
+                         node->name, path);
+    case -EISDIR:
+        return err_field(err, "filename", code,
+                         "node %s: '%s' is a directory; name a regular file or a block device",
+                         node->name, path);
+    case -ENXIO:
+        return err_field(err, "filename", code,
+                         "node %s: '%s' is neither a regular file nor a block device that is there",
+                         node->name, path);
+    case -EINVAL:
+        if (option_switch(node->options, "direct"))
+            return err_field(err, "direct", code,
+                             "node %s: the file system of '%s' has no direct I/O; give direct=off",
+                             node->name, path);
+    }
+    return err_field(err, "filename", code, "node %s: '%s' can't be opened: %s", node->name, path,
+                     strerror(-code));
+}
+
+static int check_type(const struct file *file, struct err *err)
+{
+    const char *what = NULL;
+    switch (file->stat.stx_mode & S_IFMT) {
+    case S_IFREG:
+    case S_IFBLK:
+        return 0;
+    case S_IFDIR:
+        return refuse_path(file->node, -EISDIR, err);
+    case S_IFIFO:
+        what = "a pipe";
+        break;
+    case S_IFCHR:
+        what = "a character device";
+        break;
+    default:
+        what = "something else";
+    }
+    return err_field(err, "filename", -EINVAL,
+                     "node %s: '%s' is %s; name a regular file or a block device", file->node->name,
+                     path_of(file->node), what);
+}
+
+/* Bytes that are locked by those who write or change an image, and by those who do not want others
+ * to write it: QEMU's, and ours for its sake. */
+#define BYTES_CHANGING 101, 99
+#define BYTES_AGAINST  201, 99
+
+static struct flock bytes(short type, off_t start, off_t count)
+{
+    return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = count};
+}
+
+static int take(int fd, struct flock range)
+{
+    return fcntl(fd, F_OFD_SETLK, &range) < 0 ? -errno : 0;
+}
+
+/* Whether nobody else has any lock there. */
+static int look(int fd, struct flock range)
+{
+    if (fcntl(fd, F_OFD_GETLK, &range) < 0)
+        return -errno;
+    return range.l_type == F_UNLCK ? 0 : -EAGAIN;
+}
+
+static int lock_all(int fd, bool write)
+{
+    int ret = take(fd, bytes(write ? F_WRLCK : F_RDLCK, 0, 1));
+    if (ret == 0)
+        ret = look(fd, bytes(F_WRLCK, BYTES_CHANGING));
+    if (ret == 0 && write)
+        ret = look(fd, bytes(F_WRLCK, BYTES_AGAINST));
+    if (ret == 0 && write)
+        ret = take(fd, bytes(F_RDLCK, BYTES_CHANGING));
+    if (ret == 0)
+        ret = take(fd, bytes(F_RDLCK, BYTES_AGAINST));
+    return ret;
+}
+
+static int lock(const struct file *file, struct err *err)
+{
+    const struct driver_node *node = file->node;
+    bool read_only = option_switch(node->options, "read-only");
+    if (!option_switch(node->options, "locking"))
+        return 0;
+    int ret = lock_all(file->at.fd, !read_only);
+    if (ret == -EAGAIN || ret == -EACCES)
+        return err_field(err, "filename", -EBUSY,
+                         "node %s: '%s' is in use: another program or node has it open%s; close it "
+                         "there, or give locking=off if you know that it is safe",
+                         node->name, path_of(node), read_only ? " for writing" : "");
+    if (ret < 0)
+        return err_field(err, "locking", ret, "node %s: '%s' can't be locked: %s; give locking=off",
+                         node->name, path_of(node), strerror(-ret));
+    return 0;
+}
+
+/* Length and block size of a block device. */
+static int measure_device(struct file *file, struct err *err)
+{
+    uint64_t length = 0;
+    int block = 512;
+    if (ioctl(file->at.fd, BLKGETSIZE64, &length) < 0 || ioctl(file->at.fd, BLKSSZGET, &block) < 0)
+        return refuse_path(file->node, -errno, err);
+    file->is_device = true;
+    file->block = (uint64_t)block;
+    file->stat.stx_size = length;
+    return 0;
+}
+
+static int direct_alignment(const struct file *file, uint32_t *alignment, struct err *err)
+{
+    *alignment = file->is_device ? (uint32_t)file->block : DIRECT_ALIGN;
+#ifdef STATX_DIOALIGN
+    if (file->stat.stx_mask & STATX_DIOALIGN) {
+        uint32_t offset = file->stat.stx_dio_offset_align, memory = file->stat.stx_dio_mem_align;
+        if (!offset)
+            return refuse_path(file->node, -EINVAL, err);
+        *alignment = offset > memory ? offset : memory;
+    }
+#endif
+    return 0;
+}
+
+static int settle(struct file *file, struct err *err)
+{
+    struct driver_node *node = file->node;
+    bool discard = option_switch(node->options, "discard");
+    uint32_t alignment = 1;
+    int ret = check_type(file, err);
+    file->block = 1;
+    if (ret == 0 && S_ISBLK(file->stat.stx_mode))
+        ret = measure_device(file, err);
+    if (ret == 0 && file->direct)
+        ret = direct_alignment(file, &alignment, err);
+    if (ret == 0)
+        ret = lock(file, err);
+    if (ret < 0)
+        return ret;
+
+    /* O_NONBLOCK kept the open from waiting for a pipe's other end; it is not for what follows. */
+    fcntl(file->at.fd, F_SETFL, file->direct ? O_DIRECT : 0);
+    node->facts = (struct driver_facts){
+        .length = (int64_t)((file->stat.stx_size + alignment - 1) & ~(uint64_t)(alignment - 1)),
+        .alignment = alignment,
+        .max_transfer = TRANSFER_MAX & ~(uint64_t)(alignment - 1),
+        .optimal_transfer = file->stat.stx_blksize,
+        .max_vector = VECTOR_MAX,
+        .read_only = option_switch(node->options, "read-only"),
+        .can = DRIVER_CAN_ZEROES | DRIVER_CAN_FUA | DRIVER_CAN_FLUSH |
+               (discard ? DRIVER_CAN_DISCARD | DRIVER_CAN_UNMAP : 0) |
+               (file->is_device ? 0 : DRIVER_CAN_RESIZE | DRIVER_CAN_GROW),
+    };
+    ring_file_register(reactor_ring(node->reactor), &file->at, file->at.fd);
+    return 0;
+}
+
+/* Opening, in order: openat, statx, and what settle() does at once. */
+
+static struct file *file_of(struct ring_req *req)
+{
+    return (struct file *)((char *)req - offsetof(struct file, req));
+}
+
+static void on_stat(struct ring_req *req, int res)
+{
+    struct file *file = file_of(req);
+    struct err err;
+    int ret = res < 0 ? refuse_path(file->node, res, &err) : settle(file, &err);
+    if (ret < 0)
+        fail(file, &err);
+    else
+        file->opened(file->node, 0, NULL);
+}
+
+static void on_open(struct ring_req *req, int res)
+{
+    struct file *file = file_of(req);
+    if (res < 0) {
+        struct err err;
+        refuse_path(file->node, res, &err);
+        fail(file, &err);
+        return;
+    }
+    file->at.fd = res;
+    file->req.done = on_stat;
+    ring_statx(reactor_ring(file->node->reactor), &file->req, file->at.fd, &file->stat);
+}
+
+static void file_open(struct driver_node *node, driver_opened_fn *opened)
+{
+    struct file *file = node->state;
+    int flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    file->node = node;
+    file->opened = opened;
+    file->at = (struct ring_file){-1, -1};
+    file->direct = option_switch(node->options, "direct");
+    flags |= option_switch(node->options, "read-only") ? O_RDONLY : O_RDWR;
+    flags |= file->direct ? O_DIRECT : 0;
+    file->req.done = on_open;
+    ring_openat(reactor_ring(node->reactor), &file->req, path_of(node), flags, 0);
+}
+
+static void file_leave(struct driver_node *node)
+{
+    struct file *file = node->state;
+    ring_file_unregister(reactor_ring(node->reactor), &file->at);
+}
+
+static void file_arrive(struct driver_node *node)
+{
+    struct file *file = node->state;
+    ring_file_register(reactor_ring(node->reactor), &file->at, file->at.fd);
+}
+
+static void file_close(struct driver_node *node, void (*closed)(struct driver_node *node))
+{
+    file_leave(node);
+    file_drop(node->state);
+    closed(node);
+}
+
+const struct driver driver_file = {
+    .name = "file",
+    .help = "A regular file or block device",
+    .options = file_options,
+    .size = sizeof(struct file),
+    .open = file_open,
+    .close = file_close,
+    .submit = file_submit,
+    .leave = file_leave,
+    .arrive = file_arrive,
+};

@@ -1,0 +1,62 @@
+/* option.h — a driver's options as a table: checking, help and documentation come from it. */
+#ifndef SLUICE_OPTION_H
+#define SLUICE_OPTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/err.h"
+
+enum option_type {
+    OPTION_STRING,
+    OPTION_SIZE,   /* bytes; suffixes K, M, G, T, P, E, powers of 1024; a fraction is fine: 1.5G */
+    OPTION_SWITCH, /* on or off (yes, no, true, false, 1, 0) */
+    OPTION_INTEGER,
+    OPTION_DURATION, /* ns, us, ms, s; without a unit, seconds; kept in nanoseconds */
+    OPTION_CHOICE,   /* one of `choices` */
+};
+
+struct option {
+    const char *name;
+    enum option_type type;
+    bool required;
+    const char *preset;  /* the default, as text; null: not set */
+    uint64_t min, max;   /* of numbers, both included; max 0: unbounded */
+    const char *choices; /* "a|b|c" */
+    const char *help;    /* one line, no full stop */
+};
+
+/* Checked values of one table, in its order. */
+struct option_set;
+
+struct option_pair {
+    const char *key, *value;
+};
+
+/* Checks `pairs` against `table` (may be null: no options) and fills in defaults. Names are the
+ * same with `-` and `_`. Refuses an unknown name (and says which are known), a doubled one, a
+ * missing required one, and a value of the wrong form or out of bounds. Returns null with `err`
+ * then. `whose` is for the message: "driver file". */
+struct option_set *option_check(const struct option *table, const char *whose,
+                                const struct option_pair *pairs, size_t n, struct err *err);
+void option_set_free(struct option_set **set);
+
+/* Values. The name must stand in the table. A string that is not set is null. */
+bool option_given(const struct option_set *set, const char *name);
+const char *option_string(const struct option_set *set, const char *name);
+uint64_t option_number(const struct option_set *set,
+                       const char *name); /* size, integer, duration */
+bool option_switch(const struct option_set *set, const char *name);
+
+/* Iterates over values in force, as text; returns false at the end. */
+bool option_next(const struct option_set *set, size_t *i, const char **name, const char **value);
+
+/* Parse one value; for use beyond tables too. -EINVAL with a sentence. */
+int option_parse_size(const char *text, uint64_t *bytes, struct err *err);
+int option_parse_duration(const char *text, uint64_t *ns, struct err *err);
+int option_parse_switch(const char *text, bool *on, struct err *err);
+
+const char *option_type_name(enum option_type type);
+
+#endif
