@@ -1,0 +1,16 @@
+/* backend.h — the actor between frontends and a node: it checks, counts and pauses.
+ *
+ * Mail: BACKEND_OPEN first of all; SESSION_OPEN and SESSION_CLOSE from frontends; DRAIN_BEGIN and
+ * DRAIN_END, between which operations wait; NODE_CHANGED from its node; DESCRIBE, answered with a
+ * BACKEND_INFO that lacks the users; CLOSE, refused (-EBUSY) while sessions are open.
+ *
+ * Operations that are refused here end with -EIO (too long, or outside the medium), -ENOMEDIUM,
+ * -EPERM (a change on a read-only backend), -EACCES (a truncate on one) or -EINVAL. */
+#ifndef SLUICE_BACKEND_H
+#define SLUICE_BACKEND_H
+
+#include "engine/actor.h"
+
+extern const struct actor_type backend_type;
+
+#endif

@@ -1,0 +1,21 @@
+/* control.h — the control actor: requests come in, replies go out.
+ *
+ * From outside over a ROUTER socket: [identity] [an empty delimiter, or none] [one Request]. Every
+ * request gets one Reply; what can't be taken as a request gets an Error reply and costs its sender
+ * nothing but that. From inside as REQUEST mail, answered with REPLY mail; so it lives also where
+ * there is no endpoint.
+ *
+ * Opened by CONTROL_OPEN. Closed by CLOSE, after the graph has shut down (requests meanwhile are
+ * refused there): answered when no request is under way and the socket is closed. */
+#ifndef SLUICE_CONTROL_H
+#define SLUICE_CONTROL_H
+
+#include "engine/actor.h"
+
+#define CONTROL_REQUEST_BYTES ((5 << 20) / 4) /* of one request; longer ones get an error */
+#define CONTROL_FRAME_BYTES   (2 << 20)       /* of one frame; beyond, the connection ends */
+#define CONTROL_IN_FLIGHT     1024            /* requests under way, of all clients */
+
+extern const struct actor_type control_actor;
+
+#endif

@@ -1,0 +1,13 @@
+/* graph.h — the actor that owns the tables of nodes, backends and exports.
+ *
+ * Takes REQUEST (those of the control requests that are about objects, and status), answered with
+ * REPLY or a Fault; BACKEND_FIND; and SHUTDOWN, which closes everything, users before what they
+ * use, and ends the actor. What still waits at the deadline is left to the end of the engine. */
+#ifndef SLUICE_GRAPH_H
+#define SLUICE_GRAPH_H
+
+#include "engine/actor.h"
+
+extern const struct actor_type graph_type;
+
+#endif

@@ -1,0 +1,66 @@
+/* kinds.h — kinds of mail on the control lane, and the message that each carries.
+ *
+ * X(name, body) in an order that is the number on the wire; bodies are of proto/internal.proto and
+ * control.proto. */
+#ifndef SLUICE_KINDS_H
+#define SLUICE_KINDS_H
+
+#include "engine/actor.h"
+#include "control.pb-c.h"
+#include "event.pb-c.h"
+#include "internal.pb-c.h"
+
+#define SLUICE_KINDS_X(X)                                                                          \
+    X(REQUEST, request) /* a control request, to the graph; answered with REPLY */                 \
+    X(REPLY, reply)                                                                                \
+    X(NODE_OPEN, node_open) /* answered with NODE_FACTS */                                         \
+    X(NODE_FACTS, node_facts)                                                                      \
+    X(NODE_WATCH, node_watch) /* answered with NODE_FACTS */                                       \
+    X(NODE_CHANGED, node_changed)                                                                  \
+    X(BACKEND_OPEN, backend_open) /* answered without a body */                                    \
+    X(BACKEND_FIND, backend_find) /* to the graph; answered with BACKEND_FOUND */                  \
+    X(BACKEND_FOUND, backend_found)                                                                \
+    X(BACKEND_CHANGED, backend_changed)                                                            \
+    X(SESSION_OPEN, session_open) /* answered with SESSION_GRANT */                                \
+    X(SESSION_GRANT, session_grant)                                                                \
+    X(SESSION_CLOSE, session_close) /* answered without a body */                                  \
+    X(DRAIN_BEGIN, drain_begin)     /* answered without a body when nothing is in flight */        \
+    X(DRAIN_END, drain_end)                                                                        \
+    X(CLOSE, close)       /* to everyone else; answered without a body when nothing is left */     \
+    X(DESCRIBE, describe) /* answered with NODE_, BACKEND_ or EXPORT_INFO */                       \
+    X(NODE_INFO, node_info)                                                                        \
+    X(BACKEND_INFO, backend_info)                                                                  \
+    X(EXPORT_INFO, export_info)                                                                    \
+    X(EXPORT_OPEN, export_open)   /* answered with EXPORT_INFO */                                  \
+    X(EMIT, emit)                 /* to the events actor; no answer */                             \
+    X(SNAPSHOT, reply)            /* graph to events: stamp the status, pass it to the asker */    \
+    X(SHUTDOWN, shutdown)         /* to the graph; answered without a body when all is gone */     \
+    X(CONTROL_OPEN, control_open) /* to the new control actor; answered with ENDPOINT_OPENED */    \
+    X(EVENTS_OPEN, events_open)   /* to the new events actor; answered with ENDPOINT_OPENED */     \
+    X(ENDPOINT_OPENED, endpoint_opened)                                                            \
+    X(CONNECTION_OPEN, connection_open) /* export to its connection; no answer */                  \
+    X(CONNECTION_GONE, connection_gone) /* connection to its export; no answer */
+
+enum mail_kind {
+    MAIL_BEFORE_FIRST_ = MAIL_FIRST - 1,
+#define SLUICE_KIND_ENUM_(name, body) MAIL_##name,
+    SLUICE_KINDS_X(SLUICE_KIND_ENUM_)
+#undef SLUICE_KIND_ENUM_
+        MAIL_COUNT,
+};
+_Static_assert((int)MAIL_COUNT <= (int)MAIL_KINDS, "MAIL_KINDS is too small");
+
+/* Descriptors by kind, MAIL_COUNT entries, for engine_new(). */
+extern const ProtobufCMessageDescriptor *const mail_bodies[];
+
+/* Actors that everyone may write to; set before the reactors start. */
+struct world {
+    actor_addr graph, events, control;
+    unsigned threads; /* reactors; 0 stands for one */
+};
+static inline const struct world *world(const struct actor *self)
+{
+    return actor_world(self);
+}
+
+#endif

@@ -1,0 +1,41 @@
+#include "actors/nbd_event.h"
+
+#include <stdio.h>
+
+#include "actors/kinds.h"
+
+/* Epoch, sequence and time are filled in by the events actor. */
+static void tell(struct actor *self, Sluice__Event__BodyCase what, const char *export,
+                 uint64_t number, const char *peer, const char *reason)
+{
+    Sluice__ConnectionEvent *body = MAIL_NEW(sluice__connection_event);
+    mail_set(&body->export, export);
+    body->connection = number;
+    mail_set(&body->peer, peer);
+    if (reason)
+        mail_set(&body->reason, reason);
+
+    char source[160];
+    snprintf(source, sizeof(source), "%s/%llu", export, (unsigned long long)number);
+    Sluice__Event *event = MAIL_NEW(sluice__event);
+    mail_set(&event->source_kind, "connection");
+    mail_set(&event->source, source);
+    event->body_case = what;
+    /* Both cases hold the same type. */
+    event->client_connected = body;
+
+    Sluice__Emit *emit = MAIL_NEW(sluice__emit);
+    emit->event = event;
+    actor_tell(self, world(self)->events, MAIL_EMIT, emit);
+}
+
+void nbd_tell_connected(struct actor *self, const char *export, uint64_t number, const char *peer)
+{
+    tell(self, SLUICE__EVENT__BODY_CLIENT_CONNECTED, export, number, peer, NULL);
+}
+
+void nbd_tell_disconnected(struct actor *self, const char *export, uint64_t number,
+                           const char *peer, const char *reason)
+{
+    tell(self, SLUICE__EVENT__BODY_CLIENT_DISCONNECTED, export, number, peer, reason);
+}

@@ -1,0 +1,420 @@
+/* node.c — a node's life and its control lane. See node_io.c for its operations. */
+#include "actors/node_io.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const can_names[] = {"discard", "zeroes", "fua",  "resize",
+                                        "flush",   "grow",   "unmap"};
+#define CAN_NAMES (sizeof(can_names) / sizeof(can_names[0]))
+
+const char *node_can_name(unsigned bit)
+{
+    return bit < CAN_NAMES ? can_names[bit] : NULL;
+}
+
+void node_facts_to_message(const struct driver_facts *facts, Sluice__NodeFacts *out)
+{
+    *out = (Sluice__NodeFacts)SLUICE__NODE_FACTS__INIT;
+    out->length = facts->length;
+    out->alignment = facts->alignment;
+    out->has_max_transfer = facts->max_transfer != 0;
+    out->max_transfer = facts->max_transfer;
+    out->has_max_vector = facts->max_vector != 0;
+    out->max_vector = facts->max_vector;
+    out->has_optimal_transfer = facts->optimal_transfer != 0;
+    out->optimal_transfer = facts->optimal_transfer;
+    out->read_only = facts->read_only;
+    out->can = facts->can;
+}
+
+void node_facts_from_message(const Sluice__NodeFacts *message, struct driver_facts *out)
+{
+    *out = (struct driver_facts){
+        .length = message->length,
+        .alignment = message->alignment,
+        .max_transfer = message->max_transfer,
+        .max_vector = message->max_vector,
+        .optimal_transfer = message->optimal_transfer,
+        .read_only = message->read_only,
+        .can = message->can,
+    };
+}
+
+static struct node *node_of(struct driver_node *base)
+{
+    return (struct node *)base;
+}
+
+static Sluice__NodeFacts *facts_mail(const struct node *node)
+{
+    Sluice__NodeFacts *facts = MAIL_NEW(sluice__node_facts);
+    node_facts_to_message(&node->base.facts, facts);
+    return facts;
+}
+
+/* --- Operations */
+
+static void quick_done(struct op *op, void *who)
+{
+    node_end(who, op);
+}
+
+static void node_submit(struct actor *self, struct op *op)
+{
+    struct node *node = actor_state(self);
+    if (op->depth > OP_FRAMES - NODE_FRAMES)
+        op = node_relay(op);
+    if (!node_fits(node, op)) {
+        node_slow(node, op);
+        return;
+    }
+    node->in_flight++;
+    op_push(op, quick_done, node);
+    node->base.driver->submit(&node->base, op);
+}
+
+/* --- Changes */
+
+static bool same_facts(const struct driver_facts *a, const struct driver_facts *b)
+{
+    return a->length == b->length && a->alignment == b->alignment &&
+           a->max_transfer == b->max_transfer && a->max_vector == b->max_vector &&
+           a->optimal_transfer == b->optimal_transfer && a->read_only == b->read_only &&
+           a->can == b->can;
+}
+
+static void changed(struct driver_node *base)
+{
+    struct node *node = node_of(base);
+    node_limits(node);
+    if (same_facts(&node->told, &base->facts))
+        return;
+    node->told = base->facts;
+    for (size_t i = 0; i < node->nwatchers; i++) {
+        Sluice__NodeChanged *told = MAIL_NEW(sluice__node_changed);
+        told->facts = facts_mail(node);
+        actor_tell(base->actor, node->watchers[i], MAIL_NODE_CHANGED, told);
+    }
+}
+
+static void child_is(struct node *node, const Sluice__NodeFacts *facts)
+{
+    node_facts_from_message(facts, &node->base.child_facts);
+    if (node->stage == NODE_OPEN && node->base.driver->child_changed)
+        node->base.driver->child_changed(&node->base);
+}
+
+static void on_node_changed(struct actor *self, struct mail *mail)
+{
+    struct node *node = actor_state(self);
+    const Sluice__NodeChanged *told = (const void *)mail->body;
+    if (mail->from == node->base.child)
+        child_is(node, told->facts);
+}
+
+static void on_node_watch(struct actor *self, struct mail *mail)
+{
+    struct node *node = actor_state(self);
+    const Sluice__NodeWatch *watch = (const void *)mail->body;
+    size_t i = 0;
+    while (i < node->nwatchers && node->watchers[i] != watch->parent)
+        i++;
+
+    if (watch->watch && node->stage != NODE_OPEN) {
+        struct err err;
+        err_set(&err, -ENXIO, "node %s is not open", actor_name(self));
+        actor_refuse(self, mail_ticket(mail), &err);
+        return;
+    }
+    if (watch->watch && i == node->nwatchers) {
+        actor_addr *more = realloc(node->watchers, (i + 1) * sizeof(*more));
+        if (!more)
+            abort();
+        more[i] = watch->parent;
+        node->watchers = more;
+        node->nwatchers++;
+    } else if (!watch->watch && i < node->nwatchers) {
+        node->watchers[i] = node->watchers[--node->nwatchers];
+    }
+    actor_reply(self, mail_ticket(mail), MAIL_NODE_FACTS, facts_mail(node));
+}
+
+static void watch_child(struct node *node, bool watch, actor_reply_fn *fn)
+{
+    struct actor *self = node->base.actor;
+    Sluice__NodeWatch *body = MAIL_NEW(sluice__node_watch);
+    body->parent = actor_address(self);
+    body->watch = watch;
+    if (fn)
+        actor_ask(self, node->base.child, MAIL_NODE_WATCH, body, fn, NULL);
+    else
+        actor_tell(self, node->base.child, MAIL_NODE_WATCH, body);
+}
+
+/* What the child was when the graph asked it may have changed by now. */
+static void on_watching(struct actor *self, struct mail *reply, void *arg)
+{
+    (void)arg;
+    if (!mail_fault(reply))
+        child_is(actor_state(self), (const void *)reply->body);
+}
+
+/* --- Opening */
+
+static int refuse_driver(const char *name, struct err *err)
+{
+    char known[200] = "";
+    for (const struct driver *const *driver = drivers; *driver; driver++) {
+        size_t used = strlen(known);
+        snprintf(known + used, sizeof(known) - used, "%s%s", used ? ", " : "", (*driver)->name);
+    }
+    return err_field(err, "driver", -EINVAL, "there is no driver '%.47s'; the drivers are %s", name,
+                     known);
+}
+
+static int prepare(struct node *node, const Sluice__NodeOpen *open, struct err *err)
+{
+    struct driver_node *base = &node->base;
+    const Sluice__NodeAdd *spec = open->spec;
+
+    base->driver = driver_find(spec->driver);
+    if (!base->driver)
+        return refuse_driver(spec->driver, err);
+    if (base->driver->filter && !open->child)
+        return err_field(err, "child", -EINVAL,
+                         "node %s: driver %s stands on another node; name it with child=",
+                         base->name, spec->driver);
+    if (!base->driver->filter && open->child)
+        return err_field(err, "child", -EINVAL,
+                         "node %s: driver %s stands on no other node; leave child= out", base->name,
+                         spec->driver);
+    base->child = open->child;
+    if (open->child_facts)
+        node_facts_from_message(open->child_facts, &base->child_facts);
+
+    struct option_pair *pairs = calloc(spec->n_options + 1, sizeof(*pairs));
+    if (!pairs)
+        abort();
+    for (size_t i = 0; i < spec->n_options; i++)
+        pairs[i] = (struct option_pair){spec->options[i]->key, spec->options[i]->value};
+    char whose[64];
+    snprintf(whose, sizeof(whose), "driver %s", base->driver->name);
+    node->options = option_check(base->driver->options, whose, pairs, spec->n_options, err);
+    free(pairs);
+    if (!node->options)
+        return -EINVAL;
+
+    base->options = node->options;
+    base->state = calloc(1, base->driver->size + 1);
+    if (!base->state)
+        abort();
+    return 0;
+}
+
+static void close_now(struct node *node);
+
+static void opened(struct driver_node *base, int ret, const struct err *why)
+{
+    struct node *node = node_of(base);
+    if (ret < 0) {
+        struct err err;
+        if (why)
+            err = *why;
+        else
+            err_set(&err, ret, "node %s can't be opened: %s", base->name, strerror(-ret));
+        node->stage = NODE_BROKEN;
+        actor_refuse(base->actor, node->ticket, &err);
+    } else {
+        assert(base->facts.alignment && !(base->facts.alignment & (base->facts.alignment - 1)));
+        node->stage = NODE_OPEN;
+        node->told = base->facts;
+        node_limits(node);
+        if (base->child)
+            watch_child(node, true, on_watching);
+        actor_reply(base->actor, node->ticket, MAIL_NODE_FACTS, facts_mail(node));
+    }
+    if (node->close_asked)
+        close_now(node);
+}
+
+static void on_node_open(struct actor *self, struct mail *mail)
+{
+    struct node *node = actor_state(self);
+    struct err err;
+    if (node->stage != NODE_NEW) {
+        err_set(&err, -EBUSY, "node %s has been opened before", actor_name(self));
+        actor_refuse(self, mail_ticket(mail), &err);
+        return;
+    }
+    node->ticket = mail_ticket(mail);
+    if (prepare(node, (const void *)mail->body, &err) < 0) {
+        node->stage = NODE_BROKEN;
+        actor_refuse(self, node->ticket, &err);
+        return;
+    }
+    node->stage = NODE_OPENING;
+    node->base.driver->open(&node->base, opened);
+}
+
+/* --- Closing */
+
+static void closed(struct driver_node *base)
+{
+    actor_reply(base->actor, node_of(base)->close_ticket, MAIL_NONE, NULL);
+    actor_stop(base->actor);
+}
+
+void node_quiet(struct node *node)
+{
+    if (node->base.child)
+        watch_child(node, false, NULL);
+    node->base.driver->close(&node->base, closed);
+}
+
+static void close_now(struct node *node)
+{
+    if (node->stage != NODE_OPEN) {
+        closed(&node->base);
+        return;
+    }
+    node->stage = NODE_CLOSING;
+    node_limits(node);
+    if (!node->in_flight)
+        node_quiet(node);
+}
+
+static void on_close(struct actor *self, struct mail *mail)
+{
+    struct node *node = actor_state(self);
+    if (node->close_asked) {
+        struct err err;
+        err_set(&err, -EALREADY, "node %s is closing already", actor_name(self));
+        actor_refuse(self, mail_ticket(mail), &err);
+        return;
+    }
+    node->close_asked = true;
+    node->close_ticket = mail_ticket(mail);
+    if (node->stage != NODE_OPENING)
+        close_now(node);
+}
+
+/* --- Description */
+
+/* Room for one more in a message's list of pointers. */
+static void *grow(void *list, size_t *n)
+{
+    void *more = realloc(list, (*n + 1) * sizeof(void *));
+    if (!more)
+        abort();
+    ++*n;
+    return more;
+}
+
+static void describe_options(const struct node *node, Sluice__NodeInfo *info)
+{
+    const char *name, *value;
+    for (size_t i = 0; option_next(node->options, &i, &name, &value);) {
+        Sluice__Option *option = MAIL_NEW(sluice__option);
+        mail_set(&option->key, name);
+        mail_set(&option->value, value);
+        info->options = grow(info->options, &info->n_options);
+        info->options[info->n_options - 1] = option;
+    }
+}
+
+static void describe_can(const struct node *node, Sluice__NodeInfo *info)
+{
+    for (unsigned bit = 0; bit < CAN_NAMES; bit++) {
+        if (!(node->base.facts.can >> bit & 1))
+            continue;
+        info->can = grow(info->can, &info->n_can);
+        info->can[info->n_can - 1] = NULL;
+        mail_set(&info->can[info->n_can - 1], can_names[bit]);
+    }
+}
+
+static void on_describe(struct actor *self, struct mail *mail)
+{
+    const struct node *node = actor_state(self);
+    const struct driver_node *base = &node->base;
+    Sluice__NodeInfo *info = MAIL_NEW(sluice__node_info);
+
+    mail_set(&info->name, base->name);
+    mail_set(&info->driver, base->driver ? base->driver->name : "");
+    info->has_reactor = true;
+    info->reactor = reactor_id(base->reactor);
+    if (node->stage == NODE_OPEN || node->stage == NODE_CLOSING) {
+        info->has_length = base->facts.length >= 0;
+        info->length = node->length;
+        info->has_alignment = info->has_read_only = info->has_max_transfer = true;
+        info->alignment = base->facts.alignment;
+        info->read_only = base->facts.read_only;
+        info->max_transfer = node->max_transfer;
+        describe_can(node, info);
+        describe_options(node, info);
+    }
+    actor_reply(self, mail_ticket(mail), MAIL_NODE_INFO, info);
+}
+
+/* --- Life */
+
+static void settle(struct actor *self)
+{
+    struct node *node = actor_state(self);
+    node->base.reactor = actor_reactor(self);
+    node->base.peer = actor_peer(self);
+}
+
+static void node_init(struct actor *self)
+{
+    struct node *node = actor_state(self);
+    node->base.actor = self;
+    node->base.name = actor_name(self);
+    node->base.changed = changed;
+    settle(self);
+}
+
+static void node_fini(struct actor *self)
+{
+    struct node *node = actor_state(self);
+    free(node->base.state);
+    free(node->watchers);
+    option_set_free(&node->options);
+}
+
+static void node_leave(struct actor *self)
+{
+    struct node *node = actor_state(self);
+    assert(!node->in_flight);
+    if (node->stage == NODE_OPEN && node->base.driver->leave)
+        node->base.driver->leave(&node->base);
+}
+
+static void node_arrive(struct actor *self)
+{
+    struct node *node = actor_state(self);
+    settle(self);
+    if (node->stage == NODE_OPEN && node->base.driver->arrive)
+        node->base.driver->arrive(&node->base);
+}
+
+const struct actor_type node_type = {
+    .name = "node",
+    .size = sizeof(struct node),
+    .init = node_init,
+    .fini = node_fini,
+    .submit = node_submit,
+    .leave = node_leave,
+    .arrive = node_arrive,
+    .handlers =
+        {
+            [MAIL_NODE_OPEN] = on_node_open,
+            [MAIL_NODE_WATCH] = on_node_watch,
+            [MAIL_NODE_CHANGED] = on_node_changed,
+            [MAIL_DESCRIBE] = on_describe,
+            [MAIL_CLOSE] = on_close,
+        },
+};

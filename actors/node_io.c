@@ -1,0 +1,276 @@
+/* node_io.c — limits and checks; what each operation that does not simply pass is to do; and which
+ * writes have to wait for each other. What then goes to the driver in pieces is node_slow.c's. */
+#include "actors/node_slow.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* --- Limits */
+
+void node_limits(struct node *node)
+{
+    const struct driver_facts *facts = &node->base.facts;
+    uint64_t alignment = facts->alignment;
+
+    node->length = facts->length > 0 ? (uint64_t)facts->length : 0;
+    node->mask = alignment - 1;
+    node->memory_mask = least(alignment, BUFFER_ALIGN) - 1;
+    node->max_transfer = (facts->max_transfer ? facts->max_transfer : INT32_MAX) & ~node->mask;
+    node->max_zeroes = (facts->max_zeroes ? facts->max_zeroes : INT64_MAX) & ~node->mask;
+    node->max_vector = facts->max_vector ? facts->max_vector : 1024;
+
+    memset(node->rules, 0, sizeof(node->rules));
+    if (node->stage != NODE_OPEN)
+        return;
+    uint64_t max = least(node->max_transfer, node->length);
+    node->rules[OP_READ].max = max;
+    node->rules[OP_READ].slow = OP_BEYOND_END;
+    /* With an alignment, writes are listed: see `first`. */
+    if (!facts->read_only && !node->mask)
+        node->rules[OP_WRITE].max = max;
+    node->rules[OP_WRITE].slow = OP_BEYOND_END | (node_can(node, DRIVER_CAN_FUA) ? 0 : OP_FUA);
+}
+
+/* --- Checks */
+
+static int check_truncate(const struct node *node, const struct op *op)
+{
+    if (node->base.facts.read_only)
+        return -EACCES;
+    if (op->offset < 0)
+        return -EINVAL;
+    if (!node_can(node, DRIVER_CAN_RESIZE))
+        return -ENOTSUP;
+    if (op->flags & OP_PREALLOC && op->offset < node->base.facts.length)
+        return -EINVAL;
+    return 0;
+}
+
+static int check_range(const struct node *node, const struct op *op)
+{
+    int64_t length = node->base.facts.length, end;
+    if (is_write(op) && node->base.facts.read_only)
+        return -EPERM;
+    if (op->offset < 0 || op->bytes > INT64_MAX ||
+        __builtin_add_overflow(op->offset, (int64_t)op->bytes, &end))
+        return -EIO;
+    if (op->flags & OP_BEYOND_END) {
+        bool grows = op->kind == OP_WRITE || op->kind == OP_ZEROES;
+        if (grows && end > length && !node_can(node, DRIVER_CAN_GROW))
+            return -EIO;
+    } else if (length < 0) {
+        return (int)length;
+    } else if (end > length) {
+        return -EIO;
+    }
+    if (op->kind == OP_DISCARD && !node_can(node, DRIVER_CAN_DISCARD))
+        return -ENOTSUP;
+    if (op->kind == OP_ZEROES && op->flags & OP_NO_FALLBACK &&
+        (!node_can(node, DRIVER_CAN_ZEROES) || ((uint64_t)op->offset | op->bytes) & node->mask))
+        return -ENOTSUP;
+    return 0;
+}
+
+static int check(const struct node *node, const struct op *op)
+{
+    if (node->stage != NODE_OPEN)
+        return -ENXIO;
+    switch (op->kind) {
+    case OP_FLUSH:
+        return 0;
+    case OP_TRUNCATE:
+        return check_truncate(node, op);
+    case OP_READ:
+    case OP_WRITE:
+    case OP_ZEROES:
+    case OP_DISCARD:
+        return check_range(node, op);
+    }
+    return -ENOTSUP;
+}
+
+/* --- Overlapping writes */
+
+static bool overlap(const struct slow *a, const struct slow *b)
+{
+    uint64_t mask = a->node->mask;
+    uint64_t a_low = (uint64_t)a->op->offset & ~mask, b_low = (uint64_t)b->op->offset & ~mask;
+    uint64_t a_high = ((uint64_t)a->op->offset + a->op->bytes + mask) & ~mask;
+    uint64_t b_high = ((uint64_t)b->op->offset + b->op->bytes + mask) & ~mask;
+    return a_low < b_high && b_low < a_high;
+}
+
+/* First come, first served, so that nobody waits for ever. */
+static bool must_wait(const struct slow *slow)
+{
+    for (const struct slow *other = slow->node->first; other != slow; other = other->next)
+        if ((other->alone || slow->alone) && overlap(other, slow))
+            return true;
+    return false;
+}
+
+static void list(struct slow *slow)
+{
+    struct node *node = slow->node;
+    slow->listed = true;
+    slow->next = NULL;
+    slow->prev = node->last;
+    *(node->last ? &node->last->next : &node->first) = slow;
+    node->last = slow;
+    node->alone += slow->alone;
+    slow->waiting = node->alone && must_wait(slow);
+    node->waiting += slow->waiting;
+}
+
+static void unlist(struct slow *slow)
+{
+    struct node *node = slow->node;
+    *(slow->prev ? &slow->prev->next : &node->first) = slow->next;
+    *(slow->next ? &slow->next->prev : &node->last) = slow->prev;
+    node->alone -= slow->alone;
+}
+
+static void begin(struct slow *slow);
+
+/* Lets those go on that waited for what has ended. */
+static void admit(struct node *node)
+{
+    if (node->admitting)
+        return; /* further down this stack, the loop looks again */
+    node->admitting = true;
+    for (struct slow *slow = node->first; slow && node->waiting;) {
+        if (!slow->waiting || must_wait(slow)) {
+            slow = slow->next;
+            continue;
+        }
+        slow->waiting = false;
+        node->waiting--;
+        begin(slow);
+        slow = node->first;
+    }
+    node->admitting = false;
+}
+
+/* --- Entry */
+
+static void relayed(struct op *op, void *who)
+{
+    int64_t ret = op->ret;
+    op_free(op);
+    op_complete(who, ret);
+}
+
+struct op *node_relay(struct op *op)
+{
+    struct op *further = op_new(op->peer);
+    further->kind = op->kind;
+    further->flags = op->flags;
+    further->offset = op->offset;
+    further->bytes = op->bytes;
+    further->niov = op->niov;
+    further->iov = op->iov;
+    op_push(further, relayed, op);
+    return further;
+}
+
+void node_end(struct node *node, struct op *op)
+{
+    bool quiet = --node->in_flight == 0 && node->stage == NODE_CLOSING;
+    op_complete(op, op->ret);
+    if (quiet)
+        node_quiet(node);
+}
+
+static void slow_done(struct op *op, void *who)
+{
+    struct node *node = who;
+    struct slow *slow = op_popped(op);
+    if (slow->listed)
+        unlist(slow);
+    bool others_wait = node->waiting > 0;
+    node_end(node, op);
+    if (others_wait)
+        admit(node);
+}
+
+/* Whether the driver takes the operation as it is. */
+static bool as_it_is(const struct node *node, const struct op *op)
+{
+    if (op->kind == OP_FLUSH)
+        return true;
+    if (op->kind == OP_TRUNCATE)
+        return !(op->flags & OP_PREALLOC_FULL);
+    if (op->kind == OP_ZEROES || ((uint64_t)op->offset | op->bytes) & node->mask)
+        return false;
+    if (op->kind == OP_DISCARD)
+        return op->bytes <= node->max_zeroes && !(op->flags & OP_BEYOND_END);
+    if (op->bytes > node->max_transfer || op->niov > node->max_vector)
+        return false;
+    if (op->flags & (op->kind == OP_READ              ? OP_BEYOND_END
+                     : node_can(node, DRIVER_CAN_FUA) ? 0
+                                                      : OP_FUA))
+        return false;
+    for (unsigned i = 0; node->mask && i < op->niov; i++)
+        if (op->iov[i].iov_len & node->mask || (uintptr_t)op->iov[i].iov_base & node->memory_mask)
+            return false;
+    return true;
+}
+
+static void begin(struct slow *slow)
+{
+    struct driver_node *base = &slow->node->base;
+    if (as_it_is(slow->node, slow->op))
+        base->driver->submit(base, slow->op);
+    else
+        slow_run(slow);
+}
+
+/* What of the operation the driver is to do. */
+static void bound(struct slow *slow)
+{
+    const struct node *node = slow->node;
+    const struct op *op = slow->op;
+    uint64_t start = (uint64_t)op->offset, stop = start + op->bytes;
+
+    switch (op->kind) {
+    case OP_TRUNCATE:
+        slow->old_length = start = node->length;
+        slow->by_writing = true;
+        break;
+    case OP_READ:
+        if (stop > node->length) {
+            stop = start < node->length ? node->length : start;
+            driver_clear(op, stop - start);
+        }
+        break;
+    case OP_DISCARD: /* a hint: what is not a whole block stays */
+        start = (start + node->mask) & ~node->mask;
+        stop = least(stop, node->length) & ~node->mask;
+        break;
+    case OP_WRITE:
+    case OP_ZEROES:
+        slow->alone = (start | stop) & node->mask;
+        break;
+    }
+    slow->at = start;
+    slow->stop = stop;
+}
+
+void node_slow(struct node *node, struct op *op)
+{
+    bool nothing = op->kind == OP_FLUSH ? !node_can(node, DRIVER_CAN_FLUSH) : !op->bytes;
+    int ret = check(node, op);
+    if (ret < 0 || (nothing && op->kind != OP_TRUNCATE)) {
+        op_complete(op, ret);
+        return;
+    }
+
+    struct slow *slow = op_push(op, slow_done, node);
+    *slow = (struct slow){.node = node, .op = op};
+    node->in_flight++;
+    bound(slow);
+    if (node->mask && is_write(op))
+        list(slow);
+    if (!slow->waiting)
+        begin(slow);
+}

@@ -1,0 +1,82 @@
+/* node_io.h — a node's operations on their way to its driver.
+ *
+ * For node.c only, which owns the state and the control lane. An operation that the driver takes as
+ * it is passes in node_submit() below, in a few nanoseconds; everything else goes through
+ * node_slow(). */
+#ifndef SLUICE_NODE_IO_H
+#define SLUICE_NODE_IO_H
+
+#include "actors/node.h"
+
+enum node_stage { NODE_NEW, NODE_OPENING, NODE_OPEN, NODE_CLOSING, NODE_BROKEN };
+
+/* When an operation of one kind needs nothing done. */
+struct node_rule {
+    uint64_t max;  /* bytes, at most; 0: never */
+    uint16_t slow; /* flags that it must not have */
+};
+
+struct slow;
+
+struct node {
+    struct driver_node base; /* what the driver sees */
+
+    /* From the facts, by node_limits(). */
+    uint64_t length;            /* bytes; 0 while it can't be told */
+    uint64_t mask, memory_mask; /* alignment - 1: of offsets and lengths, of memory */
+    uint64_t max_transfer;      /* of one read or write; a multiple of the alignment */
+    uint64_t max_zeroes;        /* of one zeroes or discard; likewise */
+    uint32_t max_vector;
+    struct node_rule rules[OP_KINDS];
+
+    enum node_stage stage;
+    unsigned in_flight;
+
+    /* Writes under way, in the order of their arrival, while the driver has an alignment: those
+     * that change a part of a block run alone in that block. */
+    struct slow *first, *last;
+    unsigned alone;   /* of them, that change a part of a block */
+    unsigned waiting; /* of them, for others */
+    bool admitting;
+
+    /* Control lane. */
+    struct ticket ticket;       /* who waits for the open */
+    struct ticket close_ticket; /* who waits for the close */
+    bool close_asked;
+    actor_addr *watchers;
+    size_t nwatchers;
+    struct driver_facts told; /* to them, last */
+    struct option_set *options;
+};
+
+/* Derives the limits from the facts; in every stage but NODE_OPEN, nothing is let through. */
+void node_limits(struct node *node);
+
+/* Frames that a node and its driver take of an operation. */
+#define NODE_FRAMES 2
+
+/* For an operation that has no room for that, in a tall stack of nodes: a further one that ends it.
+ */
+struct op *node_relay(struct op *op);
+
+/* Takes an operation that needs checking, splitting, bouncing, emulating, or refusing. */
+void node_slow(struct node *node, struct op *op);
+
+/* Counts an operation out and ends it. */
+void node_end(struct node *node, struct op *op);
+
+/* In node.c: while closing, nothing is in flight any more. */
+void node_quiet(struct node *node);
+
+static inline bool node_fits(const struct node *node, const struct op *op)
+{
+    const struct node_rule *rule = &node->rules[op->kind];
+    /* An empty one wraps around to more than any maximum, which is the length at most. */
+    if (op->bytes - 1 >= rule->max || (uint64_t)op->offset > node->length - op->bytes ||
+        op->flags & rule->slow || op->niov > node->max_vector)
+        return false;
+    return !node->mask || (op->niov == 1 && !(((uint64_t)op->offset | op->bytes) & node->mask) &&
+                           !((uintptr_t)op->iov->iov_base & node->memory_mask));
+}
+
+#endif

@@ -1,0 +1,170 @@
+/* sluice.h — the public interface of libsluice, a block I/O engine.
+ *
+ * Words: a *node* holds data (a file, memory, …); a *backend* (`blk`) stands between a frontend and
+ * a node, checks, counts and pauses; an *export* serves a backend to clients. They live on the
+ * engine's own threads, the reactors. A program talks to them through a *context*, of which each
+ * thread has its own.
+ *
+ * Conventions: offsets, sizes and lengths are bytes. Functions that can fail return a negative
+ * errno; those that take a `char **error` fill it in with a sentence, to be freed with free(), and
+ * null on success. Destructors take the address of the caller's pointer, null it, and do nothing
+ * for null.
+ *
+ * Threads: sluice_start and sluice_stop from any one thread; everything else that takes a context,
+ * or a blk that was opened in it, from the context's thread only. Contexts are independent of each
+ * other. */
+#ifndef SLUICE_H
+#define SLUICE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* --- The engine
+ * ------------------------------------------------------------------------------------- */
+
+typedef struct sluice sluice;
+
+struct sluice_options {
+    unsigned threads; /* reactors; 0: one per CPU that this process may run on */
+    const int
+        *cpus; /* the CPU of each reactor; null: the first ones that this process may run on */
+    const char *control;  /* ZeroMQ endpoint for control requests; null: none */
+    const char *events;   /* ZeroMQ endpoint for events; null: none */
+    unsigned events_kept; /* events that can be replayed; 0: 65536 */
+    unsigned deadline_ms; /* what shutting down may take before waiting requests end with ESHUTDOWN;
+                             0: 30,000 */
+};
+
+/* Starts the reactors. `options` may be null. Returns 0 and the engine, or a negative errno and a
+ * sentence. */
+int sluice_start(const struct sluice_options *options, sluice **engine, char **error);
+
+/* Ends exports, drains backends, closes nodes, joins the threads. Contexts are closed first, by
+ * their owners. */
+void sluice_stop(sluice **engine);
+
+/* The endpoints in use ("" when there is none). Owned by the engine. */
+const char *sluice_control_endpoint(const sluice *engine);
+const char *sluice_events_endpoint(const sluice *engine);
+
+/* A descriptor that becomes readable when a `shutdown` request came over control; the program is to
+ * call sluice_stop(). */
+int sluice_shutdown_fd(const sluice *engine);
+
+const char *sluice_version(void);
+
+/* Prints every driver with its options. */
+void sluice_print_drivers(FILE *out);
+
+/* --- Contexts
+ * --------------------------------------------------------------------------------------- */
+
+typedef struct blk_context blk_context;
+
+/* A link to every reactor. `depth` bounds the requests outstanding at once (0: 1024). */
+int blk_context_open(sluice *engine, unsigned depth, blk_context **context, char **error);
+
+/* Waits for what is outstanding, closes the blks that are still open. */
+void blk_context_close(blk_context **context);
+
+/* Submits what is queued, runs the callbacks of what has completed, without waiting. Returns how
+ * many ran. */
+unsigned blk_poll(blk_context *context);
+
+/* As blk_poll, but waits until at least one callback ran, or `timeout_ms` passed (-1: for ever).
+ * Spins briefly, then sleeps. */
+unsigned blk_wait(blk_context *context, int timeout_ms);
+
+/* For an event loop: a descriptor that is readable when blk_poll() has something to do, once armed.
+ * blk_arm() returns false, and arms nothing, when there is something to do already. */
+int blk_context_fd(const blk_context *context);
+bool blk_arm(blk_context *context);
+
+/* One control request, written as on sluice's command line or in a configuration file:
+ *     "node-add driver=file name=disk filename=/srv/disk.img"
+ * The reply is JSON text (free() it; `reply` may be null). Returns 0, or a negative errno and a
+ * sentence. */
+int sluice_request(blk_context *context, const char *request, char **reply, char **error);
+
+/* The same as packed protobuf messages, sluice.Request and sluice.Reply (proto/control.proto). An
+ * error that a Reply tells of is not an error of this function. Free the reply with free(). */
+int sluice_request_packed(blk_context *context, const void *request, size_t size, void **reply,
+                          size_t *reply_size);
+
+/* --- Backends
+ * --------------------------------------------------------------------------------------- */
+
+typedef struct blk blk;
+
+enum blk_flags {
+    BLK_WRITABLE = 1, /* blk_open: to write too */
+
+    BLK_FUA = 16,        /* durable before completion */
+    BLK_MAY_UNMAP = 32,  /* zeroes: the range may be unmapped */
+    BLK_NO_FALLBACK = 64 /* zeroes: -ENOTSUP rather than writing them */
+};
+
+enum blk_prealloc {
+    BLK_PREALLOC_OFF,
+    BLK_PREALLOC_METADATA,
+    BLK_PREALLOC_FALLOC,
+    BLK_PREALLOC_FULL
+};
+
+/* Opens the backend with this name for requests from this context. */
+int blk_open(blk_context *context, const char *name, int flags, blk **out, char **error);
+
+/* Waits for this blk's requests. */
+void blk_close(blk **blk);
+
+const char *blk_name(const blk *blk);
+int64_t blk_getlength(const blk *blk); /* or -ENOMEDIUM */
+bool blk_is_read_only(const blk *blk);
+bool blk_is_inserted(const blk *blk);
+uint32_t blk_get_alignment(const blk *blk);
+/* Requests from acceptance until their callback has returned. */
+unsigned blk_in_flight(const blk *blk);
+
+/* Synchronous: reads and writes return the byte count, the others 0, or a negative errno. They run
+ * callbacks of asynchronous requests of the context while they wait. Not to be called from a
+ * callback. */
+int64_t blk_pread(blk *blk, int64_t offset, int64_t bytes, void *buffer, int flags);
+int64_t blk_pwrite(blk *blk, int64_t offset, int64_t bytes, const void *buffer, int flags);
+int64_t blk_preadv(blk *blk, int64_t offset, const struct iovec *iov, int niov, int flags);
+int64_t blk_pwritev(blk *blk, int64_t offset, const struct iovec *iov, int niov, int flags);
+int blk_pwrite_zeroes(blk *blk, int64_t offset, int64_t bytes, int flags);
+int blk_pdiscard(blk *blk, int64_t offset, int64_t bytes);
+int blk_flush(blk *blk);
+int blk_truncate(blk *blk, int64_t size, enum blk_prealloc prealloc);
+
+/* Asynchronous: `done` runs in a later blk_poll() or blk_wait(), never inside these calls, with 0
+ * or a negative errno. Buffers and vectors stay the caller's and must remain until then. They
+ * return 0, or -EAGAIN when `depth` requests are outstanding: reap, then submit again. */
+typedef void blk_done_fn(void *opaque, int ret);
+int blk_aio_pread(blk *blk, int64_t offset, int64_t bytes, void *buffer, int flags,
+                  blk_done_fn *done, void *opaque);
+int blk_aio_pwrite(blk *blk, int64_t offset, int64_t bytes, const void *buffer, int flags,
+                   blk_done_fn *done, void *opaque);
+int blk_aio_preadv(blk *blk, int64_t offset, const struct iovec *iov, int niov, int flags,
+                   blk_done_fn *done, void *opaque);
+int blk_aio_pwritev(blk *blk, int64_t offset, const struct iovec *iov, int niov, int flags,
+                    blk_done_fn *done, void *opaque);
+int blk_aio_pwrite_zeroes(blk *blk, int64_t offset, int64_t bytes, int flags, blk_done_fn *done,
+                          void *opaque);
+int blk_aio_pdiscard(blk *blk, int64_t offset, int64_t bytes, blk_done_fn *done, void *opaque);
+int blk_aio_flush(blk *blk, blk_done_fn *done, void *opaque);
+int blk_aio_truncate(blk *blk, int64_t size, enum blk_prealloc prealloc, blk_done_fn *done,
+                     void *opaque);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
