@@ -1,0 +1,60 @@
+# A user's way through the command line: add, list, show, read, write, remove, end.
+. "$SOURCE/tests/e2e/lib-daemon.sh"
+start
+
+# Nodes, backends and exports come, are shown, and go.
+says '' sluice node add driver=memory name=mem size=1M
+says 'length: *1 MiB' sluice node show mem
+says '^mem  *memory  *1 MiB' sluice node list
+says '' sluice backend add vd0 node=mem
+says '^vd0  *mem  *1 MiB' sluice backend list
+says 'node: *mem' sluice backend show name=vd0
+says "nbd+unix://.*$dir/nbd" sluice export add type=nbd backend=vd0 unix="$dir/nbd" writable=on
+says '^vd0  *nbd  *vd0 ' sluice export list
+says 'users: *vd0' sluice node show mem
+says 'version:' sluice status
+says 'exports:' sluice status
+
+# Data goes there and back, as text, as bytes, and through a pipe.
+says 'bytes: *5 B' sluice io write vd0 data=hello
+says 'data: *hello' sluice io read vd0 bytes=5
+says 'bytes: *64 KiB' sluice io write vd0 offset=64K bytes=64K pattern=255
+equal "$(sluice io read vd0 offset=127K bytes=2K --raw | od -An -tx1 -v | tr -s ' \n' '\n\n' | sort | uniq -c | tr -s ' \n' ' ')" \
+    " 1 1024 00 1024 ff "
+head -c 100000 /dev/urandom >"$dir/random"
+sluice io write vd0 offset=512K --raw <"$dir/random" >"$dir/out" || die "io write --raw"
+sluice io read vd0 offset=512K bytes=100000 --raw >"$dir/back" || die "io read --raw"
+cmp "$dir/random" "$dir/back" || die "what was written is not what is read"
+says '' sluice io flush vd0
+says 'bytes: *4 KiB' sluice io zeroes vd0 offset=0 bytes=4K unmap=on
+says '00000000  00 00' sluice io read vd0 bytes=16
+says 'bytes: *4 KiB' sluice io discard vd0 bytes=4K
+says '' sluice io truncate vd0 size=2M
+says 'length: *2 MiB' sluice backend show vd0
+says 'write: *operations 18' sluice backend show vd0
+
+# Replies as JSON are one document.
+sluice --json status >"$dir/status" || die "status"
+python3 - "$dir/status" <<'PY' || die "the JSON of status is not as expected"
+import json, sys
+status = json.load(open(sys.argv[1]))
+assert [node["name"] for node in status["nodes"]] == ["mem"]
+assert status["backends"][0]["write"]["bytes"] == 5 + 65536 + 100000
+assert status["exports"][0]["writable"] is True
+assert status["sequence"] >= 3 and status["epoch"] > 0
+assert status["reactors"]
+PY
+says '"base64": "AAAA"' sluice --json io read vd0 bytes=3
+says '"drivers"' sluice --json driver list
+says '^memory:' sluice driver list
+says '{}' sluice --json export remove vd0
+says '' sluice backend remove vd0
+says '' sluice node remove mem
+says 'no nodes' sluice node list
+says 'no exports' sluice status
+
+# The end, over control.
+says '' sluice shutdown
+wait "$pid"
+equal $? 0
+pid=
