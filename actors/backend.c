@@ -90,20 +90,49 @@ _Static_assert(OP_READ <= OP_DISCARD && OP_WRITE <= OP_DISCARD && OP_ZEROES <= O
 
 static void quiet(struct backend *backend);
 
+static void finish(struct backend *backend, struct op *op)
+{
+    if (!--backend->in_flight && backend->quiesced)
+        quiet(backend);
+    op_complete(op, op->ret);
+}
+
+static void take_facts(struct backend *backend, const Sluice__NodeFacts *facts);
+
+/* The node has told of the change by now. */
+static void grown(struct actor *self, struct mail *reply, void *arg)
+{
+    if (!mail_fault(reply))
+        take_facts(actor_state(self), (Sluice__NodeFacts *)reply->body);
+    finish(actor_state(self), arg);
+}
+
+static void watch(struct backend *backend, bool on, actor_reply_fn *then, void *arg)
+{
+    Sluice__NodeWatch *body = MAIL_NEW(sluice__node_watch);
+    body->parent = actor_address(backend->self);
+    body->watch = on;
+    actor_ask(backend->self, backend->node, MAIL_NODE_WATCH, body, then, arg);
+}
+
 static void backend_done(struct op *op, void *who)
 {
     struct backend *backend = who;
     struct counters *counters = &backend->counters[op->kind];
-    if (op->ret >= 0) {
+    if (op->ret < 0) {
+        counters->failed++;
+    } else {
         counters->operations++;
         if (op->kind <= OP_DISCARD)
             counters->bytes += op->bytes;
-    } else {
-        counters->failed++;
+        if (op->kind == OP_TRUNCATE || op->flags & OP_BEYOND_END) {
+            /* The news of the length come by mail, which may be slower. Whoever sees this completed
+             * may use the new length at once, so the news come first. */
+            watch(backend, true, grown, op);
+            return;
+        }
     }
-    if (!--backend->in_flight && backend->quiesced)
-        quiet(backend);
-    op_complete(op, op->ret);
+    finish(backend, op);
 }
 
 static void start(struct backend *backend, struct op *op)
@@ -145,9 +174,9 @@ static void quiet(struct backend *backend)
     if (!backend->closing)
         return;
     if (backend->node) {
-        Sluice__NodeWatch *watch = MAIL_NEW(sluice__node_watch);
-        watch->parent = actor_address(backend->self);
-        actor_tell(backend->self, backend->node, MAIL_NODE_WATCH, watch);
+        Sluice__NodeWatch *body = MAIL_NEW(sluice__node_watch);
+        body->parent = actor_address(backend->self);
+        actor_tell(backend->self, backend->node, MAIL_NODE_WATCH, body);
     }
     actor_reply(backend->self, backend->closer, MAIL_NONE, NULL);
     actor_stop(backend->self);
@@ -300,10 +329,7 @@ static void on_open(struct actor *self, struct mail *mail)
     backend->node_name = mem_string(open->spec->node ? open->spec->node : "");
     if (open->facts)
         take_facts(backend, open->facts);
-    Sluice__NodeWatch *watch = MAIL_NEW(sluice__node_watch);
-    watch->parent = actor_address(self);
-    watch->watch = true;
-    actor_ask(self, backend->node, MAIL_NODE_WATCH, watch, on_watching, backend);
+    watch(backend, true, on_watching, backend);
 }
 
 /* --- Sessions */

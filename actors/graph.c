@@ -236,6 +236,16 @@ static void failed_closed(struct actor *self, struct mail *reply, void *arg)
     drop(object);
 }
 
+/* Tells where it listens. */
+static Sluice__Reply *export_reply(struct mail *mail)
+{
+    Sluice__Reply *reply = MAIL_NEW(sluice__reply);
+    reply->body_case = SLUICE__REPLY__BODY_EXPORT;
+    reply->export = (Sluice__ExportInfo *)mail->body;
+    mail->body = NULL;
+    return reply;
+}
+
 static void opened(struct actor *self, struct mail *reply, void *arg)
 {
     struct object *object = arg;
@@ -257,7 +267,8 @@ static void opened(struct actor *self, struct mail *reply, void *arg)
         object->uri = info->uri ? mem_string(info->uri) : NULL;
     }
     emit(object, true);
-    actor_reply(self, object->ticket, MAIL_REPLY, reply_done());
+    actor_reply(self, object->ticket, MAIL_REPLY,
+                object->kind == EXPORT ? export_reply(reply) : reply_done());
     if (object->graph->ending)
         step_end(object->graph);
 }

@@ -216,7 +216,7 @@ void engine_settle(struct engine *engine)
         quiet++;
         for (unsigned i = 0; i < engine->nreactors; i++) {
             struct reactor *reactor = engine->reactors[i];
-            if (!ring_pending(reactor->ring))
+            if (!ring_working(reactor->ring))
                 continue;
             reactor_enter(reactor);
             if (ring_wait(reactor->ring, 5 * NS_PER_MS))

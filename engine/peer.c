@@ -225,12 +225,13 @@ static unsigned take(struct peer *peer, struct link *link, unsigned limit)
         ready = limit;
     for (uint32_t n = 0; n < ready; n++) {
         const Sluice__Frame *frame = link_take(link, &peer->arena);
+        /* Mail first: what tells of a change arrives before the completion of what made it. */
+        for (size_t i = 0; i < frame->n_mail; i++)
+            take_mail(peer, frame->mail[i]);
         for (size_t i = 0; i < frame->n_done; i++)
             peer_completion(peer, frame->done[i], frame->result[i]);
         if (frame->n_to)
             take_requests(peer, link, frame);
-        for (size_t i = 0; i < frame->n_mail; i++)
-            take_mail(peer, frame->mail[i]);
         arena_reset(&peer->arena);
         peer->frames++;
     }

@@ -21,8 +21,9 @@
 struct ring {
     struct io_uring uring;
     unsigned pending;
-    unsigned queued; /* prepared since the last submission */
-    int *free_slots; /* a stack; null when the kernel registers none */
+    unsigned outside; /* of them, that wait for somebody outside */
+    unsigned queued;  /* prepared since the last submission */
+    int *free_slots;  /* a stack; null when the kernel registers none */
     unsigned nfree;
 };
 
@@ -149,8 +150,17 @@ static struct io_uring_sqe *prepare(struct ring *ring)
 static void begin(struct ring *ring, struct io_uring_sqe *sqe, struct ring_req *req)
 {
     req->more = false;
+    req->outside = false;
     io_uring_sqe_set_data(sqe, req);
     ring->pending++;
+}
+
+/* For one that ends when somebody outside does something. */
+static void begin_outside(struct ring *ring, struct io_uring_sqe *sqe, struct ring_req *req)
+{
+    begin(ring, sqe, req);
+    req->outside = true;
+    ring->outside++;
 }
 
 static void use_file(struct io_uring_sqe *sqe, const struct ring_file *file)
@@ -221,7 +231,7 @@ void ring_accept(struct ring *ring, struct ring_req *req, int fd)
 {
     struct io_uring_sqe *sqe = prepare(ring);
     io_uring_prep_multishot_accept(sqe, fd, NULL, NULL, SOCK_CLOEXEC);
-    begin(ring, sqe, req);
+    begin_outside(ring, sqe, req);
 }
 
 void ring_recv(struct ring *ring, struct ring_req *req, const struct ring_file *file, void *buffer,
@@ -230,7 +240,7 @@ void ring_recv(struct ring *ring, struct ring_req *req, const struct ring_file *
     struct io_uring_sqe *sqe = prepare(ring);
     io_uring_prep_recv(sqe, file->fd, buffer, bytes, flags);
     use_file(sqe, file);
-    begin(ring, sqe, req);
+    begin_outside(ring, sqe, req);
 }
 
 void ring_sendmsg(struct ring *ring, struct ring_req *req, const struct ring_file *file,
@@ -239,21 +249,21 @@ void ring_sendmsg(struct ring *ring, struct ring_req *req, const struct ring_fil
     struct io_uring_sqe *sqe = prepare(ring);
     io_uring_prep_sendmsg(sqe, file->fd, msg, (unsigned)flags);
     use_file(sqe, file);
-    begin(ring, sqe, req);
+    begin_outside(ring, sqe, req);
 }
 
 void ring_poll(struct ring *ring, struct ring_req *req, int fd, unsigned events)
 {
     struct io_uring_sqe *sqe = prepare(ring);
     io_uring_prep_poll_multishot(sqe, fd, events);
-    begin(ring, sqe, req);
+    begin_outside(ring, sqe, req);
 }
 
 void ring_poll_once(struct ring *ring, struct ring_req *req, int fd)
 {
     struct io_uring_sqe *sqe = prepare(ring);
     io_uring_prep_poll_add(sqe, fd, POLLIN);
-    begin(ring, sqe, req);
+    begin_outside(ring, sqe, req);
 }
 
 void ring_cancel(struct ring *ring, struct ring_req *req)
@@ -268,6 +278,11 @@ void ring_cancel(struct ring *ring, struct ring_req *req)
 unsigned ring_pending(const struct ring *ring)
 {
     return ring->pending;
+}
+
+unsigned ring_working(const struct ring *ring)
+{
+    return ring->pending - ring->outside;
 }
 
 static unsigned reap(struct ring *ring)
@@ -291,8 +306,10 @@ static unsigned reap(struct ring *ring)
             if (!req)
                 continue;
             req->more = ended[i].flags & IORING_CQE_F_MORE;
-            if (!req->more)
+            if (!req->more) {
                 ring->pending--;
+                ring->outside -= req->outside;
+            }
             ran++;
             req->done(req, ended[i].res);
         }

@@ -25,6 +25,7 @@ struct ring_req {
     void (*done)(struct ring_req *req, int res);
     /* Set by the ring while a multishot request is armed: `done` will run again. */
     bool more;
+    bool outside; /* the ring's: see ring_working() */
 };
 
 /* A descriptor, registered with the ring when there is room for it (`slot` >= 0). */
@@ -74,6 +75,10 @@ void ring_cancel(struct ring *ring, struct ring_req *req);
 
 /* Requests whose `done` has not run yet. */
 unsigned ring_pending(const struct ring *ring);
+
+/* Of them, those that end by themselves: not the sockets' and polls, which wait for somebody
+ * outside. */
+unsigned ring_working(const struct ring *ring);
 
 /* For the reactor: submits what is queued and runs `done` of what has completed, without waiting;
  * returns how many ran. Costs no system call when there is nothing to submit and nothing has

@@ -11,8 +11,8 @@ truncate -s 50000000 "$dir/source.img"
 head -c 1234567 /dev/urandom >>"$dir/source.img"
 truncate -s $size "$dir/source.img"
 
-start --node driver=memory,name=mem,size=64M --backend name=mem,node=mem \
-    --node "driver=file,name=file,filename=$dir/disk.img" --backend name=file,node=file \
+start --node driver=memory,name=mem0,size=64M --backend name=mem,node=mem0 \
+    --node "driver=file,name=file0,filename=$dir/disk.img" --backend name=file,node=file0 \
     --export "type=nbd,backend=mem,unix=$dir/mem,writable=on,description=in memory" \
     --export "type=nbd,backend=file,unix=$dir/file,writable=on" \
     --export "type=nbd,backend=file,id=ro,name=a name,unix=$dir/ro"

@@ -3,7 +3,7 @@
 . "$(dirname "$0")/lib_nbd.sh"
 need nbdinfo
 
-serve="--node driver=memory,name=m,size=1M --backend name=m,node=m"
+serve="--node driver=memory,name=n,size=1M --backend name=m,node=n"
 
 # Refused: sluiced ends, with a sentence that has these words.
 refused() {

@@ -56,7 +56,7 @@ head -c 100000 /dev/urandom >"$dir/bad"
 refused 'bad: line 1: ' --config "$dir/bad"
 refused '\-\-node driver=null: node-add needs name' --node driver=null
 refused 'driver=nonsense,name=n: ' --node driver=nonsense,name=n
-refused 'filename=/nowhere/x: .*No such file' --node driver=file,name=n,filename=/nowhere/x
+refused "there is no file '/nowhere/x'" --node driver=file,name=n,filename=/nowhere/x
 refused 'threads is "0", but must be 1 to' --threads 0
 refused 'this is no option' nonsense
 refused 'unrecognized option' --nonsense

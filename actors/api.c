@@ -1,0 +1,200 @@
+/* api.c — starting and stopping an engine inside a program. See context.c and blk.c for the rest of
+ * the public interface. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+#include <zmq.h>
+
+#include "actors/context.h"
+#include "actors/control.h"
+#include "actors/events.h"
+#include "actors/graph.h"
+#include "drivers/driver.h"
+#include "engine/clock.h"
+#include "engine/mem.h"
+#include "proto/help.h"
+
+#define EVENTS_KEPT 65536
+#define DEADLINE_MS 30000
+#define CLOSE_WAIT  (2 * NS_PER_S) /* for an actor that may be stuck, after the deadline */
+
+int context_error(char **error, int code, const char *text)
+{
+    if (error)
+        *error = code < 0 ? mem_string(text) : NULL;
+    return code;
+}
+
+const char *sluice_version(void)
+{
+    return SLUICE_VERSION;
+}
+
+const char *sluice_control_endpoint(const sluice *engine)
+{
+    return engine->control;
+}
+
+const char *sluice_events_endpoint(const sluice *engine)
+{
+    return engine->events;
+}
+
+int sluice_shutdown_fd(const sluice *engine)
+{
+    return engine->shutdown_fd;
+}
+
+/* --- Starting */
+
+/* The threads of a ZeroMQ context are made with its first socket, and inherit the CPUs of whoever
+ * makes it: that must not be a pinned reactor. */
+static void *zmq_unpinned(void)
+{
+    void *context = zmq_ctx_new();
+    void *first = context ? zmq_socket(context, ZMQ_PAIR) : NULL;
+    if (first)
+        zmq_close(first);
+    return context;
+}
+
+static int make_engine(sluice *sluice, const struct sluice_options *options, struct err *err)
+{
+    struct engine_options made = {
+        .threads = options->threads,
+        .cpus = options->cpus,
+        .bodies = mail_bodies,
+        .nbodies = MAIL_COUNT,
+        .world = &sluice->world,
+    };
+    sluice->engine = engine_new(&made, err);
+    if (!sluice->engine)
+        return err->code;
+    sluice->world.threads = engine_threads(sluice->engine);
+    sluice->world.graph = engine_spawn(sluice->engine, &graph_type, "graph", 0);
+    sluice->world.events = engine_spawn(sluice->engine, &events_actor, "events", 0);
+    sluice->world.control = engine_spawn(sluice->engine, &control_actor, "control", 0);
+    int ret = engine_start(sluice->engine, err);
+    if (ret < 0)
+        return ret;
+    sluice->port = port_open(sluice->engine, err);
+    return sluice->port ? 0 : err->code;
+}
+
+/* Asks one of the two to open, and keeps the endpoint in use. */
+static int open_endpoint(sluice *sluice, actor_addr to, unsigned kind, void *body, char **endpoint,
+                         struct err *err)
+{
+    void *reply = NULL;
+    int ret = port_call(sluice->port, to, kind, body, &reply, err);
+    if (ret < 0)
+        return ret;
+    free(*endpoint);
+    *endpoint = mem_string(((Sluice__EndpointOpened *)reply)->endpoint);
+    mail_free_body(reply);
+    return 0;
+}
+
+static int open_endpoints(sluice *sluice, const struct sluice_options *options, struct err *err)
+{
+    Sluice__EventsOpen *events = MAIL_NEW(sluice__events_open);
+    mail_set(&events->endpoint, options->events ? options->events : "");
+    events->context = (uint64_t)(uintptr_t)sluice->zmq;
+    events->kept = options->events_kept ? options->events_kept : EVENTS_KEPT;
+    int ret =
+        open_endpoint(sluice, sluice->world.events, MAIL_EVENTS_OPEN, events, &sluice->events, err);
+    if (ret < 0)
+        return ret;
+    sluice->events_open = true;
+    Sluice__ControlOpen *control = MAIL_NEW(sluice__control_open);
+    mail_set(&control->endpoint, options->control ? options->control : "");
+    control->context = (uint64_t)(uintptr_t)sluice->zmq;
+    control->shutdown_fd = sluice->shutdown_fd;
+    ret = open_endpoint(sluice, sluice->world.control, MAIL_CONTROL_OPEN, control, &sluice->control,
+                        err);
+    sluice->control_open = ret == 0;
+    return ret;
+}
+
+int sluice_start(const struct sluice_options *options, sluice **engine, char **error)
+{
+    static const struct sluice_options none;
+    struct err err = {0};
+    if (!options)
+        options = &none;
+    sluice *sluice = MEM_NEW(struct sluice);
+    sluice->control = mem_string("");
+    sluice->events = mem_string("");
+    sluice->deadline_ns = (options->deadline_ms ? options->deadline_ms : DEADLINE_MS) * NS_PER_MS;
+    sluice->shutdown_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    sluice->zmq = zmq_unpinned();
+    int ret = 0;
+    if (sluice->shutdown_fd < 0 || !sluice->zmq)
+        ret = err_set(&err, -errno, "the engine could not be started: %s", strerror(errno));
+    if (ret == 0)
+        ret = make_engine(sluice, options, &err);
+    if (ret == 0)
+        ret = open_endpoints(sluice, options, &err);
+    if (ret < 0)
+        sluice_stop(&sluice);
+    *engine = sluice;
+    return context_error(error, ret, err.text);
+}
+
+/* --- Stopping */
+
+static void close_actor(sluice *sluice, actor_addr actor)
+{
+    port_call(sluice->port, actor, MAIL_CLOSE, NULL, NULL, NULL);
+}
+
+/* Users before what they use; events last, so that the last of what happens is told. */
+static void close_actors(sluice *sluice)
+{
+    Sluice__Shutdown *shutdown = MAIL_NEW(sluice__shutdown);
+    shutdown->deadline = sluice->deadline_ns;
+    port_call(sluice->port, sluice->world.graph, MAIL_SHUTDOWN, shutdown, NULL, NULL);
+    if (sluice->control_open)
+        close_actor(sluice, sluice->world.control);
+    if (sluice->events_open)
+        close_actor(sluice, sluice->world.events);
+}
+
+void sluice_stop(sluice **self)
+{
+    sluice *sluice = *self;
+    if (!sluice)
+        return;
+    *self = NULL;
+    if (sluice->port) {
+        close_actors(sluice);
+        port_close(&sluice->port);
+    }
+    engine_free(&sluice->engine);
+    if (sluice->zmq)
+        zmq_ctx_term(sluice->zmq);
+    if (sluice->shutdown_fd >= 0)
+        close(sluice->shutdown_fd);
+    free(sluice->control);
+    free(sluice->events);
+    free(sluice);
+}
+
+/* --- Help */
+
+void sluice_print_drivers(FILE *out)
+{
+    for (const struct driver *const *driver = drivers; *driver; driver++) {
+        fprintf(out, "  %s%s\n      ", (*driver)->name, (*driver)->filter ? " (child=NODE)" : "");
+        help_wrap(out, (*driver)->help, 6);
+        for (const struct option *o = (*driver)->options; o && o->name; o++) {
+            fprintf(out, "    %s=%s%s%s%s%s\n      ", o->name,
+                    o->choices ? o->choices : option_type_name(o->type),
+                    o->required ? " (required)" : "", o->preset ? " [" : "",
+                    o->preset ? o->preset : "", o->preset ? "]" : "");
+            help_wrap(out, o->help, 6);
+        }
+    }
+}

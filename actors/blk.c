@@ -1,0 +1,389 @@
+/* blk.c — backends as an embedding thread sees them: opening, facts, requests. */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "actors/context.h"
+#include "actors/node.h"
+#include "engine/mem.h"
+
+/* --- Opening and closing */
+
+static void take_facts(struct blk *blk, const Sluice__NodeFacts *facts, bool inserted)
+{
+    node_facts_from_message(facts, &blk->facts);
+    blk->inserted = inserted;
+}
+
+void blk_changed(struct blk *blk, const Sluice__BackendChanged *told)
+{
+    take_facts(blk, told->facts, told->inserted);
+}
+
+/* Returns what the backend grants, or null with `err`. */
+static Sluice__SessionGrant *open_session(blk_context *context, const char *name, int flags,
+                                          actor_addr *backend, struct err *err)
+{
+    Sluice__BackendFind *find = MAIL_NEW(sluice__backend_find);
+    mail_set(&find->name, name);
+    void *reply;
+    if (port_call(context->port, context->sluice->world.graph, MAIL_BACKEND_FIND, find, &reply,
+                  err) < 0)
+        return NULL;
+    *backend = ((Sluice__BackendFound *)reply)->address;
+    mail_free_body(reply);
+
+    char who[32];
+    snprintf(who, sizeof who, "context %u", (unsigned)port_address(context->port));
+    Sluice__SessionOpen *session = MAIL_NEW(sluice__session_open);
+    session->requests = context->depth;
+    session->bytes = 0; /* data stays in the caller's memory: nothing of it waits in the engine */
+    session->write = flags & BLK_WRITABLE;
+    session->has_watcher = true;
+    session->watcher = port_address(context->port);
+    mail_set(&session->name, who);
+    if (port_call(context->port, *backend, MAIL_SESSION_OPEN, session, &reply, err) < 0)
+        return NULL;
+    return reply;
+}
+
+int blk_open(blk_context *context, const char *name, int flags, blk **out, char **error)
+{
+    struct err err = {0};
+    *out = NULL;
+    if (flags & ~BLK_WRITABLE)
+        return context_error(error, -EINVAL, "blk_open takes the flag BLK_WRITABLE, or 0");
+    actor_addr backend;
+    Sluice__SessionGrant *grant = open_session(context, name, flags, &backend, &err);
+    if (!grant)
+        return context_error(error, err.code, err.text);
+    struct blk *blk = MEM_NEW(struct blk);
+    blk->context = context;
+    blk->name = mem_string(name);
+    blk->backend = backend;
+    blk->session = grant->session;
+    blk->granted = grant->requests;
+    take_facts(blk, grant->facts, grant->inserted);
+    mail_free_body(grant);
+    blk->next = context->blks;
+    context->blks = blk;
+    *out = blk;
+    return context_error(error, 0, NULL);
+}
+
+void blk_close(blk **self)
+{
+    struct blk *blk = *self;
+    if (!blk)
+        return;
+    *self = NULL;
+    blk_context *context = blk->context;
+    while (blk->in_flight)
+        blk_wait(context, -1);
+    Sluice__SessionClose *close = MAIL_NEW(sluice__session_close);
+    close->session = blk->session;
+    port_call(context->port, blk->backend, MAIL_SESSION_CLOSE, close, NULL, NULL);
+    struct blk **at = &context->blks;
+    while (*at != blk)
+        at = &(*at)->next;
+    *at = blk->next;
+    free(blk->name);
+    free(blk);
+}
+
+/* --- Facts */
+
+const char *blk_name(const blk *blk)
+{
+    return blk->name;
+}
+
+int64_t blk_getlength(const blk *blk)
+{
+    return blk->inserted ? blk->facts.length : -ENOMEDIUM;
+}
+
+bool blk_is_read_only(const blk *blk)
+{
+    return blk->facts.read_only;
+}
+
+bool blk_is_inserted(const blk *blk)
+{
+    return blk->inserted;
+}
+
+uint32_t blk_get_alignment(const blk *blk)
+{
+    return blk->facts.alignment ? blk->facts.alignment : 1;
+}
+
+unsigned blk_in_flight(const blk *blk)
+{
+    return blk->in_flight;
+}
+
+/* --- Requests */
+
+/* In the bottom frame of its operation. */
+struct request {
+    blk_done_fn *done;
+    void *opaque;
+};
+
+static void request_done(struct op *op, void *who)
+{
+    const struct request *request = op_popped(op);
+    blk_done_fn *done = request->done;
+    void *opaque = request->opaque;
+    int ret = op->ret < 0 ? (int)op->ret : 0;
+    op_free(op);
+    context_done(who, done, opaque, ret);
+}
+
+static bool is_full(const struct blk *blk)
+{
+    return blk->context->outstanding >= blk->context->depth || blk->in_flight >= blk->granted;
+}
+
+/* An operation with its bottom frame, counted in; null when too many are outstanding. */
+static struct op *prepare(struct blk *blk, enum op_kind kind, int64_t offset, uint64_t bytes,
+                          unsigned flags, blk_done_fn *done, void *opaque)
+{
+    if (is_full(blk))
+        return NULL;
+    blk->context->outstanding++;
+    blk->in_flight++;
+    struct op *op = op_new(port_peer(blk->context->port));
+    op->kind = (uint8_t)kind;
+    op->offset = offset;
+    op->bytes = bytes;
+    op->flags = (uint16_t)flags;
+    struct request *request = op_push(op, request_done, blk);
+    *request = (struct request){done, opaque};
+    return op;
+}
+
+static int submit(struct blk *blk, struct op *op)
+{
+    blk->context->submitting = true;
+    op_send(op, blk->backend);
+    blk->context->submitting = false;
+    return 0;
+}
+
+/* What no backend needs to see: it ends like any other request, later. */
+static int refuse(struct blk *blk, struct op *op, int ret)
+{
+    blk->context->submitting = true;
+    op_complete(op, ret);
+    blk->context->submitting = false;
+    return 0;
+}
+
+static int submit_one(struct blk *blk, enum op_kind kind, int64_t offset, int64_t bytes,
+                      void *buffer, unsigned flags, blk_done_fn *done, void *opaque)
+{
+    struct op *op = prepare(blk, kind, offset, (uint64_t)bytes, flags, done, opaque);
+    if (!op)
+        return -EAGAIN;
+    op->one = (struct iovec){buffer, (size_t)bytes};
+    op->niov = 1;
+    return bytes < 0 ? refuse(blk, op, -EIO) : submit(blk, op);
+}
+
+static int submit_vector(struct blk *blk, enum op_kind kind, int64_t offset,
+                         const struct iovec *iov, int niov, unsigned flags, blk_done_fn *done,
+                         void *opaque)
+{
+    uint64_t bytes = 0;
+    bool fits = niov >= 0 && niov <= IOV_MAX;
+    for (int i = 0; fits && i < niov; i++)
+        fits = !__builtin_add_overflow(bytes, iov[i].iov_len, &bytes);
+    if (niov == 1)
+        return submit_one(blk, kind, offset, bytes > INT64_MAX ? -1 : (int64_t)bytes, iov->iov_base,
+                          flags, done, opaque);
+    struct op *op = prepare(blk, kind, offset, bytes, flags, done, opaque);
+    if (!op)
+        return -EAGAIN;
+    op->iov = (struct iovec *)iov;
+    op->niov = (uint16_t)niov;
+    return fits ? submit(blk, op) : refuse(blk, op, niov < 0 || niov > IOV_MAX ? -EINVAL : -EIO);
+}
+
+/* For the kinds without data. */
+static int submit_plain(struct blk *blk, enum op_kind kind, int64_t offset, int64_t bytes,
+                        unsigned flags, blk_done_fn *done, void *opaque)
+{
+    struct op *op = prepare(blk, kind, offset, (uint64_t)bytes, flags, done, opaque);
+    if (!op)
+        return -EAGAIN;
+    return bytes < 0 ? refuse(blk, op, -EIO) : submit(blk, op);
+}
+
+static unsigned op_flags(int flags)
+{
+    return (flags & BLK_FUA ? OP_FUA : 0u) | (flags & BLK_MAY_UNMAP ? OP_MAY_UNMAP : 0u) |
+           (flags & BLK_NO_FALLBACK ? OP_NO_FALLBACK : 0u);
+}
+
+int blk_aio_pread(blk *blk, int64_t offset, int64_t bytes, void *buffer, int flags,
+                  blk_done_fn *done, void *opaque)
+{
+    return submit_one(blk, OP_READ, offset, bytes, buffer, op_flags(flags), done, opaque);
+}
+
+int blk_aio_pwrite(blk *blk, int64_t offset, int64_t bytes, const void *buffer, int flags,
+                   blk_done_fn *done, void *opaque)
+{
+    return submit_one(blk, OP_WRITE, offset, bytes, (void *)buffer, op_flags(flags), done, opaque);
+}
+
+int blk_aio_preadv(blk *blk, int64_t offset, const struct iovec *iov, int niov, int flags,
+                   blk_done_fn *done, void *opaque)
+{
+    return submit_vector(blk, OP_READ, offset, iov, niov, op_flags(flags), done, opaque);
+}
+
+int blk_aio_pwritev(blk *blk, int64_t offset, const struct iovec *iov, int niov, int flags,
+                    blk_done_fn *done, void *opaque)
+{
+    return submit_vector(blk, OP_WRITE, offset, iov, niov, op_flags(flags), done, opaque);
+}
+
+int blk_aio_pwrite_zeroes(blk *blk, int64_t offset, int64_t bytes, int flags, blk_done_fn *done,
+                          void *opaque)
+{
+    return submit_plain(blk, OP_ZEROES, offset, bytes, op_flags(flags), done, opaque);
+}
+
+int blk_aio_pdiscard(blk *blk, int64_t offset, int64_t bytes, blk_done_fn *done, void *opaque)
+{
+    return submit_plain(blk, OP_DISCARD, offset, bytes, 0, done, opaque);
+}
+
+int blk_aio_flush(blk *blk, blk_done_fn *done, void *opaque)
+{
+    return submit_plain(blk, OP_FLUSH, 0, 0, 0, done, opaque);
+}
+
+int blk_aio_truncate(blk *blk, int64_t size, enum blk_prealloc prealloc, blk_done_fn *done,
+                     void *opaque)
+{
+    static const unsigned flags[] = {
+        [BLK_PREALLOC_OFF] = 0,
+        [BLK_PREALLOC_METADATA] = OP_PREALLOC_METADATA,
+        [BLK_PREALLOC_FALLOC] = OP_PREALLOC_FALLOC,
+        [BLK_PREALLOC_FULL] = OP_PREALLOC_FULL,
+    };
+    struct op *op = prepare(blk, OP_TRUNCATE, size, 0, 0, done, opaque);
+    if (!op)
+        return -EAGAIN;
+    if ((unsigned)prealloc >= sizeof flags / sizeof *flags)
+        return refuse(blk, op, -EINVAL);
+    op->flags = (uint16_t)flags[prealloc];
+    return submit(blk, op);
+}
+
+/* --- Synchronous */
+
+struct wait {
+    bool done;
+    int ret;
+};
+
+static void wake(void *opaque, int ret)
+{
+    *(struct wait *)opaque = (struct wait){true, ret};
+}
+
+static void make_room(struct blk *blk)
+{
+    while (is_full(blk))
+        blk_wait(blk->context, -1);
+}
+
+static int finish(struct blk *blk, const struct wait *wait)
+{
+    while (!wait->done)
+        blk_wait(blk->context, -1);
+    return wait->ret;
+}
+
+int64_t blk_pread(blk *blk, int64_t offset, int64_t bytes, void *buffer, int flags)
+{
+    struct wait wait = {0};
+    make_room(blk);
+    blk_aio_pread(blk, offset, bytes, buffer, flags, wake, &wait);
+    int ret = finish(blk, &wait);
+    return ret < 0 ? ret : bytes;
+}
+
+int64_t blk_pwrite(blk *blk, int64_t offset, int64_t bytes, const void *buffer, int flags)
+{
+    struct wait wait = {0};
+    make_room(blk);
+    blk_aio_pwrite(blk, offset, bytes, buffer, flags, wake, &wait);
+    int ret = finish(blk, &wait);
+    return ret < 0 ? ret : bytes;
+}
+
+static int64_t vector_bytes(const struct iovec *iov, int niov)
+{
+    int64_t bytes = 0;
+    for (int i = 0; i < niov; i++)
+        bytes += (int64_t)iov[i].iov_len;
+    return bytes;
+}
+
+int64_t blk_preadv(blk *blk, int64_t offset, const struct iovec *iov, int niov, int flags)
+{
+    struct wait wait = {0};
+    make_room(blk);
+    blk_aio_preadv(blk, offset, iov, niov, flags, wake, &wait);
+    int ret = finish(blk, &wait);
+    return ret < 0 ? ret : vector_bytes(iov, niov);
+}
+
+int64_t blk_pwritev(blk *blk, int64_t offset, const struct iovec *iov, int niov, int flags)
+{
+    struct wait wait = {0};
+    make_room(blk);
+    blk_aio_pwritev(blk, offset, iov, niov, flags, wake, &wait);
+    int ret = finish(blk, &wait);
+    return ret < 0 ? ret : vector_bytes(iov, niov);
+}
+
+int blk_pwrite_zeroes(blk *blk, int64_t offset, int64_t bytes, int flags)
+{
+    struct wait wait = {0};
+    make_room(blk);
+    blk_aio_pwrite_zeroes(blk, offset, bytes, flags, wake, &wait);
+    return finish(blk, &wait);
+}
+
+int blk_pdiscard(blk *blk, int64_t offset, int64_t bytes)
+{
+    struct wait wait = {0};
+    make_room(blk);
+    blk_aio_pdiscard(blk, offset, bytes, wake, &wait);
+    return finish(blk, &wait);
+}
+
+int blk_flush(blk *blk)
+{
+    struct wait wait = {0};
+    make_room(blk);
+    blk_aio_flush(blk, wake, &wait);
+    return finish(blk, &wait);
+}
+
+int blk_truncate(blk *blk, int64_t size, enum blk_prealloc prealloc)
+{
+    struct wait wait = {0};
+    make_room(blk);
+    blk_aio_truncate(blk, size, prealloc, wake, &wait);
+    return finish(blk, &wait);
+}

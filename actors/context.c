@@ -1,0 +1,185 @@
+/* context.c — an embedding thread's contexts, and control requests from them. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "actors/context.h"
+#include "actors/reply.h"
+#include "engine/clock.h"
+#include "engine/mem.h"
+#include "proto/check.h"
+#include "proto/convert.h"
+#include "proto/words.h"
+
+/* --- Life */
+
+static void on_mail(struct port *port, struct mail *mail, void *arg)
+{
+    blk_context *context = arg;
+    (void)port;
+    if (mail->kind != MAIL_BACKEND_CHANGED)
+        return;
+    for (struct blk *blk = context->blks; blk; blk = blk->next)
+        if (blk->backend == mail->from)
+            blk_changed(blk, (const Sluice__BackendChanged *)mail->body);
+}
+
+int blk_context_open(sluice *engine, unsigned depth, blk_context **out, char **error)
+{
+    struct err err = {0};
+    *out = NULL;
+    struct port *port = port_open(engine->engine, &err);
+    if (!port)
+        return context_error(error, err.code, err.text);
+    blk_context *context = MEM_NEW(struct blk_context);
+    context->sluice = engine;
+    context->port = port;
+    context->depth = depth ? depth : CONTEXT_DEPTH;
+    context->early = mem_new(context->depth * sizeof *context->early);
+    port_on_mail(port, on_mail, context);
+    *out = context;
+    return context_error(error, 0, NULL);
+}
+
+void blk_context_close(blk_context **self)
+{
+    blk_context *context = *self;
+    if (!context)
+        return;
+    while (context->blks) {
+        struct blk *blk = context->blks;
+        blk_close(&blk);
+    }
+    *self = NULL;
+    port_close(&context->port);
+    free(context->early);
+    free(context);
+}
+
+/* --- Callbacks */
+
+static void run_done(struct blk *blk, blk_done_fn *done, void *opaque, int ret)
+{
+    done(opaque, ret);
+    blk->in_flight--;
+    blk->context->outstanding--;
+    blk->context->ran++;
+}
+
+void context_done(struct blk *blk, blk_done_fn *done, void *opaque, int ret)
+{
+    blk_context *context = blk->context;
+    if (!context->submitting) {
+        run_done(blk, done, opaque, ret);
+        return;
+    }
+    unsigned at = (context->early_first + context->early_count++) % context->depth;
+    context->early[at] = (struct early){blk, done, opaque, ret};
+}
+
+static void run_early(blk_context *context)
+{
+    for (unsigned n = context->early_count; n; n--) {
+        struct early early = context->early[context->early_first];
+        context->early_first = (context->early_first + 1) % context->depth;
+        context->early_count--;
+        run_done(early.blk, early.done, early.opaque, early.ret);
+    }
+}
+
+unsigned blk_poll(blk_context *context)
+{
+    uint64_t before = context->ran;
+    port_poll(context->port);
+    if (context->early_count)
+        run_early(context);
+    return (unsigned)(context->ran - before);
+}
+
+unsigned blk_wait(blk_context *context, int timeout_ms)
+{
+    const struct engine *engine = context->sluice->engine;
+    uint64_t before = context->ran, now = 0, end = UINT64_MAX;
+    blk_poll(context);
+    if (context->ran == before && timeout_ms >= 0) {
+        now = engine_now(engine);
+        end = now + (uint64_t)timeout_ms * NS_PER_MS;
+    }
+    while (context->ran == before && now < end) {
+        port_wait(context->port, end - now); /* runs callbacks itself; wakes for other mail too */
+        if (end != UINT64_MAX)
+            now = engine_now(engine);
+    }
+    return (unsigned)(context->ran - before);
+}
+
+int blk_context_fd(const blk_context *context)
+{
+    return port_fd(context->port);
+}
+
+bool blk_arm(blk_context *context)
+{
+    return !context->early_count && port_arm(context->port);
+}
+
+/* --- Control requests */
+
+static int ask_control(blk_context *context, Sluice__Request *request, Sluice__Reply **reply,
+                       struct err *err)
+{
+    return port_call(context->port, context->sluice->world.control, MAIL_REQUEST, request,
+                     (void **)reply, err);
+}
+
+int sluice_request(blk_context *context, const char *text, char **out, char **error)
+{
+    struct refusal refusal = {0};
+    struct err err = {0};
+    if (out)
+        *out = NULL;
+    Sluice__Request *request = words_request_line(text, &refusal);
+    if (!request)
+        return context_error(error, -EINVAL, refusal.text);
+    Sluice__Reply *reply = NULL;
+    int ret = ask_control(context, request, &reply, &err);
+    if (ret < 0)
+        return context_error(error, ret, err.text);
+    if (reply->body_case == SLUICE__REPLY__BODY_ERROR) {
+        ret = reply->error->errno_value ? -reply->error->errno_value : -EIO;
+        context_error(error, ret, reply->error->message);
+    } else {
+        context_error(error, 0, NULL);
+        if (out)
+            *out = convert_reply(reply);
+    }
+    mail_free_body(reply);
+    return ret;
+}
+
+int sluice_request_packed(blk_context *context, const void *data, size_t size, void **out,
+                          size_t *out_size)
+{
+    struct refusal refusal = {0};
+    struct err err = {0};
+    Sluice__Reply *reply = NULL;
+    *out = NULL;
+    *out_size = 0;
+    Sluice__Request *request =
+        check_unpack(&sluice__request__descriptor, data, size, CHECK_CLIENT, &refusal);
+    if (!request) {
+        reply = reply_error(SLUICE__ERROR__CLASS__INVALID, refusal.field, -EINVAL,
+                            "this is no request that is known here: %s", refusal.text);
+        reply->has_id = 1;
+        reply->id = check_request_id(data, size);
+    } else {
+        int ret = ask_control(context, request, &reply, &err);
+        if (ret < 0)
+            return ret;
+    }
+    *out_size = sluice__reply__get_packed_size(reply);
+    *out = mem_new(*out_size);
+    sluice__reply__pack(reply, *out);
+    mail_free_body(reply);
+    return 0;
+}
