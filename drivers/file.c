@@ -13,9 +13,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 /* The longest read or write that Linux does at once. */
@@ -210,6 +212,24 @@ static int direct_alignment(const struct file *file, uint32_t *alignment, struct
     return 0;
 }
 
+/* Whether all of it is in memory, so that a request never waits (but for swap). */
+static bool is_memory(const struct file *file)
+{
+    struct statfs fs;
+    return fstatfs(file->at.fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+}
+
+/* O_NONBLOCK kept the open from waiting for a pipe's other end. For what follows it means that
+ * io_uring tries a request at once, also where the file system does not promise not to wait: right
+ * for memory, which costs less to copy than to hand to another thread, and wrong for all else.
+ * Times of access are no use to anyone, and cost a few percent; only the owner may do without. */
+static void set_flags(const struct file *file)
+{
+    int flags = (file->direct ? O_DIRECT : 0) | (is_memory(file) ? O_NONBLOCK : 0);
+    if (fcntl(file->at.fd, F_SETFL, flags | O_NOATIME) < 0)
+        fcntl(file->at.fd, F_SETFL, flags);
+}
+
 static int settle(struct file *file, struct err *err)
 {
     struct driver_node *node = file->node;
@@ -226,8 +246,7 @@ static int settle(struct file *file, struct err *err)
     if (ret < 0)
         return ret;
 
-    /* O_NONBLOCK kept the open from waiting for a pipe's other end; it is not for what follows. */
-    fcntl(file->at.fd, F_SETFL, file->direct ? O_DIRECT : 0);
+    set_flags(file);
     node->facts = (struct driver_facts){
         .length = (int64_t)((file->stat.stx_size + alignment - 1) & ~(uint64_t)(alignment - 1)),
         .alignment = alignment,

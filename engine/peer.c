@@ -218,12 +218,15 @@ static void take_mail(struct peer *peer, const Sluice__Envelope *envelope)
         peer->local->mail(peer, mail);
 }
 
+/* Stops when a batch of requests has come, so that its completions leave before the next batch is
+ * begun: sender and receiver work at the same time, on a half each. */
 static unsigned take(struct peer *peer, struct link *link, unsigned limit)
 {
-    uint32_t ready = link_ready(link);
+    uint32_t ready = link_ready(link), taken = 0;
+    uint64_t enough = peer->requests + LINK_BATCH;
     if (ready > limit)
         ready = limit;
-    for (uint32_t n = 0; n < ready; n++) {
+    for (; taken < ready && peer->requests < enough; taken++) {
         const Sluice__Frame *frame = link_take(link, &peer->arena);
         /* Mail first: what tells of a change arrives before the completion of what made it. */
         for (size_t i = 0; i < frame->n_mail; i++)
@@ -235,7 +238,7 @@ static unsigned take(struct peer *peer, struct link *link, unsigned limit)
         arena_reset(&peer->arena);
         peer->frames++;
     }
-    return ready;
+    return taken;
 }
 
 unsigned peer_take(struct peer *peer, struct link *link, unsigned limit)

@@ -70,8 +70,8 @@ void peer_init(struct peer *peer, struct mesh *mesh, unsigned id, const struct p
 void peer_fini(struct peer *peer);
 void peer_add_link(struct peer *peer, struct link *link);
 
-/* Takes at most `limit` frames from each link; returns how many. With `link` not null, from that
- * one only. */
+/* Takes at most `limit` frames from each link, and no more once a batch of requests has come;
+ * returns how many. With `link` not null, from that one only. */
 unsigned peer_take(struct peer *peer, struct link *link, unsigned limit);
 bool peer_ready(const struct peer *peer);
 void peer_flush(struct peer *peer);
