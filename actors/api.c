@@ -18,7 +18,6 @@
 
 #define EVENTS_KEPT 65536
 #define DEADLINE_MS 30000
-#define CLOSE_WAIT  (2 * NS_PER_S) /* for an actor that may be stuck, after the deadline */
 
 int context_error(char **error, int code, const char *text)
 {

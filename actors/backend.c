@@ -32,6 +32,7 @@ struct backend {
     /* What every operation looks at. */
     bool held; /* operations wait: drained, or those that waited are not all through */
     bool inserted, read_only, closing;
+    bool aborted; /* see MAIL_ABORT */
     actor_addr node;
     uint64_t in_flight;
     struct driver_facts facts;
@@ -153,7 +154,7 @@ static void backend_submit(struct actor *self, struct op *op)
     struct backend *backend = actor_state(self);
     if (!backend->held) {
         start(backend, op);
-    } else if (backend->closing) {
+    } else if (backend->closing || backend->aborted) {
         op_complete(op, -ESHUTDOWN);
     } else {
         op_enqueue(&backend->queue, op);
@@ -198,7 +199,7 @@ static void on_drain_begin(struct actor *self, struct mail *mail)
 static void on_drain_end(struct actor *self, struct mail *mail)
 {
     struct backend *backend = actor_state(self);
-    if (backend->quiesced && !--backend->quiesced) {
+    if (backend->quiesced && !--backend->quiesced && !backend->aborted) {
         /* What arrives meanwhile queues behind, so the order stays. */
         struct op *op;
         while ((op = op_dequeue(&backend->queue))) {
@@ -223,6 +224,16 @@ static void refuse_sessions(struct backend *backend, struct mail *mail)
     actor_refuse(backend->self, mail_ticket(mail), &err);
 }
 
+/* What waits ends, and nothing is started any more. */
+static void end_queued(struct backend *backend)
+{
+    struct op *op;
+    backend->held = true;
+    while ((op = op_dequeue(&backend->queue)))
+        op_complete(op, -ESHUTDOWN);
+    backend->queued_bytes = 0;
+}
+
 static void on_close(struct actor *self, struct mail *mail)
 {
     struct backend *backend = actor_state(self);
@@ -236,15 +247,20 @@ static void on_close(struct actor *self, struct mail *mail)
         refuse_sessions(backend, mail);
         return;
     }
-    backend->closing = backend->held = true;
+    backend->closing = true;
     backend->closer = mail_ticket(mail);
     backend->quiesced++;
-    struct op *op;
-    while ((op = op_dequeue(&backend->queue)))
-        op_complete(op, -ESHUTDOWN);
-    backend->queued_bytes = 0;
+    end_queued(backend);
     if (!backend->in_flight)
         quiet(backend);
+}
+
+static void on_abort(struct actor *self, struct mail *mail)
+{
+    struct backend *backend = actor_state(self);
+    (void)mail;
+    backend->aborted = true;
+    end_queued(backend);
 }
 
 /* --- The medium */
@@ -490,5 +506,6 @@ const struct actor_type backend_type = {
             [MAIL_NODE_CHANGED] = on_node_changed,
             [MAIL_DESCRIBE] = on_describe,
             [MAIL_CLOSE] = on_close,
+            [MAIL_ABORT] = on_abort,
         },
 };

@@ -281,6 +281,14 @@ static void on_close(struct actor *self, struct mail *mail)
     settle(export);
 }
 
+static void on_abort(struct actor *self, struct mail *mail)
+{
+    struct export_nbd *export = actor_state(self);
+    (void)mail;
+    for (struct client *client = export->clients; client; client = client->next)
+        actor_tell(self, client->address, MAIL_ABORT, NULL);
+}
+
 static void on_gone(struct actor *self, struct mail *mail)
 {
     struct export_nbd *export = actor_state(self);
@@ -307,6 +315,7 @@ const struct actor_type export_nbd_type = {
             [MAIL_EXPORT_OPEN] = on_open,
             [MAIL_DESCRIBE] = on_describe,
             [MAIL_CLOSE] = on_close,
+            [MAIL_ABORT] = on_abort,
             [MAIL_CONNECTION_GONE] = on_gone,
         },
 };

@@ -18,6 +18,7 @@
 #define BACKEND_REQUESTS 65536
 #define BACKEND_BYTES    (UINT64_C(1) << 30)
 #define CLOSE_AGAIN      (10 * NS_PER_MS) /* until one that was busy is asked again to close */
+#define ABORT_TIME       (2 * NS_PER_S)   /* for closing after everyone was told to abort */
 
 enum object_kind { NODE, BACKEND, EXPORT, OBJECT_KINDS };
 enum object_state { OPENING, READY, CLOSING };
@@ -51,7 +52,7 @@ struct graph {
     uint64_t started;
     uint64_t changes; /* of the tables, as far as they are seen from outside */
     size_t gathers;
-    bool ending;
+    bool ending, aborted;
     uint64_t deadline;
     struct ticket ender;
     struct timer again;
@@ -678,15 +679,28 @@ static void step_end(struct graph *graph)
         end(graph);
 }
 
+static void abort_all(struct graph *graph)
+{
+    graph->aborted = true;
+    for (unsigned kind = 0; kind < OBJECT_KINDS; kind++)
+        for (size_t i = 0; i < graph->tables[kind].n; i++)
+            actor_tell(graph->self, graph->tables[kind].all[i]->address, MAIL_ABORT, NULL);
+}
+
 static void fire(struct timer *timer)
 {
     struct graph *graph = (struct graph *)((char *)timer - offsetof(struct graph, again));
     struct reactor *reactor = actor_reactor(graph->self);
-    if (reactor_now(reactor) >= graph->deadline) {
-        end(graph);
-        return;
+    uint64_t now = reactor_now(reactor);
+    if (now >= graph->deadline) {
+        if (graph->aborted) {
+            end(graph);
+            return;
+        }
+        abort_all(graph);
+        graph->deadline = now + ABORT_TIME;
     }
-    timer_arm(reactor_timers(reactor), &graph->again, reactor_now(reactor) + CLOSE_AGAIN);
+    timer_arm(reactor_timers(reactor), &graph->again, now + CLOSE_AGAIN);
     step_end(graph);
 }
 

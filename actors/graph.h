@@ -2,7 +2,8 @@
  *
  * Takes REQUEST (those of the control requests that are about objects, and status), answered with
  * REPLY or a Fault; BACKEND_FIND; and SHUTDOWN, which closes everything, users before what they
- * use, and ends the actor. What still waits at the deadline is left to the end of the engine. */
+ * use, and ends the actor. At the deadline everyone is told to ABORT, and what is not gone shortly
+ * after is left to the end of the engine. */
 #ifndef SLUICE_GRAPH_H
 #define SLUICE_GRAPH_H
 

@@ -27,6 +27,7 @@
     X(DRAIN_BEGIN, drain_begin)     /* answered without a body when nothing is in flight */        \
     X(DRAIN_END, drain_end)                                                                        \
     X(CLOSE, close)       /* to everyone else; answered without a body when nothing is left */     \
+    X(ABORT, abort)       /* to everyone, when the time for closing is up; no answer */            \
     X(DESCRIBE, describe) /* answered with NODE_, BACKEND_ or EXPORT_INFO */                       \
     X(NODE_INFO, node_info)                                                                        \
     X(BACKEND_INFO, backend_info)                                                                  \

@@ -235,6 +235,14 @@ static void on_close(struct actor *self, struct mail *mail)
     nbd_end(actor_state(self), "the export is being removed");
 }
 
+static void on_abort(struct actor *self, struct mail *mail)
+{
+    struct nbd_conn *conn = actor_state(self);
+    (void)mail;
+    nbd_end(conn, "the engine is shutting down");
+    arm(conn, NBD_ABORT_TIME); /* for the last replies, whatever was left of the time before */
+}
+
 const struct actor_type nbd_conn_type = {
     .name = "nbd connection",
     .size = sizeof(struct nbd_conn),
@@ -244,6 +252,7 @@ const struct actor_type nbd_conn_type = {
         {
             [MAIL_CONNECTION_OPEN] = on_open,
             [MAIL_CLOSE] = on_close,
+            [MAIL_ABORT] = on_abort,
             [MAIL_BACKEND_CHANGED] = on_backend_changed,
         },
 };

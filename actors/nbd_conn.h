@@ -36,6 +36,7 @@
 #define NBD_REPLIES        512          /* in one send */
 #define NBD_HANDSHAKE_TIME (10 * NS_PER_S) /* for the whole handshake */
 #define NBD_LINGER_TIME    (10 * NS_PER_S) /* for the last replies to leave */
+#define NBD_ABORT_TIME     (NS_PER_S / 2)  /* the same, when time is up */
 
 enum nbd_state {
     NBD_AWAITS_FLAGS,   /* greeted; the client's flags come next */

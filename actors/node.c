@@ -301,6 +301,16 @@ static void on_close(struct actor *self, struct mail *mail)
         close_now(node);
 }
 
+static void on_abort(struct actor *self, struct mail *mail)
+{
+    struct node *node = actor_state(self);
+    (void)mail;
+    node->aborted = true;
+    node_limits(node);
+    if (node->stage == NODE_OPEN && node->base.driver->abort)
+        node->base.driver->abort(&node->base);
+}
+
 /* --- Description */
 
 /* Room for one more in a message's list of pointers. */
@@ -416,5 +426,6 @@ const struct actor_type node_type = {
             [MAIL_NODE_CHANGED] = on_node_changed,
             [MAIL_DESCRIBE] = on_describe,
             [MAIL_CLOSE] = on_close,
+            [MAIL_ABORT] = on_abort,
         },
 };

@@ -20,7 +20,7 @@ void node_limits(struct node *node)
     node->max_vector = facts->max_vector ? facts->max_vector : 1024;
 
     memset(node->rules, 0, sizeof(node->rules));
-    if (node->stage != NODE_OPEN)
+    if (node->stage != NODE_OPEN || node->aborted)
         return;
     uint64_t max = least(node->max_transfer, node->length);
     node->rules[OP_READ].max = max;
@@ -75,6 +75,8 @@ static int check(const struct node *node, const struct op *op)
 {
     if (node->stage != NODE_OPEN)
         return -ENXIO;
+    if (node->aborted)
+        return -ESHUTDOWN;
     switch (op->kind) {
     case OP_FLUSH:
         return 0;

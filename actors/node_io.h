@@ -43,6 +43,7 @@ struct node {
     struct ticket ticket;       /* who waits for the open */
     struct ticket close_ticket; /* who waits for the close */
     bool close_asked;
+    bool aborted; /* see MAIL_ABORT */
     actor_addr *watchers;
     size_t nwatchers;
     struct driver_facts told; /* to them, last */

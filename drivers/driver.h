@@ -83,6 +83,8 @@ struct driver {
     /* Completes the operation with op_complete(), now or later. A filter passes it on with
      * driver_pass(). */
     void (*submit)(struct driver_node *node, struct op *op);
+    /* Time is up: completes with -ESHUTDOWN what is not in the hands of a medium. Optional. */
+    void (*abort)(struct driver_node *node);
     /* The child's facts have changed (node->child_facts); optional for filters. */
     void (*child_changed)(struct driver_node *node);
     /* Before it leaves a reactor and after it arrived at another; no operation is outstanding.

@@ -5,6 +5,8 @@
 #include "drivers/driver.h"
 #include "engine/clock.h"
 
+#include <errno.h>
+
 struct null {
     bool read_zeroes;
     uint64_t latency_ns;
@@ -51,7 +53,10 @@ static void null_perform(struct driver_node *node, struct op *op)
 
 static void null_delayed(struct op *op, void *who)
 {
-    null_perform(who, op);
+    if (op->ret < 0)
+        op_complete(op, op->ret);
+    else
+        null_perform(who, op);
 }
 
 static struct delay *delay_of(struct op *op)
@@ -101,6 +106,15 @@ static void null_open(struct driver_node *node, driver_opened_fn *opened)
     opened(node, 0, NULL);
 }
 
+static void null_abort(struct driver_node *node)
+{
+    struct null *null = node->state;
+    struct op *op;
+    timer_cancel(reactor_timers(node->reactor), &null->timer);
+    while ((op = op_dequeue(&null->waiting)))
+        op_complete(op, -ESHUTDOWN);
+}
+
 static void null_close(struct driver_node *node, void (*closed)(struct driver_node *node))
 {
     closed(node);
@@ -114,4 +128,5 @@ const struct driver driver_null = {
     .open = null_open,
     .close = null_close,
     .submit = null_submit,
+    .abort = null_abort,
 };

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zmq.h>
@@ -63,6 +64,7 @@ struct engine *engine_new(const struct engine_options *options, struct err *err)
     engine->mesh.nbodies = options->nbodies;
     pthread_mutex_init(&engine->ports_lock, NULL);
     engine->mesh.zmq = zmq_ctx_new();
+    zmq_ctx_set(engine->mesh.zmq, ZMQ_IO_THREADS, 0); /* nothing here leaves the process */
     zmq_ctx_set(engine->mesh.zmq, ZMQ_MAX_SOCKETS, 16384);
     engine->reactors = mem_new(threads * sizeof(struct reactor *));
     for (unsigned i = 0; i < threads; i++) {
@@ -94,14 +96,20 @@ int engine_start(struct engine *engine, struct err *err)
 {
     if (engine->options.stepped)
         return 0;
-    for (unsigned i = 0; i < engine->nreactors; i++) {
+    /* Signals are the program's business: its own threads take them. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int ret = 0;
+    for (unsigned i = 0; ret == 0 && i < engine->nreactors; i++) {
         struct reactor *reactor = engine->reactors[i];
-        int ret = pthread_create(&reactor->thread, NULL, reactor_main, reactor);
-        if (ret != 0)
-            return err_set(err, -ret, "reactor %u could not be started: %s", i, strerror(ret));
-        reactor->started = true;
+        ret = -pthread_create(&reactor->thread, NULL, reactor_main, reactor);
+        reactor->started = ret == 0;
+        if (ret < 0)
+            err_set(err, ret, "reactor %u could not be started: %s", i, strerror(-ret));
     }
-    return 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return ret;
 }
 
 void port_free_all(struct engine *engine);

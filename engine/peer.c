@@ -8,7 +8,7 @@
 
 #include "engine/mem.h"
 
-void peer_init(struct peer *peer, struct mesh *mesh, unsigned id, const struct peer_local *local)
+int peer_init(struct peer *peer, struct mesh *mesh, unsigned id, const struct peer_local *local)
 {
     peer->mesh = mesh;
     peer->id = id;
@@ -16,7 +16,9 @@ void peer_init(struct peer *peer, struct mesh *mesh, unsigned id, const struct p
     peer->routes = mem_new(DIRECTORY_SLOTS * sizeof *peer->routes);
     peer->doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     arena_init(&peer->arena, 16384);
-    mesh->peers[id] = peer;
+    if (peer->doorbell < 0)
+        return -errno;
+    return 0;
 }
 
 void peer_fini(struct peer *peer)

@@ -38,13 +38,12 @@ struct peer_local {
 struct mesh {
     struct directory directory;
     void *zmq;
-    struct peer *peers[PEERS_MAX];
     const ProtobufCMessageDescriptor *const *bodies; /* by kind of mail */
     unsigned nbodies;
 };
 
 struct peer {
-    unsigned id; /* 1 and up: place in mesh->peers */
+    unsigned id; /* 1 and up */
     struct mesh *mesh;
     const struct peer_local *local;
 
@@ -66,7 +65,9 @@ struct peer {
     _Alignas(64) _Atomic uint32_t sleeping;
 };
 
-void peer_init(struct peer *peer, struct mesh *mesh, unsigned id, const struct peer_local *local);
+/* Fails with a negative errno when there is no descriptor for the doorbell; peer_fini() is due all
+ * the same. */
+int peer_init(struct peer *peer, struct mesh *mesh, unsigned id, const struct peer_local *local);
 void peer_fini(struct peer *peer);
 void peer_add_link(struct peer *peer, struct link *link);
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <zmq.h>
 
 #include "engine/mem.h"
 #include "engine/reactor_impl.h"
@@ -76,6 +77,35 @@ static void attach_to(struct reactor *reactor, struct link *link, bool stepped)
     sem_destroy(&a.done);
 }
 
+/* All links are made before the first reactor gets its end: from then on there is no way back. */
+static struct port *port_new(struct engine *engine, unsigned id, struct err *err)
+{
+    struct port *port = mem_aligned(64, sizeof *port);
+    struct link *theirs[PEERS_MAX];
+    port->engine = engine;
+    int ret = peer_init(&port->peer, &engine->mesh, id, &port_local);
+    unsigned n = 0;
+    for (; ret == 0 && n < engine->nreactors; n++) {
+        struct link *mine;
+        ret =
+            link_pair(engine->mesh.zmq, &port->peer, &engine->reactors[n]->peer, &mine, &theirs[n]);
+        if (ret < 0)
+            break;
+        peer_add_link(&port->peer, mine);
+    }
+    if (ret < 0) {
+        err_set(err, ret, "a context could not be linked to the reactors: %s", zmq_strerror(-ret));
+        while (n-- > 0)
+            link_free(&theirs[n]);
+        peer_fini(&port->peer);
+        free(port);
+        return NULL;
+    }
+    for (unsigned i = 0; i < n; i++)
+        attach_to(engine->reactors[i], theirs[i], engine->options.stepped);
+    return port;
+}
+
 struct port *port_open(struct engine *engine, struct err *err)
 {
     pthread_mutex_lock(&engine->ports_lock);
@@ -90,23 +120,9 @@ struct port *port_open(struct engine *engine, struct err *err)
                     PEERS_MAX - 1);
             return NULL;
         }
-        port = mem_aligned(64, sizeof *port);
-        port->engine = engine;
-        peer_init(&port->peer, &engine->mesh, id, &port_local);
-        for (unsigned i = 0; i < engine->nreactors; i++) {
-            struct link *mine, *theirs;
-            struct reactor *reactor = engine->reactors[i];
-            int ret = link_pair(engine->mesh.zmq, &port->peer, &reactor->peer, &mine, &theirs);
-            if (ret < 0) {
-                err_set(err, ret, "a context could not be linked to reactor %u: %s", i,
-                        strerror(-ret));
-                peer_fini(&port->peer);
-                free(port);
-                return NULL;
-            }
-            peer_add_link(&port->peer, mine);
-            attach_to(reactor, theirs, engine->options.stepped);
-        }
+        port = port_new(engine, id, err);
+        if (!port)
+            return NULL;
     }
     port->address = directory_add(&engine->mesh.directory, id);
     return port;

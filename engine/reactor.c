@@ -65,7 +65,17 @@ struct reactor *reactor_new(struct engine *engine, unsigned id, int cpu, struct 
     if (!ring)
         return NULL;
     struct reactor *reactor = mem_aligned(64, sizeof *reactor);
-    peer_init(&reactor->peer, &engine->mesh, engine->next_peer++, &actor_local);
+    int ret = peer_init(&reactor->peer, &engine->mesh, engine->next_peer++, &actor_local);
+    if (ret < 0) {
+        err_set(
+            err, ret,
+            "a reactor's doorbell could not be made: %s; raise the limit on open files (ulimit -n)",
+            strerror(-ret));
+        peer_fini(&reactor->peer);
+        free(reactor);
+        ring_free(&ring);
+        return NULL;
+    }
     reactor->engine = engine;
     reactor->id = id;
     reactor->ring = ring;
