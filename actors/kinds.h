@@ -32,6 +32,7 @@
     X(NODE_INFO, node_info)                                                                        \
     X(BACKEND_INFO, backend_info)                                                                  \
     X(EXPORT_INFO, export_info)                                                                    \
+    X(REACTOR_INFO, reactor_info)                                                                  \
     X(EXPORT_OPEN, export_open)   /* answered with EXPORT_INFO */                                  \
     X(EMIT, emit)                 /* to the events actor; no answer */                             \
     X(SNAPSHOT, reply)            /* graph to events: stamp the status, pass it to the asker */    \

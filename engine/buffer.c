@@ -39,6 +39,20 @@ void buffers_fini(struct buffers *buffers)
     }
 }
 
+/* jemalloc's numbers are as of the last `epoch`. The default arena is everyone's, so what it tells
+ * is not this reactor's. */
+static size_t resident(const struct buffers *buffers)
+{
+    uint64_t epoch = 1;
+    size_t mib[4], length = 4, bytes = 0, size = sizeof epoch;
+    if (!buffers->arena || mallctl("epoch", &epoch, &size, &epoch, sizeof epoch) != 0 ||
+        mallctlnametomib("stats.arenas.0.resident", mib, &length) != 0)
+        return buffers->held;
+    mib[2] = buffers->arena;
+    size = sizeof bytes;
+    return mallctlbymib(mib, length, &bytes, &size, NULL, 0) == 0 ? bytes : buffers->held;
+}
+
 static void *take(struct buffers *buffers, size_t bytes)
 {
     return mallocx(bytes, flags(buffers));
@@ -62,6 +76,11 @@ void buffers_fini(struct buffers *buffers)
     (void)buffers;
 }
 
+static size_t resident(const struct buffers *buffers)
+{
+    return buffers->held;
+}
+
 static void *take(struct buffers *buffers, size_t bytes)
 {
     (void)buffers;
@@ -77,6 +96,11 @@ static void give(struct buffers *buffers, void *buffer, size_t bytes)
 }
 
 #endif
+
+void buffers_stats(const struct buffers *buffers, struct buffers_stats *stats)
+{
+    *stats = (struct buffers_stats){buffers->held, resident(buffers)};
+}
 
 void *buffer_alloc(struct buffers *buffers, size_t bytes)
 {

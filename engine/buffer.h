@@ -23,6 +23,13 @@ void buffers_fini(struct buffers *buffers);
 /* Null when there is no memory. The content is undefined. */
 void *buffer_alloc(struct buffers *buffers, size_t bytes);
 
+struct buffers_stats {
+    size_t held; /* bytes handed out now */
+    size_t
+        resident; /* of memory in use for them, by jemalloc's count; as `held` without jemalloc */
+};
+void buffers_stats(const struct buffers *buffers, struct buffers_stats *stats);
+
 /* `bytes` is what was asked for. Null is fine. */
 void buffer_free(struct buffers *buffers, void *buffer, size_t bytes);
 

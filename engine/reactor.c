@@ -51,8 +51,10 @@ struct buffers *reactor_buffers(struct reactor *reactor)
     return &reactor->buffers;
 }
 
-const struct reactor_stats *reactor_stats(const struct reactor *reactor)
+const struct reactor_stats *reactor_stats(struct reactor *reactor)
 {
+    reactor->stats.frames = reactor->peer.frames;
+    reactor->stats.requests = reactor->peer.requests;
     return &reactor->stats;
 }
 

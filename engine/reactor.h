@@ -51,6 +51,6 @@ struct reactor_stats {
     unsigned actors;
     int cpu;
 };
-const struct reactor_stats *reactor_stats(const struct reactor *reactor);
+const struct reactor_stats *reactor_stats(struct reactor *reactor);
 
 #endif
