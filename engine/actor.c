@@ -82,6 +82,7 @@ static void adopt(struct work *work, struct reactor *reactor)
     struct actor *actor = (struct actor *)((char *)work - offsetof(struct actor, adopt));
     actor->reactor = reactor;
     actor->moving = -1;
+    actor->running = false;
     reactor->present[address_slot(actor->address)] = actor;
     reactor->stats.actors++;
     if (!actor->born) {
@@ -91,7 +92,7 @@ static void adopt(struct work *work, struct reactor *reactor)
     } else if (actor->type->arrive) {
         actor->type->arrive(actor);
     }
-    if (actor->mail || actor->ops.head)
+    if (actor->mail || actor->stopping)
         actor_make_runnable(actor);
     settle_limbo(reactor);
 }
@@ -148,19 +149,30 @@ static void destroy(struct actor *self)
     free(self);
 }
 
+/* Operations belong to the thread that they are on: they don't go with the actor, but over the
+ * links, and are counted again where they arrive. */
+static void pass_ops(struct actor *self, unsigned home)
+{
+    struct peer *peer = &self->reactor->peer;
+    struct op *op;
+    while ((op = op_dequeue(&self->ops))) {
+        self->order[op->origin].ops--;
+        peer_pass_op(peer, op, home);
+    }
+    while ((op = op_dequeue(&self->early_ops)))
+        peer_pass_op(peer, op, home);
+}
+
 static void move(struct actor *self)
 {
     struct reactor *from = self->reactor, *to = self->engine->reactors[self->moving];
-    if (to == from) {
-        self->moving = -1;
-        return;
-    }
     if (self->type->leave)
         self->type->leave(self);
     from->present[address_slot(self->address)] = NULL;
     from->stats.actors--;
-    self->reactor = NULL;
     directory_move(&self->engine->mesh.directory, self->address, to->peer.id);
+    pass_ops(self, to->peer.id);
+    self->reactor = NULL;
     reactor_post(to, &self->adopt);
 }
 
@@ -174,7 +186,7 @@ void actor_stop(struct actor *self)
 void actor_move(struct actor *self, unsigned reactor)
 {
     check_here(self);
-    self->moving = (int)reactor;
+    self->moving = reactor == self->reactor->id ? -1 : (int)reactor;
     actor_make_runnable(self);
 }
 
@@ -195,7 +207,7 @@ static void submit(struct actor *actor, struct op *op)
         op_complete(op, -ENOTSUP);
         return;
     }
-    if (reactor->depth >= ACTOR_DEPTH || actor->ops.head) {
+    if (reactor->depth >= ACTOR_DEPTH || actor->ops.head || actor->moving >= 0 || actor->stopping) {
         op_enqueue(&actor->ops, op);
         actor_make_runnable(actor);
         return;
@@ -342,13 +354,16 @@ void actor_run(struct actor *actor)
             actor->mail_tail = &actor->mail;
         handle(actor, mail);
     }
-    actor->running = false;
-    if (actor->stopping)
+    /* One that leaves stays "running": what comes to it last must not queue it here again. */
+    if (actor->stopping) {
         destroy(actor);
-    else if (actor->moving >= 0)
+    } else if (actor->moving >= 0) {
         move(actor);
-    else if (actor->mail || actor->ops.head)
-        actor_make_runnable(actor);
+    } else {
+        actor->running = false;
+        if (actor->mail || actor->ops.head)
+            actor_make_runnable(actor);
+    }
 }
 
 /* --- Mail

@@ -6,7 +6,7 @@
  * - the I/O lane: operations (op.h), handed to `submit` as they arrive;
  * - the control lane: mail, queued and handed to the handler of its kind, one by one.
  *
- * Each lane keeps the order in which one sender sent, also while the actor moves to another
+ * Each lane keeps the order in which one sender sent, also while the receiver moves to another
  * reactor: nothing is lost, nothing comes twice. Between the lanes there is no order. Mail to an
  * address that is no longer alive is answered with a Fault (-ENXIO) when it wants an answer,
  * operations end with -ENXIO.
@@ -75,8 +75,10 @@ actor_addr actor_spawn(struct actor *self, const struct actor_type *type, const 
  * mailbox is answered with a Fault. No operation may be outstanding through it. */
 void actor_stop(struct actor *self);
 
-/* Moves the actor when the present handler returns. No operation that it has forwarded may be
- * outstanding. */
+/* Moves the actor when the present handler returns; to where it is already, cancels a move. Until
+ * it has arrived no operation is handed to it. It has no operation in hand then: each that it was
+ * given has been completed, and none that it forwarded is outstanding. The order of what it sent
+ * before the move and after it is not kept: that comes from two threads. */
 void actor_move(struct actor *self, unsigned reactor);
 
 void *actor_state(struct actor *self);

@@ -59,14 +59,31 @@ static uint32_t next_sequence(struct peer *peer, uint64_t to)
     return route->ops++;
 }
 
-static void request(struct link *link, struct op *op)
+static uint64_t tag(const struct op *op)
+{
+    return (uint64_t)op->generation << 32 | op->slot;
+}
+
+static void request(struct link *link, struct op *op, uint64_t tag)
 {
     uint64_t buffer =
         op->niov == 1 ? (uint64_t)(uintptr_t)op->iov->iov_base : (uint64_t)(uintptr_t)op->iov;
     uint64_t word = op->kind | (uint64_t)op->flags << 8 | (uint64_t)op->niov << 20 |
                     (uint64_t)op->sequence << 32;
-    link_request(link, op->origin, op->to, (uint64_t)op->generation << 32 | op->slot, word,
-                 (uint64_t)op->offset, op->bytes, buffer);
+    link_request(link, op->origin, op->to, tag, word, (uint64_t)op->offset, op->bytes, buffer);
+}
+
+/* Over the link, when there is a credit for it. */
+static void journey(struct op *op, struct link *link)
+{
+    op->remote = true;
+    op->link = link;
+    if (link->credits == 0) {
+        op_enqueue(&link->waiting, op);
+        return;
+    }
+    link->credits--;
+    request(link, op, tag(op));
 }
 
 /* The operation goes on in a further one when its frames run out. */
@@ -108,15 +125,20 @@ void op_send(struct op *op, uint64_t to)
         peer->local->op(peer, op);
         return;
     }
+    journey(op, peer->links[home]);
+}
+
+void peer_pass_op(struct peer *peer, struct op *op, unsigned home)
+{
     struct link *link = peer->links[home];
-    op->remote = true;
-    op->link = link;
-    if (link->credits == 0) {
-        op_enqueue(&link->waiting, op);
+    if (op->origin == peer->id) {
+        journey(op, link);
         return;
     }
-    link->credits--;
-    request(link, op);
+    /* Its sender keeps the credit and gets the reply from there. */
+    struct remote *remote = op_top(op);
+    request(link, op, remote->tag);
+    op_free(op);
 }
 
 void peer_credit(struct op *op)
@@ -125,7 +147,7 @@ void peer_credit(struct op *op)
     op->remote = false;
     struct op *waiting = op_dequeue(&link->waiting);
     if (waiting)
-        request(link, waiting);
+        request(link, waiting, tag(waiting));
     else
         link->credits++;
 }

@@ -126,12 +126,6 @@ void peer_send_mail(struct peer *peer, struct mail *mail)
 /* --- Taking
  * ----------------------------------------------------------------------------------------- */
 
-/* An operation that another thread asked for: its reply goes back to that thread. */
-struct remote {
-    uint64_t tag;
-    struct link *back;
-};
-
 static void remote_done(struct op *op, void *who)
 {
     (void)who;

@@ -87,6 +87,17 @@ bool peer_pass_mail(struct peer *peer, struct mail *mail);
 /* Replies to mail that can't be delivered, and frees it. */
 void peer_bounce(struct peer *peer, struct mail *mail, int code, const char *text);
 
+/* What an operation that another thread asked for keeps in its bottom frame: its reply goes back to
+ * that thread. */
+struct remote {
+    uint64_t tag;
+    struct link *back;
+};
+
+/* For a home that the addressee leaves for `home`: passes on an operation that no layer has seen
+ * yet, keeping origin and sequence. */
+void peer_pass_op(struct peer *peer, struct op *op, unsigned home);
+
 /* The operation that a completion's tag names, or null when it has ended. */
 struct op *peer_find_op(struct peer *peer, uint64_t tag);
 /* Its way is free for the next one. */
