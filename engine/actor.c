@@ -77,9 +77,22 @@ static void settle_limbo(struct reactor *reactor)
     }
 }
 
+static void release(struct actor *self)
+{
+    calls_fini(&self->calls);
+    free(self->name);
+    free(self);
+}
+
 static void adopt(struct work *work, struct reactor *reactor)
 {
     struct actor *actor = (struct actor *)((char *)work - offsetof(struct actor, adopt));
+    if (!actor->born && reactor_stopping(reactor)) {
+        directory_remove(&reactor->engine->mesh.directory, actor->address);
+        release(actor);
+        settle_limbo(reactor);
+        return;
+    }
     actor->reactor = reactor;
     actor->moving = -1;
     actor->running = false;
@@ -101,6 +114,8 @@ actor_addr engine_spawn(struct engine *engine, const struct actor_type *type, co
                         unsigned reactor)
 {
     struct reactor *home = engine->reactors[reactor];
+    if (reactor_stopping(home))
+        return 0;
     actor_addr address = directory_add(&engine->mesh.directory, home->peer.id);
     if (!address)
         return 0;
@@ -144,9 +159,7 @@ static void destroy(struct actor *self)
     struct op *op;
     while ((op = op_dequeue(&self->ops)) || (op = op_dequeue(&self->early_ops)))
         op_complete(op, -ENXIO);
-    calls_fini(&self->calls);
-    free(self->name);
-    free(self);
+    release(self);
 }
 
 /* Operations belong to the thread that they are on: they don't go with the actor, but over the
@@ -192,6 +205,10 @@ void actor_move(struct actor *self, unsigned reactor)
 
 void actor_destroy_all(struct reactor *reactor)
 {
+    /* What reaches one from here on waits in it for its end. */
+    for (uint32_t slot = 0; reactor->stats.actors && slot < DIRECTORY_SLOTS; slot++)
+        if (reactor->present[slot])
+            reactor->present[slot]->running = true;
     for (uint32_t slot = 0; reactor->stats.actors && slot < DIRECTORY_SLOTS; slot++)
         if (reactor->present[slot])
             destroy(reactor->present[slot]);

@@ -67,7 +67,7 @@ struct actor_type {
 
 /* Makes an actor and sends it to a reactor, where `init` runs first. The address is valid at once:
  * mail sent by the caller after this arrives after init. `name` is for messages and is copied.
- * Returns 0 when the table of actors is full. */
+ * Returns 0 when the table of actors is full, or the engine ends. */
 actor_addr actor_spawn(struct actor *self, const struct actor_type *type, const char *name,
                        unsigned reactor);
 

@@ -1,6 +1,5 @@
 #include "engine/engine.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
@@ -120,27 +119,28 @@ void engine_free(struct engine **self)
     if (!engine)
         return;
     *self = NULL;
+    unsigned threads = 0;
+    for (unsigned i = 0; i < engine->nreactors; i++)
+        threads += engine->reactors[i]->started;
+    if (threads)
+        pthread_barrier_init(&engine->stopped, NULL, threads);
     for (unsigned i = 0; i < engine->nreactors; i++) {
         struct reactor *reactor = engine->reactors[i];
-        assert(reactor);
-        if (!reactor->started)
-            continue;
         atomic_store(&reactor->stop, true);
-        atomic_store(&reactor->peer.sleeping, 1); /* ring in any case */
-        peer_ring(&reactor->peer);
+        peer_wake(&reactor->peer);
     }
     for (unsigned i = 0; i < engine->nreactors; i++) {
         struct reactor *reactor = engine->reactors[i];
-        assert(reactor);
         if (reactor->started) {
             pthread_join(reactor->thread, NULL);
         } else {
             reactor_enter(reactor);
-            reactor_turn(reactor);
-            actor_destroy_all(reactor);
+            reactor_end(reactor);
             reactor_enter(NULL);
         }
     }
+    if (threads)
+        pthread_barrier_destroy(&engine->stopped);
     for (unsigned i = 0; i < engine->nreactors; i++)
         reactor_free(&engine->reactors[i]);
     port_free_all(engine);

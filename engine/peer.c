@@ -268,14 +268,18 @@ void peer_flush(struct peer *peer)
 /* --- Sleeping and waking
  * ---------------------------------------------------------------------------- */
 
-void peer_ring(struct peer *peer)
+void peer_wake(struct peer *peer)
 {
-    if (!atomic_load_explicit(&peer->sleeping, memory_order_seq_cst) ||
-        !atomic_exchange_explicit(&peer->sleeping, 0, memory_order_seq_cst))
-        return;
     uint64_t one = 1;
     ssize_t ignored = write(peer->doorbell, &one, sizeof one);
     (void)ignored; /* a full counter wakes as well */
+}
+
+void peer_ring(struct peer *peer)
+{
+    if (atomic_load_explicit(&peer->sleeping, memory_order_seq_cst) &&
+        atomic_exchange_explicit(&peer->sleeping, 0, memory_order_seq_cst))
+        peer_wake(peer);
 }
 
 bool peer_sleep(struct peer *peer)

@@ -109,6 +109,8 @@ void mail_free(struct mail *mail);
 /* Wakes the peer if it sleeps. From any thread. A sender makes what it sent visible (seq_cst)
  * before. */
 void peer_ring(struct peer *peer);
+/* Wakes the peer, or keeps it from its next sleep. */
+void peer_wake(struct peer *peer);
 
 /* Before sleeping: after this returns true, whoever sends will ring. False: there is something to
  * do, don't sleep. */

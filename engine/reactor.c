@@ -315,6 +315,16 @@ static void rest(struct reactor *reactor)
     }
 }
 
+void reactor_end(struct reactor *reactor)
+{
+    run_inbox(reactor);
+    actor_destroy_all(reactor);
+    if (reactor->bell_armed)
+        ring_cancel(reactor->ring, &reactor->bell);
+    while (ring_pending(reactor->ring))
+        ring_wait(reactor->ring, NS_PER_S);
+}
+
 void *reactor_main(void *argument)
 {
     struct reactor *reactor = argument;
@@ -328,14 +338,11 @@ void *reactor_main(void *argument)
     pthread_setname_np(pthread_self(), name);
     prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
     ring_enable(reactor->ring);
-    while (!atomic_load_explicit(&reactor->stop, memory_order_acquire))
-        if (!reactor_turn(reactor) && !atomic_load(&reactor->stop))
+    while (!reactor_stopping(reactor))
+        if (!reactor_turn(reactor) && !reactor_stopping(reactor))
             rest(reactor);
-    actor_destroy_all(reactor);
-    if (reactor->bell_armed)
-        ring_cancel(reactor->ring, &reactor->bell);
-    while (ring_pending(reactor->ring))
-        ring_wait(reactor->ring, NS_PER_S);
+    pthread_barrier_wait(&reactor->engine->stopped);
+    reactor_end(reactor);
     here = NULL;
     return NULL;
 }

@@ -66,6 +66,7 @@ struct engine {
     struct clock clock;
     struct engine_options options;
     unsigned nreactors;
+    pthread_barrier_t stopped; /* all threads run no handler any more */
     struct reactor **reactors;
     uint64_t random;
     pthread_mutex_t ports_lock;
@@ -78,6 +79,13 @@ void reactor_enter(struct reactor *reactor);
 struct reactor *reactor_new(struct engine *engine, unsigned id, int cpu, struct err *err);
 void reactor_free(struct reactor **reactor);
 void *reactor_main(void *reactor);
+static inline bool reactor_stopping(const struct reactor *reactor)
+{
+    return atomic_load_explicit(&reactor->stop, memory_order_acquire);
+}
+/* On the reactor's thread, when all reactors are stopping and no handler runs on any: ends what is
+ * here and on its way here. */
+void reactor_end(struct reactor *reactor);
 /* One turn; in a stepped engine a part, drawn from its seed. True when something was done. */
 bool reactor_turn(struct reactor *reactor);
 bool reactor_idle(struct reactor *reactor);
