@@ -60,7 +60,7 @@ void timer_arm(struct timers *timers, struct timer *timer, uint64_t deadline_ns)
         timers->capacity = timers->capacity ? 2 * timers->capacity : 16;
         timers->heap = mem_resize(timers->heap, timers->capacity * sizeof *timers->heap);
     }
-    timer->deadline_ns = deadline_ns;
+    timer->deadline_ns = deadline_ns > timers->now_ns ? deadline_ns : timers->now_ns;
     timer->order = timers->next_order++;
     sift_up(timers, timers->count++, timer);
 }
@@ -88,7 +88,9 @@ uint64_t timers_next(const struct timers *timers)
 
 size_t timers_run(struct timers *timers, uint64_t now_ns)
 {
-    /* What is armed while this runs has a later order, and waits for the next run. */
+    /* What is armed while this runs has a later order and waits for the next run; it can't come
+     * before what is due, as no deadline is before this time. */
+    timers->now_ns = now_ns;
     uint64_t limit = timers->next_order;
     size_t fired = 0;
     while (timers->count && timers->heap[0]->deadline_ns <= now_ns &&

@@ -21,11 +21,13 @@ struct timers {
     struct timer **heap;
     size_t count, capacity;
     uint64_t next_order;
+    uint64_t now_ns; /* of the last run */
 };
 
 void timers_fini(struct timers *timers);
 
-/* Arms, or re-arms, `timer` (whose `fire` is set) for an absolute time. */
+/* Arms, or re-arms, `timer` (whose `fire` is set) for an absolute time. One that has passed counts
+ * as the time of the last run. */
 void timer_arm(struct timers *timers, struct timer *timer, uint64_t deadline_ns);
 
 /* Does nothing when it is not armed. */
