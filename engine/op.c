@@ -36,7 +36,6 @@ struct op *op_new(struct peer *peer)
 void op_free(struct op *op)
 {
     struct peer *peer = op->peer;
-    op->generation++; /* a late reply is recognised */
     op->next = peer->free_ops;
     peer->free_ops = op;
     peer->ops_used--;
@@ -145,6 +144,7 @@ void peer_credit(struct op *op)
 {
     struct link *link = op->link;
     op->remote = false;
+    op->generation++; /* a second reply is recognised, also when the operation is sent again */
     struct op *waiting = op_dequeue(&link->waiting);
     if (waiting)
         request(link, waiting, tag(waiting));
