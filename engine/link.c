@@ -34,7 +34,9 @@ static struct link *link_end(struct peer *self, struct peer *other, void *socket
 int link_pair(void *context, struct peer *a, struct peer *b, struct link **ab, struct link **ba)
 {
     char endpoint[64];
-    snprintf(endpoint, sizeof endpoint, "inproc://link-%u-%u", a->id, b->id);
+    /* Used once: ZeroMQ forgets the name of a closed socket some time later. */
+    unsigned number = atomic_fetch_add_explicit(&a->mesh->pairs, 1, memory_order_relaxed);
+    snprintf(endpoint, sizeof endpoint, "inproc://link-%u", number);
     void *sa = pair_socket(context), *sb = pair_socket(context);
     if (!sa || !sb || zmq_bind(sa, endpoint) != 0 || zmq_connect(sb, endpoint) != 0) {
         int error = errno;

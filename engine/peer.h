@@ -38,6 +38,7 @@ struct peer_local {
 struct mesh {
     struct directory directory;
     void *zmq;
+    _Atomic unsigned pairs;                          /* of links made so far */
     const ProtobufCMessageDescriptor *const *bodies; /* by kind of mail */
     unsigned nbodies;
 };

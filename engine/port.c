@@ -80,6 +80,11 @@ static void attach_to(struct reactor *reactor, struct link *link, bool stepped)
 /* All links are made before the first reactor gets its end: from then on there is no way back. */
 static struct port *port_new(struct engine *engine, unsigned id, struct err *err)
 {
+    if (id >= PEERS_MAX) {
+        err_set(err, -EMFILE, "a context could not be opened: %u are open, which is the most",
+                PEERS_MAX - 1 - engine->nreactors);
+        return NULL;
+    }
     struct port *port = mem_aligned(64, sizeof *port);
     struct link *theirs[PEERS_MAX];
     port->engine = engine;
@@ -106,25 +111,33 @@ static struct port *port_new(struct engine *engine, unsigned id, struct err *err
     return port;
 }
 
+/* For the next one who opens. */
+static void keep(struct port *port)
+{
+    pthread_mutex_lock(&port->engine->ports_lock);
+    port->next = port->engine->ports;
+    port->engine->ports = port;
+    pthread_mutex_unlock(&port->engine->ports_lock);
+}
+
 struct port *port_open(struct engine *engine, struct err *err)
 {
     pthread_mutex_lock(&engine->ports_lock);
     struct port *port = engine->ports;
     if (port)
         engine->ports = port->next;
-    unsigned id = port ? port->peer.id : engine->next_peer++;
+    else if ((port = port_new(engine, engine->next_peer, err)))
+        engine->next_peer++;
     pthread_mutex_unlock(&engine->ports_lock);
-    if (!port) {
-        if (id >= PEERS_MAX) {
-            err_set(err, -EMFILE, "a context could not be opened: %d are open, which is the most",
-                    PEERS_MAX - 1);
-            return NULL;
-        }
-        port = port_new(engine, id, err);
-        if (!port)
-            return NULL;
+    if (!port)
+        return NULL;
+    port->address = directory_add(&engine->mesh.directory, port->peer.id);
+    if (!port->address) {
+        err_set(err, -ENOBUFS,
+                "a context could not be opened: the table of actors is full; remove something");
+        keep(port);
+        return NULL;
     }
-    port->address = directory_add(&engine->mesh.directory, id);
     return port;
 }
 
@@ -139,10 +152,7 @@ void port_close(struct port **self)
     directory_remove(&port->engine->mesh.directory, port->address);
     port->address = 0;
     port->on_mail = NULL;
-    pthread_mutex_lock(&port->engine->ports_lock);
-    port->next = port->engine->ports;
-    port->engine->ports = port;
-    pthread_mutex_unlock(&port->engine->ports_lock);
+    keep(port);
 }
 
 void port_free_all(struct engine *engine)
@@ -237,6 +247,11 @@ int port_call(struct port *port, actor_addr to, unsigned kind, void *body, void 
 
 /* --- Reaping
  * ---------------------------------------------------------------------------------------- */
+
+void port_flush(struct port *port)
+{
+    peer_flush(&port->peer);
+}
 
 bool port_poll(struct port *port)
 {

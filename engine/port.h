@@ -34,6 +34,8 @@ void port_on_mail(struct port *port, void (*fn)(struct port *port, struct mail *
 int port_call(struct port *port, actor_addr to, unsigned kind, void *body, void **reply,
               struct err *err);
 
+/* Sends what is queued. */
+void port_flush(struct port *port);
 /* Flushes, takes what has arrived, runs what it completes. Returns whether anything arrived. */
 bool port_poll(struct port *port);
 /* As port_poll, but waits for something to arrive, at most `timeout_ns` (UINT64_MAX: for ever). */
