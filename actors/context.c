@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "actors/context.h"
-#include "actors/reply.h"
+#include "actors/control.h"
 #include "engine/clock.h"
 #include "engine/mem.h"
 #include "proto/check.h"
@@ -160,16 +160,12 @@ int sluice_request(blk_context *context, const char *text, char **out, char **er
 int sluice_request_packed(blk_context *context, const void *data, size_t size, void **out,
                           size_t *out_size)
 {
-    struct refusal refusal = {0};
     struct err err = {0};
-    Sluice__Reply *reply = NULL;
+    Sluice__Request *request;
     *out = NULL;
     *out_size = 0;
-    Sluice__Request *request =
-        check_unpack(&sluice__request__descriptor, data, size, CHECK_CLIENT, &refusal);
-    if (!request) {
-        reply = reply_error(SLUICE__ERROR__CLASS__INVALID, refusal.field, -EINVAL,
-                            "this is no request that is known here: %s", refusal.text);
+    Sluice__Reply *reply = control_unpack(data, size, &request);
+    if (reply) {
         reply->has_id = 1;
         reply->id = check_request_id(data, size);
     } else {

@@ -125,15 +125,9 @@ static Sluice__Reply *too_busy(const char *who, unsigned most)
 /* --- requests from outside ---------------------------------------------------------------------
  */
 
-static Sluice__Reply *check_incoming(struct incoming *in, Sluice__Request **request)
+Sluice__Reply *control_unpack(const void *data, size_t size, Sluice__Request **request)
 {
     struct refusal refusal = {0};
-    const void *data = zmq_msg_data(&in->payload);
-    size_t size = zmq_msg_size(&in->payload);
-    if (in->frames != 1)
-        return reply_error(SLUICE__ERROR__CLASS__INVALID, NULL, -EINVAL,
-                           "a request is one frame (after an empty delimiter, or none); %u came",
-                           in->frames);
     if (size > CONTROL_REQUEST_BYTES)
         return reply_error(SLUICE__ERROR__CLASS__INVALID, NULL, -EMSGSIZE,
                            "the request has %zu bytes; %d are the most", size,
@@ -143,6 +137,15 @@ static Sluice__Reply *check_incoming(struct incoming *in, Sluice__Request **requ
         return NULL;
     return reply_error(SLUICE__ERROR__CLASS__INVALID, refusal.field, -EINVAL,
                        "this is no request that is known here: %s", refusal.text);
+}
+
+static Sluice__Reply *check_incoming(struct incoming *in, Sluice__Request **request)
+{
+    if (in->frames != 1)
+        return reply_error(SLUICE__ERROR__CLASS__INVALID, NULL, -EINVAL,
+                           "a request is one frame (after an empty delimiter, or none); %u came",
+                           in->frames);
+    return control_unpack(zmq_msg_data(&in->payload), zmq_msg_size(&in->payload), request);
 }
 
 static void take(struct control *control, struct incoming *in)

@@ -10,6 +10,7 @@
 #ifndef SLUICE_CONTROL_H
 #define SLUICE_CONTROL_H
 
+#include "control.pb-c.h"
 #include "engine/actor.h"
 
 #define CONTROL_REQUEST_BYTES ((5 << 20) / 4) /* of one request; longer ones get an error */
@@ -17,5 +18,9 @@
 #define CONTROL_IN_FLIGHT     1024            /* requests under way, of all clients */
 
 extern const struct actor_type control_actor;
+
+/* Checks and unpacks a request from outside the engine. Returns null and the request, or the reply
+ * that refuses it, without an id. */
+Sluice__Reply *control_unpack(const void *data, size_t size, Sluice__Request **request);
 
 #endif

@@ -94,7 +94,8 @@ bool blk_arm(blk_context *context);
 int sluice_request(blk_context *context, const char *request, char **reply, char **error);
 
 /* The same as packed protobuf messages, sluice.Request and sluice.Reply (proto/control.proto). An
- * error that a Reply tells of is not an error of this function. Free the reply with free(). */
+ * error that a Reply tells of is not an error of this function: it fails when nothing
+ * replies. Free the reply with free(). */
 int sluice_request_packed(blk_context *context, const void *request, size_t size, void **reply,
                           size_t *reply_size);
 
