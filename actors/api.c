@@ -16,8 +16,9 @@
 #include "engine/mem.h"
 #include "proto/help.h"
 
-#define EVENTS_KEPT 65536
-#define DEADLINE_MS 30000
+#define EVENTS_KEPT     65536
+#define EVENTS_KEPT_MAX 100000000
+#define DEADLINE_MS     30000
 
 int context_error(char **error, int code, const char *text)
 {
@@ -57,6 +58,17 @@ static void *zmq_unpinned(void)
     if (first)
         zmq_close(first);
     return context;
+}
+
+static int check_options(const struct sluice_options *options, struct err *err)
+{
+    if (options->cpus && !options->threads)
+        return err_set(err, -EINVAL,
+                       "the CPUs of the reactors are given, but not how many: set threads too");
+    if (options->events_kept > EVENTS_KEPT_MAX)
+        return err_set(err, -EINVAL, "%u events were asked to be kept; %d are the most",
+                       options->events_kept, EVENTS_KEPT_MAX);
+    return 0;
 }
 
 static int make_engine(sluice *sluice, const struct sluice_options *options, struct err *err)
@@ -133,6 +145,8 @@ int sluice_start(const struct sluice_options *options, sluice **engine, char **e
     if (sluice->shutdown_fd < 0 || !sluice->zmq)
         ret = err_set(&err, -errno, "the engine could not be started: %s", strerror(errno));
     if (ret == 0)
+        ret = check_options(options, &err);
+    if (ret == 0)
         ret = make_engine(sluice, options, &err);
     if (ret == 0)
         ret = open_endpoints(sluice, options, &err);
@@ -143,6 +157,14 @@ int sluice_start(const struct sluice_options *options, sluice **engine, char **e
 }
 
 /* --- Stopping */
+
+void sluice_shutdown(sluice *sluice)
+{
+    Sluice__Shutdown *shutdown = MAIL_NEW(sluice__shutdown);
+    shutdown->deadline = sluice->deadline_ns;
+    port_tell(sluice->port, sluice->world.graph, MAIL_SHUTDOWN, shutdown);
+    port_flush(sluice->port);
+}
 
 static void close_actor(sluice *sluice, actor_addr actor)
 {

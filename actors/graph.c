@@ -675,7 +675,7 @@ static void step_end(struct graph *graph)
             if (table->all[i]->state == READY && !first_user(table->all[i]))
                 close_object(table->all[i], (struct ticket){0});
     }
-    if (!left)
+    if (!left && graph->ender.correlation)
         end(graph);
 }
 
@@ -693,26 +693,33 @@ static void fire(struct timer *timer)
     struct reactor *reactor = actor_reactor(graph->self);
     uint64_t now = reactor_now(reactor);
     if (now >= graph->deadline) {
-        if (graph->aborted) {
+        if (graph->aborted && graph->ender.correlation) {
             end(graph);
             return;
         }
-        abort_all(graph);
+        if (!graph->aborted)
+            abort_all(graph);
         graph->deadline = now + ABORT_TIME;
     }
     timer_arm(reactor_timers(reactor), &graph->again, now + CLOSE_AGAIN);
     step_end(graph);
 }
 
+/* Told, it begins the end; asked, it also answers and ends itself when all is gone. Until then,
+ * frontends may come to close their sessions. */
 static void on_shutdown(struct actor *self, struct mail *mail)
 {
     struct graph *graph = actor_state(self);
     struct reactor *reactor = actor_reactor(self);
     uint64_t wait = ((Sluice__Shutdown *)mail->body)->deadline, now = reactor_now(reactor);
     graph->ender = mail_ticket(mail);
-    graph->ending = true;
-    graph->deadline = wait > UINT64_MAX - now ? UINT64_MAX : now + wait;
-    timer_arm(reactor_timers(reactor), &graph->again, now + CLOSE_AGAIN);
+    if (!graph->ending) {
+        graph->ending = true;
+        graph->deadline = wait > UINT64_MAX - now ? UINT64_MAX : now + wait;
+        timer_arm(reactor_timers(reactor), &graph->again, now + CLOSE_AGAIN);
+    } else if (graph->aborted) {
+        graph->deadline = now + ABORT_TIME;
+    }
     step_end(graph);
 }
 

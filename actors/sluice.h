@@ -32,22 +32,27 @@ extern "C" {
 typedef struct sluice sluice;
 
 struct sluice_options {
-    unsigned threads; /* reactors; 0: one per CPU that this process may run on */
-    const int
-        *cpus; /* the CPU of each reactor; null: the first ones that this process may run on */
+    unsigned threads;     /* reactors; 0: one per CPU that this process may run on */
+    const int *cpus;      /* the CPU of each of `threads`; null: the first that may be used */
     const char *control;  /* ZeroMQ endpoint for control requests; null: none */
     const char *events;   /* ZeroMQ endpoint for events; null: none */
-    unsigned events_kept; /* events that can be replayed; 0: 65536 */
-    unsigned deadline_ms; /* what shutting down may take before waiting requests end with ESHUTDOWN;
-                             0: 30,000 */
+    unsigned events_kept; /* events that can be replayed, 100,000,000 at most; 0: 65536 */
+    unsigned deadline_ms; /* from sluice_shutdown() until requests that still wait end with
+                             -ESHUTDOWN; 0: 30,000 */
 };
 
 /* Starts the reactors. `options` may be null. Returns 0 and the engine, or a negative errno and a
  * sentence. */
 int sluice_start(const struct sluice_options *options, sluice **engine, char **error);
 
-/* Ends exports, drains backends, closes nodes, joins the threads. Contexts are closed first, by
- * their owners. */
+/* Begins the end, without waiting: exports end; control and blk_open() are refused with -ESHUTDOWN.
+ * Contexts go on, so that their owners finish and close them; after the deadline, what they have
+ * outstanding and what they submit ends with -ESHUTDOWN. So blk_context_close() after this takes no
+ * longer than the deadline; before it, as long as the slowest request. */
+void sluice_shutdown(sluice *engine);
+
+/* Shuts down if that has not begun, drains backends, closes nodes, joins the threads. Contexts are
+ * closed first, by their owners. */
 void sluice_stop(sluice **engine);
 
 /* The endpoints in use ("" when there is none). Owned by the engine. */
