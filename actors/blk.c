@@ -65,12 +65,19 @@ int blk_open(blk_context *context, const char *name, int flags, blk **out, char 
     blk->backend = backend;
     blk->session = grant->session;
     blk->granted = grant->requests;
+    blk->writable = flags & BLK_WRITABLE;
     take_facts(blk, grant->facts, grant->inserted);
     mail_free_body(grant);
     blk->next = context->blks;
     context->blks = blk;
     *out = blk;
     return context_error(error, 0, NULL);
+}
+
+static void blk_free(struct blk *blk)
+{
+    free(blk->name);
+    free(blk);
 }
 
 void blk_close(blk **self)
@@ -80,7 +87,7 @@ void blk_close(blk **self)
         return;
     *self = NULL;
     blk_context *context = blk->context;
-    while (blk->in_flight)
+    while (blk->in_flight > blk->running)
         blk_wait(context, -1);
     Sluice__SessionClose *close = MAIL_NEW(sluice__session_close);
     close->session = blk->session;
@@ -89,8 +96,9 @@ void blk_close(blk **self)
     while (*at != blk)
         at = &(*at)->next;
     *at = blk->next;
-    free(blk->name);
-    free(blk);
+    blk->closed = true;
+    if (!blk->running)
+        blk_free(blk);
 }
 
 /* --- Facts */
@@ -107,7 +115,7 @@ int64_t blk_getlength(const blk *blk)
 
 bool blk_is_read_only(const blk *blk)
 {
-    return blk->facts.read_only;
+    return blk->facts.read_only || !blk->writable;
 }
 
 bool blk_is_inserted(const blk *blk)
@@ -129,23 +137,35 @@ unsigned blk_in_flight(const blk *blk)
 
 /* In the bottom frame of its operation. */
 struct request {
+    struct blk *blk;
     blk_done_fn *done;
     void *opaque;
 };
 
 static void request_done(struct op *op, void *who)
 {
-    const struct request *request = op_popped(op);
-    blk_done_fn *done = request->done;
-    void *opaque = request->opaque;
+    struct blk *blk = who;
+    op_enqueue(&blk->context->ended, op);
+}
+
+void blk_run_done(struct op *op)
+{
+    const struct request request = *(struct request *)op_popped(op);
+    struct blk *blk = request.blk;
     int ret = op->ret < 0 ? (int)op->ret : 0;
-    op_free(op);
-    context_done(who, done, opaque, ret);
+    op_free(op); /* first: the callback may want it for its next request */
+    blk->running++;
+    request.done(request.opaque, ret);
+    blk->running--;
+    blk->in_flight--;
+    if (blk->closed && !blk->running)
+        blk_free(blk);
 }
 
 static bool is_full(const struct blk *blk)
 {
-    return blk->context->outstanding >= blk->context->depth || blk->in_flight >= blk->granted;
+    return blk->context->outstanding >= blk->context->depth ||
+           blk->in_flight - blk->running >= blk->granted;
 }
 
 /* An operation with its bottom frame, counted in; null when too many are outstanding. */
@@ -162,101 +182,118 @@ static struct op *prepare(struct blk *blk, enum op_kind kind, int64_t offset, ui
     op->bytes = bytes;
     op->flags = (uint16_t)flags;
     struct request *request = op_push(op, request_done, blk);
-    *request = (struct request){done, opaque};
+    *request = (struct request){blk, done, opaque};
     return op;
 }
 
-static int submit(struct blk *blk, struct op *op)
+/* What no backend needs to see ends like any other request: with `ret`, later. */
+static int submit(struct op *op, int ret, const struct blk *blk)
 {
-    blk->context->submitting = true;
-    op_send(op, blk->backend);
-    blk->context->submitting = false;
+    if (ret < 0)
+        op_complete(op, ret);
+    else
+        op_send(op, blk->backend);
     return 0;
 }
 
-/* What no backend needs to see: it ends like any other request, later. */
-static int refuse(struct blk *blk, struct op *op, int ret)
+/* The operation's flags for those that the caller gives; -EINVAL for ones that `known` lacks. */
+static int op_flags(int flags, int known)
 {
-    blk->context->submitting = true;
-    op_complete(op, ret);
-    blk->context->submitting = false;
-    return 0;
+    if (flags & ~known)
+        return -EINVAL;
+    return (flags & BLK_FUA ? OP_FUA : 0) | (flags & BLK_MAY_UNMAP ? OP_MAY_UNMAP : 0) |
+           (flags & BLK_NO_FALLBACK ? OP_NO_FALLBACK : 0);
 }
 
+/* What the backend can't check: it knows lengths without a sign, and not how this blk was opened.
+ */
+static int check(const struct blk *blk, enum op_kind kind, int64_t bytes, int flags)
+{
+    if (bytes < 0)
+        return -EIO;
+    if (flags < 0)
+        return flags;
+    if (blk->writable || kind == OP_READ || kind == OP_FLUSH)
+        return 0;
+    return kind == OP_TRUNCATE ? -EACCES : -EPERM;
+}
+
+/* In these, `flags` are the operation's, or the error that they are. */
 static int submit_one(struct blk *blk, enum op_kind kind, int64_t offset, int64_t bytes,
-                      void *buffer, unsigned flags, blk_done_fn *done, void *opaque)
+                      void *buffer, int flags, blk_done_fn *done, void *opaque)
 {
-    struct op *op = prepare(blk, kind, offset, (uint64_t)bytes, flags, done, opaque);
+    struct op *op = prepare(blk, kind, offset, (uint64_t)bytes, (unsigned)flags, done, opaque);
     if (!op)
         return -EAGAIN;
     op->one = (struct iovec){buffer, (size_t)bytes};
     op->niov = 1;
-    return bytes < 0 ? refuse(blk, op, -EIO) : submit(blk, op);
+    return submit(op, check(blk, kind, bytes, flags), blk);
+}
+
+/* The vector's length; -EIO when it has none that can be told. */
+static int64_t vector_bytes(const struct iovec *iov, int niov)
+{
+    int64_t bytes = 0;
+    for (int i = 0; i < niov; i++)
+        if (__builtin_add_overflow(bytes, iov[i].iov_len, &bytes))
+            return -EIO;
+    return bytes;
 }
 
 static int submit_vector(struct blk *blk, enum op_kind kind, int64_t offset,
-                         const struct iovec *iov, int niov, unsigned flags, blk_done_fn *done,
+                         const struct iovec *iov, int niov, int flags, blk_done_fn *done,
                          void *opaque)
 {
-    uint64_t bytes = 0;
     bool fits = niov >= 0 && niov <= IOV_MAX;
-    for (int i = 0; fits && i < niov; i++)
-        fits = !__builtin_add_overflow(bytes, iov[i].iov_len, &bytes);
+    int64_t bytes = fits ? vector_bytes(iov, niov) : 0;
     if (niov == 1)
-        return submit_one(blk, kind, offset, bytes > INT64_MAX ? -1 : (int64_t)bytes, iov->iov_base,
-                          flags, done, opaque);
-    struct op *op = prepare(blk, kind, offset, bytes, flags, done, opaque);
+        return submit_one(blk, kind, offset, bytes, iov->iov_base, flags, done, opaque);
+    struct op *op = prepare(blk, kind, offset, (uint64_t)bytes, (unsigned)flags, done, opaque);
     if (!op)
         return -EAGAIN;
     op->iov = (struct iovec *)iov;
     op->niov = (uint16_t)niov;
-    return fits ? submit(blk, op) : refuse(blk, op, niov < 0 || niov > IOV_MAX ? -EINVAL : -EIO);
+    return submit(op, fits ? check(blk, kind, bytes, flags) : -EINVAL, blk);
 }
 
 /* For the kinds without data. */
 static int submit_plain(struct blk *blk, enum op_kind kind, int64_t offset, int64_t bytes,
-                        unsigned flags, blk_done_fn *done, void *opaque)
+                        int flags, blk_done_fn *done, void *opaque)
 {
-    struct op *op = prepare(blk, kind, offset, (uint64_t)bytes, flags, done, opaque);
-    if (!op)
-        return -EAGAIN;
-    return bytes < 0 ? refuse(blk, op, -EIO) : submit(blk, op);
-}
-
-static unsigned op_flags(int flags)
-{
-    return (flags & BLK_FUA ? OP_FUA : 0u) | (flags & BLK_MAY_UNMAP ? OP_MAY_UNMAP : 0u) |
-           (flags & BLK_NO_FALLBACK ? OP_NO_FALLBACK : 0u);
+    struct op *op = prepare(blk, kind, offset, (uint64_t)bytes, (unsigned)flags, done, opaque);
+    return op ? submit(op, check(blk, kind, bytes, flags), blk) : -EAGAIN;
 }
 
 int blk_aio_pread(blk *blk, int64_t offset, int64_t bytes, void *buffer, int flags,
                   blk_done_fn *done, void *opaque)
 {
-    return submit_one(blk, OP_READ, offset, bytes, buffer, op_flags(flags), done, opaque);
+    return submit_one(blk, OP_READ, offset, bytes, buffer, op_flags(flags, 0), done, opaque);
 }
 
 int blk_aio_pwrite(blk *blk, int64_t offset, int64_t bytes, const void *buffer, int flags,
                    blk_done_fn *done, void *opaque)
 {
-    return submit_one(blk, OP_WRITE, offset, bytes, (void *)buffer, op_flags(flags), done, opaque);
+    return submit_one(blk, OP_WRITE, offset, bytes, (void *)buffer, op_flags(flags, BLK_FUA), done,
+                      opaque);
 }
 
 int blk_aio_preadv(blk *blk, int64_t offset, const struct iovec *iov, int niov, int flags,
                    blk_done_fn *done, void *opaque)
 {
-    return submit_vector(blk, OP_READ, offset, iov, niov, op_flags(flags), done, opaque);
+    return submit_vector(blk, OP_READ, offset, iov, niov, op_flags(flags, 0), done, opaque);
 }
 
 int blk_aio_pwritev(blk *blk, int64_t offset, const struct iovec *iov, int niov, int flags,
                     blk_done_fn *done, void *opaque)
 {
-    return submit_vector(blk, OP_WRITE, offset, iov, niov, op_flags(flags), done, opaque);
+    return submit_vector(blk, OP_WRITE, offset, iov, niov, op_flags(flags, BLK_FUA), done, opaque);
 }
 
 int blk_aio_pwrite_zeroes(blk *blk, int64_t offset, int64_t bytes, int flags, blk_done_fn *done,
                           void *opaque)
 {
-    return submit_plain(blk, OP_ZEROES, offset, bytes, op_flags(flags), done, opaque);
+    return submit_plain(blk, OP_ZEROES, offset, bytes,
+                        op_flags(flags, BLK_FUA | BLK_MAY_UNMAP | BLK_NO_FALLBACK), done, opaque);
 }
 
 int blk_aio_pdiscard(blk *blk, int64_t offset, int64_t bytes, blk_done_fn *done, void *opaque)
@@ -272,19 +309,14 @@ int blk_aio_flush(blk *blk, blk_done_fn *done, void *opaque)
 int blk_aio_truncate(blk *blk, int64_t size, enum blk_prealloc prealloc, blk_done_fn *done,
                      void *opaque)
 {
-    static const unsigned flags[] = {
+    static const int flags[] = {
         [BLK_PREALLOC_OFF] = 0,
         [BLK_PREALLOC_METADATA] = OP_PREALLOC_METADATA,
         [BLK_PREALLOC_FALLOC] = OP_PREALLOC_FALLOC,
         [BLK_PREALLOC_FULL] = OP_PREALLOC_FULL,
     };
-    struct op *op = prepare(blk, OP_TRUNCATE, size, 0, 0, done, opaque);
-    if (!op)
-        return -EAGAIN;
-    if ((unsigned)prealloc >= sizeof flags / sizeof *flags)
-        return refuse(blk, op, -EINVAL);
-    op->flags = (uint16_t)flags[prealloc];
-    return submit(blk, op);
+    bool known = (unsigned)prealloc < sizeof flags / sizeof *flags;
+    return submit_plain(blk, OP_TRUNCATE, size, 0, known ? flags[prealloc] : -EINVAL, done, opaque);
 }
 
 /* --- Synchronous */
@@ -328,14 +360,6 @@ int64_t blk_pwrite(blk *blk, int64_t offset, int64_t bytes, const void *buffer, 
     blk_aio_pwrite(blk, offset, bytes, buffer, flags, wake, &wait);
     int ret = finish(blk, &wait);
     return ret < 0 ? ret : bytes;
-}
-
-static int64_t vector_bytes(const struct iovec *iov, int niov)
-{
-    int64_t bytes = 0;
-    for (int i = 0; i < niov; i++)
-        bytes += (int64_t)iov[i].iov_len;
-    return bytes;
 }
 
 int64_t blk_preadv(blk *blk, int64_t offset, const struct iovec *iov, int niov, int flags)

@@ -1,4 +1,5 @@
 /* context.c — an embedding thread's contexts, and control requests from them. */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,14 +29,17 @@ int blk_context_open(sluice *engine, unsigned depth, blk_context **out, char **e
 {
     struct err err = {0};
     *out = NULL;
-    struct port *port = port_open(engine->engine, &err);
+    if (depth > CONTEXT_DEPTH_MAX)
+        err_set(&err, -EINVAL, "a context of depth %u was asked for; %d is the most", depth,
+                CONTEXT_DEPTH_MAX);
+    struct port *port = err.code ? NULL : port_open(engine->engine, &err);
     if (!port)
         return context_error(error, err.code, err.text);
     blk_context *context = MEM_NEW(struct blk_context);
     context->sluice = engine;
     context->port = port;
     context->depth = depth ? depth : CONTEXT_DEPTH;
-    context->early = mem_new(context->depth * sizeof *context->early);
+    op_queue_init(&context->ended);
     port_on_mail(port, on_mail, context);
     *out = context;
     return context_error(error, 0, NULL);
@@ -46,53 +50,37 @@ void blk_context_close(blk_context **self)
     blk_context *context = *self;
     if (!context)
         return;
+    assert(!context->running); /* the callback that closes it would return into nothing */
     while (context->blks) {
         struct blk *blk = context->blks;
         blk_close(&blk);
     }
     *self = NULL;
     port_close(&context->port);
-    free(context->early);
     free(context);
 }
 
 /* --- Callbacks */
 
-static void run_done(struct blk *blk, blk_done_fn *done, void *opaque, int ret)
+/* Those that have ended by now: a callback that submits what fails at once can't keep this going.
+ * One that waits for others runs some of them inside itself. */
+static void run_ended(blk_context *context)
 {
-    done(opaque, ret);
-    blk->in_flight--;
-    blk->context->outstanding--;
-    blk->context->ran++;
-}
-
-void context_done(struct blk *blk, blk_done_fn *done, void *opaque, int ret)
-{
-    blk_context *context = blk->context;
-    if (!context->submitting) {
-        run_done(blk, done, opaque, ret);
-        return;
+    for (size_t n = context->ended.count; n && context->ended.head; n--) {
+        context->outstanding--;
+        context->running++;
+        blk_run_done(op_dequeue(&context->ended));
+        context->running--;
+        context->ran++;
     }
-    unsigned at = (context->early_first + context->early_count++) % context->depth;
-    context->early[at] = (struct early){blk, done, opaque, ret};
-}
-
-static void run_early(blk_context *context)
-{
-    for (unsigned n = context->early_count; n; n--) {
-        struct early early = context->early[context->early_first];
-        context->early_first = (context->early_first + 1) % context->depth;
-        context->early_count--;
-        run_done(early.blk, early.done, early.opaque, early.ret);
-    }
+    port_flush(context->port);
 }
 
 unsigned blk_poll(blk_context *context)
 {
     uint64_t before = context->ran;
     port_poll(context->port);
-    if (context->early_count)
-        run_early(context);
+    run_ended(context);
     return (unsigned)(context->ran - before);
 }
 
@@ -106,7 +94,8 @@ unsigned blk_wait(blk_context *context, int timeout_ms)
         end = now + (uint64_t)timeout_ms * NS_PER_MS;
     }
     while (context->ran == before && now < end) {
-        port_wait(context->port, end - now); /* runs callbacks itself; wakes for other mail too */
+        port_wait(context->port, end == UINT64_MAX ? end : end - now); /* wakes for mail too */
+        run_ended(context);
         if (end != UINT64_MAX)
             now = engine_now(engine);
     }
@@ -120,7 +109,7 @@ int blk_context_fd(const blk_context *context)
 
 bool blk_arm(blk_context *context)
 {
-    return !context->early_count && port_arm(context->port);
+    return !context->ended.head && port_arm(context->port);
 }
 
 /* --- Control requests */

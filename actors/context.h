@@ -7,7 +7,8 @@
 #include "drivers/driver.h"
 #include "engine/port.h"
 
-#define CONTEXT_DEPTH 1024 /* requests outstanding when nothing else is asked */
+#define CONTEXT_DEPTH     1024 /* requests outstanding when nothing else is asked */
+#define CONTEXT_DEPTH_MAX 65536
 
 struct sluice {
     struct engine *engine;
@@ -20,23 +21,16 @@ struct sluice {
     uint64_t deadline_ns;
 };
 
-/* A request that ended before the call that submitted it returned: its callback has to wait. */
-struct early {
-    struct blk *blk;
-    blk_done_fn *done;
-    void *opaque;
-    int ret;
-};
-
 struct blk_context {
     sluice *sluice;
     struct port *port;
-    unsigned depth, outstanding;
-    bool submitting; /* inside a submitting call: callbacks may not run */
-    uint64_t ran;    /* callbacks */
+    unsigned depth;
+    unsigned outstanding;  /* from acceptance until the callback begins */
+    struct op_queue ended; /* their callbacks are due: never where they end, which may be inside the
+                              call that submits, or amid the taking of a frame */
+    unsigned running;      /* callbacks that have not returned; above 1 when they nest */
+    uint64_t ran;          /* callbacks that have */
     struct blk *blks;
-    struct early *early; /* a ring of `depth` */
-    unsigned early_first, early_count;
 };
 
 struct blk {
@@ -45,16 +39,19 @@ struct blk {
     char *name;
     actor_addr backend;
     uint64_t session;
-    uint32_t granted; /* requests that may be outstanding */
-    unsigned in_flight;
+    uint32_t granted;   /* requests that may be outstanding */
+    bool writable;      /* opened to write too */
+    unsigned in_flight; /* from acceptance until the callback has returned */
+    unsigned running;   /* callbacks that have not returned */
+    bool closed;        /* by one of those: the last of them frees it */
     struct driver_facts facts;
     bool inserted;
 };
 
 /* Puts the sentence where the caller wants it; `error` may be null. Returns `code`. */
 int context_error(char **error, int code, const char *text);
-/* Runs the callback of a request that has ended, or keeps it until it may run. */
-void context_done(struct blk *blk, blk_done_fn *done, void *opaque, int ret);
+/* Runs the callback of a request that has ended. */
+void blk_run_done(struct op *op);
 /* The backend has told of a change. */
 void blk_changed(struct blk *blk, const Sluice__BackendChanged *told);
 

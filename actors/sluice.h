@@ -10,9 +10,13 @@
  * null on success. Destructors take the address of the caller's pointer, null it, and do nothing
  * for null.
  *
- * Threads: sluice_start and sluice_stop from any one thread; everything else that takes a context,
- * or a blk that was opened in it, from the context's thread only. Contexts are independent of each
- * other. */
+ * Threads: sluice_start, sluice_shutdown and sluice_stop of one engine on one thread at a time,
+ * any; everything that takes a context, or a blk that was opened in it, likewise: usually a context
+ * stays with one thread. Contexts are independent of each other, and so are engines.
+ *
+ * Callbacks run in blk_poll(), blk_wait() and what waits as blk_wait() does: the synchronous calls,
+ * blk_close() and blk_context_close(). A callback may call everything but blk_context_close() and
+ * sluice_stop(); other callbacks run inside one that waits. */
 #ifndef SLUICE_H
 #define SLUICE_H
 
@@ -73,10 +77,11 @@ void sluice_print_drivers(FILE *out);
 
 typedef struct blk_context blk_context;
 
-/* A link to every reactor. `depth` bounds the requests outstanding at once (0: 1024). */
+/* A link to every reactor. `depth` bounds the requests outstanding at once (0: 1024; 65,536 at
+ * most). */
 int blk_context_open(sluice *engine, unsigned depth, blk_context **context, char **error);
 
-/* Waits for what is outstanding, closes the blks that are still open. */
+/* Closes the blks that are still open, with blk_close(). */
 void blk_context_close(blk_context **context);
 
 /* Submits what is queued, runs the callbacks of what has completed, without waiting. Returns how
@@ -88,7 +93,8 @@ unsigned blk_poll(blk_context *context);
 unsigned blk_wait(blk_context *context, int timeout_ms);
 
 /* For an event loop: a descriptor that is readable when blk_poll() has something to do, once armed.
- * blk_arm() returns false, and arms nothing, when there is something to do already. */
+ * blk_arm() submits what is queued; it returns false, and arms nothing, when there is something to
+ * do already. So call it last before sleeping, and blk_poll() after. */
 int blk_context_fd(const blk_context *context);
 bool blk_arm(blk_context *context);
 
@@ -127,20 +133,21 @@ enum blk_prealloc {
 /* Opens the backend with this name for requests from this context. */
 int blk_open(blk_context *context, const char *name, int flags, blk **out, char **error);
 
-/* Waits for this blk's requests. */
+/* Waits for this blk's requests, but not for callbacks of its own that call it. */
 void blk_close(blk **blk);
 
 const char *blk_name(const blk *blk);
 int64_t blk_getlength(const blk *blk); /* or -ENOMEDIUM */
-bool blk_is_read_only(const blk *blk);
+bool blk_is_read_only(const blk *blk); /* or opened for reading only */
 bool blk_is_inserted(const blk *blk);
 uint32_t blk_get_alignment(const blk *blk);
 /* Requests from acceptance until their callback has returned. */
 unsigned blk_in_flight(const blk *blk);
 
-/* Synchronous: reads and writes return the byte count, the others 0, or a negative errno. They run
- * callbacks of asynchronous requests of the context while they wait. Not to be called from a
- * callback. */
+/* Flags: a write takes BLK_FUA, zeroes take all three, a read none; others are -EINVAL. A vector
+ * has IOV_MAX entries at most (-EINVAL), a request 2^31-1 bytes (-EIO). */
+
+/* Synchronous: reads and writes return the byte count, the others 0, or a negative errno. */
 int64_t blk_pread(blk *blk, int64_t offset, int64_t bytes, void *buffer, int flags);
 int64_t blk_pwrite(blk *blk, int64_t offset, int64_t bytes, const void *buffer, int flags);
 int64_t blk_preadv(blk *blk, int64_t offset, const struct iovec *iov, int niov, int flags);
@@ -150,9 +157,12 @@ int blk_pdiscard(blk *blk, int64_t offset, int64_t bytes);
 int blk_flush(blk *blk);
 int blk_truncate(blk *blk, int64_t size, enum blk_prealloc prealloc);
 
-/* Asynchronous: `done` runs in a later blk_poll() or blk_wait(), never inside these calls, with 0
- * or a negative errno. Buffers and vectors stay the caller's and must remain until then. They
- * return 0, or -EAGAIN when `depth` requests are outstanding: reap, then submit again. */
+/* Asynchronous: `done` runs later (see above), never inside these calls, with 0 or a negative
+ * errno; also what is wrong with a request is told there. Buffers and vectors stay the caller's and
+ * must remain until then. They return 0, or -EAGAIN when `depth` requests are outstanding (or
+ * as many as the backend had left of the 65,536 for all its clients): reap, then submit again. A
+ * request is outstanding until its callback begins, so a callback can always submit one in its
+ * place. */
 typedef void blk_done_fn(void *opaque, int ret);
 int blk_aio_pread(blk *blk, int64_t offset, int64_t bytes, void *buffer, int flags,
                   blk_done_fn *done, void *opaque);
