@@ -1,0 +1,171 @@
+/* api_rig.h — for tests of the public interface with real threads: an engine with a context, waits
+ * that are bounded, and what the process holds. */
+#ifndef API_RIG_H
+#define API_RIG_H
+
+#include <dirent.h>
+#include <errno.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "actors/sluice.h"
+
+#define PATIENCE_S 30 /* for what must happen; a test that waits longer has failed */
+
+static inline double now_s(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+/* A test that hangs is ended by a signal. */
+static inline int bound_time(void **state)
+{
+    (void)state;
+    alarm(4 * PATIENCE_S);
+    return 0;
+}
+
+/* `error` is looked at after the call: arguments have no order. */
+static inline void worked(int ret, char **error)
+{
+    if (ret < 0)
+        print_error("%s\n", *error ? *error : strerror(-ret));
+    assert_true(ret >= 0);
+    assert_null(*error);
+}
+
+/* It failed with `code`, and a sentence that has `word` in it. */
+static inline void refused(int code, const char *word, int ret, char **error)
+{
+    assert_int_equal(ret, code);
+    assert_non_null(*error);
+    if (!strstr(*error, word))
+        fail_msg("\"%s\" does not say \"%s\"", *error, word);
+    free(*error);
+    *error = NULL;
+}
+
+static inline sluice *start(const struct sluice_options *options)
+{
+    sluice *engine;
+    char *error;
+    worked(sluice_start(options, &engine, &error), &error);
+    return engine;
+}
+
+static inline blk_context *context_on(sluice *engine, unsigned depth)
+{
+    blk_context *context;
+    char *error;
+    worked(blk_context_open(engine, depth, &context, &error), &error);
+    return context;
+}
+
+static inline void request(blk_context *context, const char *text)
+{
+    char *error;
+    worked(sluice_request(context, text, NULL, &error), &error);
+}
+
+static inline blk *open_blk(blk_context *context, const char *name, int flags)
+{
+    blk *blk;
+    char *error;
+    worked(blk_open(context, name, flags, &blk, &error), &error);
+    return blk;
+}
+
+/* One engine of one reactor, a context, and backend `disk` on the node that `node` tells of. */
+struct rig {
+    sluice *engine;
+    blk_context *context;
+    blk *blk;
+};
+
+static inline struct rig rig_open(unsigned depth, const char *node)
+{
+    struct rig rig = {.engine = start(&(struct sluice_options){.threads = 1})};
+    char text[200];
+    rig.context = context_on(rig.engine, depth);
+    snprintf(text, sizeof text, "node-add name=node %s", node);
+    request(rig.context, text);
+    request(rig.context, "backend-add name=disk node=node");
+    rig.blk = open_blk(rig.context, "disk", BLK_WRITABLE);
+    return rig;
+}
+
+static inline void rig_close(struct rig *rig)
+{
+    blk_close(&rig->blk);
+    blk_context_close(&rig->context);
+    sluice_stop(&rig->engine);
+}
+
+/* --- Callbacks */
+
+struct tally {
+    unsigned calls;
+    int ret; /* the last one's */
+};
+
+static inline void count(void *opaque, int ret)
+{
+    struct tally *tally = opaque;
+    tally->calls++;
+    tally->ret = ret;
+}
+
+static inline void reap(blk_context *context, const unsigned *calls, unsigned target)
+{
+    double end = now_s() + PATIENCE_S;
+    while (*calls < target && now_s() < end)
+        blk_wait(context, 100);
+    assert_int_equal(*calls, target);
+}
+
+/* --- What the process holds */
+
+static inline unsigned entries(const char *path)
+{
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    unsigned n = 0;
+    while (readdir(dir))
+        n++;
+    closedir(dir);
+    return n;
+}
+
+struct holdings {
+    unsigned threads, descriptors;
+};
+
+static inline struct holdings holdings(void)
+{
+    return (struct holdings){entries("/proc/self/task"), entries("/proc/self/fd")};
+}
+
+/* A thread that has been joined may show for a moment. */
+static inline void holds_only(struct holdings before)
+{
+    double end = now_s() + PATIENCE_S;
+    while (entries("/proc/self/task") > before.threads && now_s() < end)
+        sched_yield();
+    struct holdings now = holdings();
+    assert_int_equal(now.threads, before.threads);
+    assert_int_equal(now.descriptors, before.descriptors);
+}
+
+#endif
