@@ -1,6 +1,7 @@
 /* api.c — starting and stopping an engine inside a program. See context.c and blk.c for the rest of
  * the public interface. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -19,6 +20,7 @@
 #define EVENTS_KEPT     65536
 #define EVENTS_KEPT_MAX 100000000
 #define DEADLINE_MS     30000
+#define DESCRIPTORS     64 /* that must be free to start */
 
 int context_error(char **error, int code, const char *text)
 {
@@ -69,6 +71,23 @@ static int check_options(const struct sluice_options *options, struct err *err)
         return err_set(err, -EINVAL, "%u events were asked to be kept; %d are the most",
                        options->events_kept, EVENTS_KEPT_MAX);
     return 0;
+}
+
+/* libzmq ends the process when it gets no descriptor for an epoll of its own, so it isn't asked to
+ * start where they are short. */
+static int check_descriptors(int one, struct err *err)
+{
+    int fds[DESCRIPTORS], n = 0, ret = 0;
+    while (one >= 0 && n < DESCRIPTORS && (fds[n] = fcntl(one, F_DUPFD_CLOEXEC, 0)) >= 0)
+        n++;
+    if (n < DESCRIPTORS)
+        ret = err_set(err, -errno,
+                      "the engine could not be started: %s; raise the limit on open files "
+                      "(ulimit -n), of which it needs %d more",
+                      strerror(errno), DESCRIPTORS - n);
+    while (n-- > 0)
+        close(fds[n]);
+    return ret;
 }
 
 static int make_engine(sluice *sluice, const struct sluice_options *options, struct err *err)
@@ -140,12 +159,11 @@ int sluice_start(const struct sluice_options *options, sluice **engine, char **e
     sluice->events = mem_string("");
     sluice->deadline_ns = (options->deadline_ms ? options->deadline_ms : DEADLINE_MS) * NS_PER_MS;
     sluice->shutdown_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    sluice->zmq = zmq_unpinned();
-    int ret = 0;
-    if (sluice->shutdown_fd < 0 || !sluice->zmq)
-        ret = err_set(&err, -errno, "the engine could not be started: %s", strerror(errno));
+    int ret = check_descriptors(sluice->shutdown_fd, &err);
     if (ret == 0)
         ret = check_options(options, &err);
+    if (ret == 0 && !(sluice->zmq = zmq_unpinned()))
+        ret = err_set(&err, -errno, "the engine could not be started: %s", strerror(errno));
     if (ret == 0)
         ret = make_engine(sluice, options, &err);
     if (ret == 0)

@@ -264,6 +264,26 @@ static void a_context_deeper_than_the_bound_is_refused(void **state)
     sluice_stop(&engine);
 }
 
+static void an_engine_does_not_start_where_descriptors_are_short(void **state)
+{
+    (void)state;
+    struct rlimit limit, low;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    low = limit;
+    int first = dup(0);
+    close(first);
+    for (unsigned i = 0; i < 64; i++) {
+        low.rlim_cur = (rlim_t)first + i;
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+        sluice *engine;
+        char *error;
+        int ret = sluice_start(NULL, &engine, &error);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        refused(-EMFILE, "ulimit", ret, &error);
+        assert_null(engine);
+    }
+}
+
 /* However often there was no descriptor for one, a context opens when there is one again. */
 static void contexts_open_again_after_descriptors_were_short(void **state)
 {
@@ -579,10 +599,19 @@ static void a_context_may_be_closed_long_after_the_deadline(void **state)
     holds_only(before);
 }
 
-static int make_folder(void **state)
+static void *nothing(void *arg)
 {
+    return arg;
+}
+
+/* And a first thread, with which a sanitizer may start one of its own, that stays. */
+static int set_up(void **state)
+{
+    pthread_t thread;
     (void)state;
-    return mkdtemp(folder) ? 0 : -1;
+    if (!mkdtemp(folder) || pthread_create(&thread, NULL, nothing, NULL) != 0)
+        return -1;
+    return pthread_join(thread, NULL);
 }
 
 static int remove_folder(void **state)
@@ -609,6 +638,7 @@ int main(void)
         TEST(threads_with_a_context_each_share_one_medium),
         TEST(a_closed_contexts_place_serves_another_thread),
         TEST(a_context_deeper_than_the_bound_is_refused),
+        TEST(an_engine_does_not_start_where_descriptors_are_short),
         TEST(contexts_open_again_after_descriptors_were_short),
         TEST(a_request_is_answered_with_json),
         TEST(what_is_wrong_with_a_request_is_told_in_a_sentence),
@@ -623,5 +653,5 @@ int main(void)
         TEST(requests_work_between_the_beginning_of_the_end_and_the_deadline),
         TEST(a_context_may_be_closed_long_after_the_deadline),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, set_up, remove_folder);
 }
