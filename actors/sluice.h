@@ -29,6 +29,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* --- The engine
  * ------------------------------------------------------------------------------------- */
@@ -179,6 +180,7 @@ int blk_aio_flush(blk *blk, blk_done_fn *done, void *opaque);
 int blk_aio_truncate(blk *blk, int64_t size, enum blk_prealloc prealloc, blk_done_fn *done,
                      void *opaque);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -2,8 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "actors/sluice.h"
+#include <sluice.h>
 
 static void check(int failed, const char *error)
 {
