@@ -8,16 +8,17 @@
 #include "engine/mem.h"
 #include "engine/peer.h"
 
-static void *pair_socket(void *context)
+/* Setting options changes errno where they succeed, so the error is kept at once. */
+static int pair_socket(void *context, void **out)
 {
-    void *socket = zmq_socket(context, ZMQ_PAIR);
+    void *socket = *out = zmq_socket(context, ZMQ_PAIR);
     if (!socket)
-        return NULL;
+        return -errno;
     int none = 0;
     zmq_setsockopt(socket, ZMQ_SNDHWM, &none, sizeof none);
     zmq_setsockopt(socket, ZMQ_RCVHWM, &none, sizeof none);
     zmq_setsockopt(socket, ZMQ_LINGER, &none, sizeof none);
-    return socket;
+    return 0;
 }
 
 static struct link *link_end(struct peer *self, struct peer *other, void *socket)
@@ -37,14 +38,18 @@ int link_pair(void *context, struct peer *a, struct peer *b, struct link **ab, s
     /* Used once: ZeroMQ forgets the name of a closed socket some time later. */
     unsigned number = atomic_fetch_add_explicit(&a->mesh->pairs, 1, memory_order_relaxed);
     snprintf(endpoint, sizeof endpoint, "inproc://link-%u", number);
-    void *sa = pair_socket(context), *sb = pair_socket(context);
-    if (!sa || !sb || zmq_bind(sa, endpoint) != 0 || zmq_connect(sb, endpoint) != 0) {
-        int error = errno;
+    void *sa, *sb = NULL;
+    int ret = pair_socket(context, &sa);
+    if (ret == 0)
+        ret = pair_socket(context, &sb);
+    if (ret == 0 && (zmq_bind(sa, endpoint) != 0 || zmq_connect(sb, endpoint) != 0))
+        ret = -errno;
+    if (ret < 0) {
         if (sa)
             zmq_close(sa);
         if (sb)
             zmq_close(sb);
-        return -error;
+        return ret;
     }
     *ab = link_end(a, b, sa);
     *ba = link_end(b, a, sb);
