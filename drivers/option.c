@@ -1,17 +1,16 @@
-/* option.c — checks what a user gave against a table of options.
- *
- * Numbers are parsed with whole-number arithmetic, fractions too, so that 1.1K is the same number
- * of bytes everywhere and no rounding of a floating-point unit shows. */
+/* option.c — checks what a user gave against a table of options. What numbers and switches look
+ * like is told by proto/units.h, for options as for all requests. */
 #include "drivers/option.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
+
+#include "proto/reflect.h"
+#include "proto/units.h"
 
 struct value {
     char *text; /* null: not set */
@@ -26,161 +25,12 @@ struct option_set {
     struct value values[];
 };
 
-/* --- Numbers */
-
-struct unit {
-    const char *name;
-    uint64_t factor;
-};
-
-static const struct unit size_units[] = {
-    {"", 1},
-    {"B", 1},
-    {"K", UINT64_C(1) << 10},
-    {"M", UINT64_C(1) << 20},
-    {"G", UINT64_C(1) << 30},
-    {"T", UINT64_C(1) << 40},
-    {"P", UINT64_C(1) << 50},
-    {"E", UINT64_C(1) << 60},
-    {NULL, 0},
-};
-
-static const struct unit duration_units[] = {
-    {"", 1000000000}, {"s", 1000000000}, {"ms", 1000000}, {"us", 1000}, {"ns", 1}, {NULL, 0},
-};
-
-enum number_fault { NUMBER_OK, NUMBER_FORM, NUMBER_UNIT, NUMBER_FRACTION, NUMBER_RANGE };
-
-/* Eighteen digits of a fraction times the largest factor stay inside 128 bits; the digits beyond
- * are too small to matter. */
-#define FRACTION_DIGITS 18
-
-static enum number_fault parse_scaled(const char *text, const struct unit *units, bool ignore_case,
-                                      uint64_t *out)
-{
-    uint64_t whole = 0, fraction = 0, scale = 1;
-    const char *p = text;
-
-    if (!isdigit((unsigned char)*p))
-        return NUMBER_FORM;
-    for (; isdigit((unsigned char)*p); p++)
-        if (__builtin_mul_overflow(whole, 10, &whole) ||
-            __builtin_add_overflow(whole, (uint64_t)(*p - '0'), &whole))
-            return NUMBER_RANGE;
-    bool has_fraction = *p == '.';
-    if (has_fraction) {
-        if (!isdigit((unsigned char)*++p))
-            return NUMBER_FORM;
-        for (int digits = 0; isdigit((unsigned char)*p); p++, digits++)
-            if (digits < FRACTION_DIGITS) {
-                fraction = fraction * 10 + (uint64_t)(*p - '0');
-                scale *= 10;
-            }
-    }
-
-    const struct unit *unit = units;
-    while (unit->name && (ignore_case ? strcasecmp(p, unit->name) : strcmp(p, unit->name)))
-        unit++;
-    if (!unit->name)
-        return NUMBER_UNIT;
-    if (has_fraction && unit->factor == 1)
-        return NUMBER_FRACTION;
-
-    unsigned __int128 sum = (unsigned __int128)whole * unit->factor +
-                            (unsigned __int128)fraction * unit->factor / scale;
-    if (sum > UINT64_MAX)
-        return NUMBER_RANGE;
-    *out = (uint64_t)sum;
-    return NUMBER_OK;
-}
-
-int option_parse_size(const char *text, uint64_t *bytes, struct err *err)
-{
-    /* KiB, MiB, … say the same as K, M, …; what KB means is disputed, so it is refused. */
-    char plain[64];
-    size_t length = strlen(text);
-    if (length >= 3 && length < sizeof(plain) && !strcasecmp(text + length - 2, "ib") &&
-        isalpha((unsigned char)text[length - 3])) {
-        memcpy(plain, text, length - 2);
-        plain[length - 2] = '\0';
-    } else {
-        snprintf(plain, sizeof(plain), "%s", text);
-    }
-
-    switch (length < sizeof(plain) ? parse_scaled(plain, size_units, true, bytes) : NUMBER_FORM) {
-    case NUMBER_OK:
-        return 0;
-    case NUMBER_RANGE:
-        return err_set(err, -EINVAL, "'%s' is too large a size; the largest is under 16E", text);
-    case NUMBER_FRACTION:
-        return err_set(err, -EINVAL,
-                       "'%s' is not a whole number of bytes; give a whole number, or a suffix such "
-                       "as K, M or G",
-                       text);
-    default:
-        return err_set(err, -EINVAL,
-                       "'%.64s' is not a size; give a number, with a suffix K, M, G, T, P or E "
-                       "(powers of 1024) if you like, e.g. 1.5G",
-                       text);
-    }
-}
-
-int option_parse_duration(const char *text, uint64_t *ns, struct err *err)
-{
-    switch (parse_scaled(text, duration_units, false, ns)) {
-    case NUMBER_OK:
-        return 0;
-    case NUMBER_RANGE:
-        return err_set(err, -EINVAL, "'%.64s' is too long a time; the longest is 584 years", text);
-    default:
-        return err_set(err, -EINVAL,
-                       "'%.64s' is not a time; give a number with a unit ns, us, ms or s (seconds "
-                       "without one), e.g. 250us",
-                       text);
-    }
-}
-
-int option_parse_switch(const char *text, bool *on, struct err *err)
-{
-    static const char *const words[2][4] = {{"off", "no", "false", "0"},
-                                            {"on", "yes", "true", "1"}};
-    for (int side = 0; side < 2; side++)
-        for (int i = 0; i < 4; i++)
-            if (!strcasecmp(text, words[side][i])) {
-                *on = side;
-                return 0;
-            }
-    return err_set(err, -EINVAL, "'%.64s' is neither on nor off", text);
-}
-
-static int parse_integer(const char *text, uint64_t *number, struct err *err)
-{
-    static const struct unit none[] = {{"", 1}, {NULL, 0}};
-    switch (parse_scaled(text, none, false, number)) {
-    case NUMBER_OK:
-        return 0;
-    case NUMBER_RANGE:
-        return err_set(err, -EINVAL, "'%.64s' is too large a number", text);
-    default:
-        return err_set(err, -EINVAL, "'%.64s' is not a whole number", text);
-    }
-}
-
 /* --- Names */
-
-/* `-` and `_` are the same. */
-static bool same_name(const char *a, const char *b)
-{
-    for (; *a || *b; a++, b++)
-        if ((*a == '_' ? '-' : *a) != (*b == '_' ? '-' : *b))
-            return false;
-    return true;
-}
 
 static size_t table_find(const struct option *table, size_t count, const char *name)
 {
     size_t i = 0;
-    while (i < count && !same_name(table[i].name, name))
+    while (i < count && !reflect_same_name(table[i].name, name))
         i++;
     return i;
 }
@@ -251,58 +101,69 @@ static bool is_choice(const char *choices, const char *text)
     return false;
 }
 
-/* Says the number as its option would be written. */
-static void print_number(enum option_type type, uint64_t number, char *out, size_t size)
+/* Writes the number as its option takes it. */
+static const char *write_number(enum option_type type, uint64_t number, char out[UNITS_TEXT])
 {
-    const struct unit *units = type == OPTION_SIZE ? size_units : duration_units;
-    const struct unit *best = NULL;
-    if (type != OPTION_INTEGER)
-        for (const struct unit *unit = units; unit->name; unit++)
-            if (*unit->name && number && number % unit->factor == 0 &&
-                (!best || unit->factor > best->factor))
-                best = unit;
-    if (best)
-        snprintf(out, size, "%" PRIu64 "%s", number / best->factor, best->name);
-    else
-        snprintf(out, size, "%" PRIu64, number);
+    if (type == OPTION_SIZE)
+        return units_write_size(number, out);
+    if (type == OPTION_DURATION)
+        return units_write_duration(number, out);
+    snprintf(out, UNITS_TEXT, "%" PRIu64, number);
+    return out;
+}
+
+static int check_bounds(const struct option *option, const struct value *value, struct err *err)
+{
+    char bound[UNITS_TEXT];
+    if (value->number < option->min)
+        return err_set(err, -EINVAL, "'%.64s' is too small; the least is %s", value->text,
+                       write_number(option->type, option->min, bound));
+    if (option->max && value->number > option->max)
+        return err_set(err, -EINVAL, "'%.64s' is too large; the most is %s", value->text,
+                       write_number(option->type, option->max, bound));
+    return 0;
+}
+
+static int parse_number(const struct option *option, struct value *value, struct err *err)
+{
+    static const struct {
+        int (*parse)(const char *text, uint64_t *number);
+        const char *what, *form, *beyond;
+    } numbers[] = {
+        [OPTION_SIZE] = {units_parse_size, "a size", UNITS_SIZE_FORM ", e.g. 1.5G",
+                         "too large a size; the largest is under 16E"},
+        [OPTION_DURATION] = {units_parse_duration, "a time", UNITS_DURATION_FORM ", e.g. 250us",
+                             "too long a time; the longest is 584 years"},
+        [OPTION_INTEGER] = {units_parse_size, "a whole number", "one, e.g. 16",
+                            "too large a number; the largest is under 16E"},
+    };
+    int ret = numbers[option->type].parse(value->text, &value->number);
+    if (ret == -ERANGE)
+        return err_set(err, -EINVAL, "'%.64s' is %s", value->text, numbers[option->type].beyond);
+    if (ret < 0)
+        return err_set(err, -EINVAL, "'%.64s' is not %s; give %s", value->text,
+                       numbers[option->type].what, numbers[option->type].form);
+    return check_bounds(option, value, err);
 }
 
 static int parse_value(const struct option *option, struct value *value, struct err *err)
 {
-    int ret = 0;
     switch (option->type) {
     case OPTION_STRING:
-        break;
+        return 0;
     case OPTION_SWITCH:
-        ret = option_parse_switch(value->text, &value->on, err);
-        break;
+        return units_parse_switch(value->text, &value->on) == 0
+                   ? 0
+                   : err_set(err, -EINVAL, "'%.64s' is neither on nor off", value->text);
     case OPTION_CHOICE:
-        if (!is_choice(option->choices, value->text))
-            ret = err_set(err, -EINVAL, "'%.64s' is not one of %s", value->text, option->choices);
-        break;
+        return is_choice(option->choices, value->text)
+                   ? 0
+                   : err_set(err, -EINVAL, "'%.64s' is not one of %s", value->text,
+                             option->choices);
     case OPTION_SIZE:
-        ret = option_parse_size(value->text, &value->number, err);
-        break;
     case OPTION_DURATION:
-        ret = option_parse_duration(value->text, &value->number, err);
-        break;
     case OPTION_INTEGER:
-        ret = parse_integer(value->text, &value->number, err);
-        break;
-    }
-    bool is_number = option->type == OPTION_SIZE || option->type == OPTION_DURATION ||
-                     option->type == OPTION_INTEGER;
-    if (ret < 0 || !is_number)
-        return ret;
-
-    char bound[32];
-    if (value->number < option->min) {
-        print_number(option->type, option->min, bound, sizeof(bound));
-        return err_set(err, -EINVAL, "'%.64s' is too small; the least is %s", value->text, bound);
-    }
-    if (option->max && value->number > option->max) {
-        print_number(option->type, option->max, bound, sizeof(bound));
-        return err_set(err, -EINVAL, "'%.64s' is too large; the most is %s", value->text, bound);
+        return parse_number(option, value, err);
     }
     return 0;
 }

@@ -10,10 +10,10 @@
 
 enum option_type {
     OPTION_STRING,
-    OPTION_SIZE,   /* bytes; suffixes K, M, G, T, P, E, powers of 1024; a fraction is fine: 1.5G */
-    OPTION_SWITCH, /* on or off (yes, no, true, false, 1, 0) */
-    OPTION_INTEGER,
-    OPTION_DURATION, /* ns, us, ms, s; without a unit, seconds; kept in nanoseconds */
+    OPTION_SIZE,     /* bytes; proto/units.h tells how sizes, durations and switches are written */
+    OPTION_SWITCH,   /* on or off */
+    OPTION_INTEGER,  /* as a size: 1K is 1024 */
+    OPTION_DURATION, /* kept in nanoseconds */
     OPTION_CHOICE,   /* one of `choices` */
 };
 
@@ -51,11 +51,6 @@ bool option_switch(const struct option_set *set, const char *name);
 
 /* Iterates over values in force, as text; returns false at the end. */
 bool option_next(const struct option_set *set, size_t *i, const char **name, const char **value);
-
-/* Parse one value; for use beyond tables too. -EINVAL with a sentence. */
-int option_parse_size(const char *text, uint64_t *bytes, struct err *err);
-int option_parse_duration(const char *text, uint64_t *ns, struct err *err);
-int option_parse_switch(const char *text, bool *on, struct err *err);
 
 const char *option_type_name(enum option_type type);
 

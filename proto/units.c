@@ -7,6 +7,22 @@
 #include <string.h>
 #include <strings.h>
 
+struct unit {
+    const char *name;
+    uint64_t factor;
+};
+
+#define POWER(n) (UINT64_C(1) << 10 * (n))
+static const struct unit size_units[] = {
+    {"", 1},           {"B", 1},          {"K", POWER(1)},   {"KiB", POWER(1)}, {"M", POWER(2)},
+    {"MiB", POWER(2)}, {"G", POWER(3)},   {"GiB", POWER(3)}, {"T", POWER(4)},   {"TiB", POWER(4)},
+    {"P", POWER(5)},   {"PiB", POWER(5)}, {"E", POWER(6)},   {"EiB", POWER(6)}, {NULL, 0},
+};
+static const struct unit duration_units[] = {
+    {"", 1000000000},  {"ns", 1},          {"us", 1000},         {"ms", 1000000},
+    {"s", 1000000000}, {"m", 60000000000}, {"h", 3600000000000}, {NULL, 0},
+};
+
 /* A decimal number as whole part and fraction = digits / scale, and where it ended. */
 struct decimal {
     uint64_t whole, digits, scale;
@@ -14,7 +30,7 @@ struct decimal {
 };
 
 /* Decimal places beyond these can't change a whole number of the smallest unit much, and are
- * refused: nobody writes them on purpose. */
+ * refused: nobody writes them on purpose. So many times the largest factor stay inside 128 bits. */
 #define PLACES 18
 
 static int parse_decimal(const char *text, struct decimal *out)
@@ -40,10 +56,20 @@ static int parse_decimal(const char *text, struct decimal *out)
     return 0;
 }
 
-static int scale_decimal(const struct decimal *number, uint64_t unit, uint64_t *out)
+/* `compare` says whether letters are the same in either case. */
+static int parse_scaled(const char *text, const struct unit *unit,
+                        int (*compare)(const char *, const char *), uint64_t *out)
 {
-    unsigned __int128 value = (unsigned __int128)number->whole * unit +
-                              (unsigned __int128)number->digits * unit / number->scale;
+    struct decimal number;
+    int ret = parse_decimal(text, &number);
+    if (ret)
+        return ret;
+    while (unit->name && compare(number.end, unit->name) != 0)
+        unit++;
+    if (!unit->name || (unit->factor == 1 && number.scale > 1))
+        return -EINVAL;
+    unsigned __int128 value = (unsigned __int128)number.whole * unit->factor +
+                              (unsigned __int128)number.digits * unit->factor / number.scale;
     if (value > UINT64_MAX)
         return -ERANGE;
     *out = (uint64_t)value;
@@ -69,24 +95,9 @@ static int parse_hex(const char *text, uint64_t *out)
 
 int units_parse_size(const char *text, uint64_t *bytes)
 {
-    static const char letters[] = "KMGTPE";
     if (text[0] == '0' && (text[1] == 'x' || text[1] == 'X'))
         return parse_hex(text + 2, bytes);
-
-    struct decimal number;
-    int ret = parse_decimal(text, &number);
-    if (ret)
-        return ret;
-    uint64_t unit = 1;
-    if (*number.end) {
-        const char *letter = strchr(letters, toupper((unsigned char)*number.end));
-        if (!letter || (number.end[1] && strcmp(number.end + 1, "iB") != 0))
-            return -EINVAL;
-        unit <<= 10 * (letter - letters + 1);
-    } else if (number.scale > 1) {
-        return -EINVAL; /* half a byte */
-    }
-    return scale_decimal(&number, unit, bytes);
+    return parse_scaled(text, size_units, strcasecmp, bytes);
 }
 
 int units_parse_signed(const char *text, int64_t *value)
@@ -104,21 +115,7 @@ int units_parse_signed(const char *text, int64_t *value)
 
 int units_parse_duration(const char *text, uint64_t *ns)
 {
-    static const struct {
-        const char *name;
-        uint64_t ns;
-    } units[] = {
-        {"", 1000000000},  {"ns", 1},          {"us", 1000},         {"ms", 1000000},
-        {"s", 1000000000}, {"m", 60000000000}, {"h", 3600000000000},
-    };
-    struct decimal number;
-    int ret = parse_decimal(text, &number);
-    if (ret)
-        return ret;
-    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
-        if (strcmp(number.end, units[i].name) == 0)
-            return scale_decimal(&number, units[i].ns, ns);
-    return -EINVAL;
+    return parse_scaled(text, duration_units, strcmp, ns);
 }
 
 int units_parse_switch(const char *text, bool *on)
@@ -150,4 +147,27 @@ char *units_print_size(uint64_t bytes, char out[UNITS_TEXT])
     else
         snprintf(out, UNITS_TEXT, "%s%" PRIu64 " %s", about, whole, names[unit]);
     return out;
+}
+
+/* With the largest unit of which it is a whole number. */
+static char *write_scaled(uint64_t number, const struct unit *unit, char *out)
+{
+    const struct unit *best = unit; /* the one without a name */
+    for (; unit->name; unit++)
+        if (*unit->name && number && number % unit->factor == 0 &&
+            (!*best->name || unit->factor > best->factor))
+            best = unit;
+    snprintf(out, UNITS_TEXT, "%" PRIu64 "%s", *best->name ? number / best->factor : number,
+             best->name);
+    return out;
+}
+
+char *units_write_size(uint64_t bytes, char out[UNITS_TEXT])
+{
+    return write_scaled(bytes, size_units, out);
+}
+
+char *units_write_duration(uint64_t ns, char out[UNITS_TEXT])
+{
+    return write_scaled(ns, duration_units, out);
 }
