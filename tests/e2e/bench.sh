@@ -1,9 +1,9 @@
 # sluice-bench measures reads and writes, tells the same to people and programs, and refuses nonsense.
 . "$(dirname "$0")/lib.sh"
-need /usr/bin/python3
+need python3
 
 field() { # FILE EXPRESSION over j
-    /usr/bin/python3 -c "import json, sys; j = json.load(open(sys.argv[1])); print($2)" "$1"
+    python3 -c "import json, sys; j = json.load(open(sys.argv[1])); print($2)" "$1"
 }
 
 # Both kinds are measured, in the proportion asked for; everything adds up.
@@ -30,14 +30,14 @@ YAML
 says "IOPS" sluice-bench --config config.yaml --backend b --runtime 500ms --iodepth 1 --progress on
 
 says "--iodepth N" sluice-bench --help
-refuses "--bs 3x: it is a size" sluice-bench --node driver=null --bs 3x
-refuses "--depth: there is no such option" sluice-bench --node driver=null --depth 3
-refuses "nothing to measure" sluice-bench
-refuses "--rw sideways" sluice-bench --node driver=null --rw sideways
-refuses "a value is missing" sluice-bench --node
-refuses "--node driver=nosuch" sluice-bench --node driver=nosuch
-refuses "nowhere" sluice-bench --node driver=file,filename=/nowhere/image
-refuses "missing.yaml" sluice-bench --config missing.yaml --backend b
-refuses "longer than" sluice-bench --node driver=memory,size=4K --bs 8K
-refuses "has 4096 bytes only" sluice-bench --node driver=memory,size=4K --bs 512 --size 8K
-refuses "CPU 4000" sluice-bench --node driver=null --cpu 4000
+fails 2 "--bs 3x: it is a size" sluice-bench --node driver=null --bs 3x
+fails 2 "--depth: there is no such option" sluice-bench --node driver=null --depth 3
+fails 2 "nothing to measure" sluice-bench
+fails 2 "--rw sideways" sluice-bench --node driver=null --rw sideways
+fails 2 "a value is missing" sluice-bench --node
+fails 1 "--node driver=nosuch" sluice-bench --node driver=nosuch
+fails 1 "nowhere" sluice-bench --node driver=file,filename=/nowhere/image
+fails 1 "missing.yaml" sluice-bench --config missing.yaml --backend b
+fails 1 "longer than" sluice-bench --node driver=memory,size=4K --bs 8K
+fails 1 "has 4096 bytes only" sluice-bench --node driver=memory,size=4K --bs 512 --size 8K
+fails 1 "CPU 4000" sluice-bench --node driver=null --cpu 4000

@@ -1,10 +1,11 @@
 # What goes wrong is told in a sentence, to whoever caused it, and disturbs nobody else.
-. "$SOURCE/tests/e2e/lib-daemon.sh"
-control=ipc://$dir/nobody.sock events=ipc://$dir/nobody-events.sock
+. "$(dirname "$0")/lib.sh"
+need python3
+CONTROL=ipc://$WORK/nobody.sock EVENTS=ipc://$WORK/nobody-events.sock
 
 # No daemon; wrong usage.
-fails 1 "no daemon answers at ipc://$dir/nobody.sock; start sluiced" sluice status
-fails 1 "no events come from ipc://$dir/nobody-events.sock" sluice events --follow
+fails 1 "no daemon answers at ipc://$WORK/nobody.sock; start sluiced" sluice status
+fails 1 "no events come from ipc://$WORK/nobody-events.sock" sluice events --follow
 fails 2 'what to ask is missing' sluice
 fails 2 'the request "frobnicate" is unknown; known are: status' sluice frobnicate
 fails 2 'node frobnicate is unknown; node can be followed by: add, list, show, remove' sluice node frobnicate
@@ -17,7 +18,8 @@ fails 2 'follow go with events only' sluice --follow status
 fails 2 'unrecognized option' sluice --nonsense
 fails 1 'foo is no endpoint' "$BUILD/bin/sluice" -s foo status
 
-start --node driver=memory,name=mem,size=1M --backend name=vd0,node=mem --node driver=null,name=n,size=1M
+CONTROL=ipc://$WORK/control.sock EVENTS=ipc://$WORK/events.sock
+sluiced_start --node driver=memory,name=mem,size=1M --backend name=vd0,node=mem --node driver=null,name=n,size=1M
 
 # Refusals by the engine: what, why, what to do.
 fails 1 'nobody' sluice node show nobody
@@ -50,16 +52,15 @@ fails 1 'preallocation is "much", but must be off, metadata, falloc or full' \
 fails 1 'nobody' sluice io read nobody bytes=1
 
 # With --json the error is a document too.
-sluice --json node show nobody >"$dir/out" 2>"$dir/err" && die "taken"
+fails 1 '' sluice --json node show nobody
 python3 -c '
 import json, sys
 error = json.load(open(sys.argv[1]))["error"]
 assert error["class"] == "NOT_FOUND", error
 assert "nobody" in error["message"], error
-' "$dir/out" || die "the JSON error"
+' out || fail "the JSON error"
 
 # Nothing of that did any harm.
 says '^vd0 ' sluice backend list
 says 'bytes: *1 B' sluice io write vd0 offset=1048575 data=x
-stop
-equal "$status" 0
+sluiced_stop

@@ -1,14 +1,14 @@
 # --help tells everything that can be asked, from the tables that it is checked with.
-. "$SOURCE/tests/e2e/lib-daemon.sh"
+. "$(dirname "$0")/lib.sh"
 client=$BUILD/bin/sluice
 
 says '^Usage: sluice ' "$client" --help
-cp "$dir/out" "$dir/help"
+cp out help
 requests=$(sed -n '/oneof body {/,/^  }/s/^    [A-Za-z]* \([a-z_]*\) = [0-9]*;$/\1/p' "$SOURCE/proto/control.proto" |
     sed -n '1,/^io_truncate$/p' | tr _ -)
-[ "$(echo "$requests" | wc -l)" -ge 20 ] || die "the requests of control.proto are not found"
+[ "$(echo "$requests" | wc -l)" -ge 20 ] || fail "the requests of control.proto are not found"
 for request in $requests; do
-    grep -q "^  $request " "$dir/help" || die "sluice --help lacks $request"
+    grep -q "^  $request " help || fail "sluice --help lacks $request"
     says "^Usage: sluice $request" "$client" $request --help
 done
 says '  name=TEXT (required)' "$client" node add --help
@@ -17,14 +17,14 @@ says '^  node-remove ' "$client" node --help
 fails 2 'is unknown' "$client" nonsense --help
 says '^sluice [0-9]' "$client" --version
 
-says '^Usage: sluiced ' "$sluiced" --help
-cp "$dir/out" "$dir/help"
+says '^Usage: sluiced ' sluiced --help
+cp out help
 for option in threads control events events-kept deadline config node backend export help version; do
-    grep -q -e "--$option" "$dir/help" || die "sluiced --help lacks --$option"
+    grep -q -e "--$option" help || fail "sluiced --help lacks --$option"
 done
 for word in null memory file raw 'filename' 'driver=TEXT (required)' 'unix=TEXT' 'read-only=on|off'; do
-    grep -q -e "$word" "$dir/help" || die "sluiced --help lacks $word"
+    grep -q -e "$word" help || fail "sluiced --help lacks $word"
 done
-says '^sluiced [0-9]' "$sluiced" --version
+says '^sluiced [0-9]' sluiced --version
 # No line is too wide for a terminal.
-awk 'length($0) > 100 { print; bad = 1 } END { exit bad }' "$dir/help" || die "too wide"
+awk 'length($0) > 100 { print; bad = 1 } END { exit bad }' help || fail "too wide"

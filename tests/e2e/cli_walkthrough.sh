@@ -1,6 +1,7 @@
 # A user's way through the command line: add, list, show, read, write, remove, end.
-. "$SOURCE/tests/e2e/lib-daemon.sh"
-start
+. "$(dirname "$0")/lib.sh"
+need python3
+sluiced_start
 
 # Nodes, backends and exports come, are shown, and go.
 says '' sluice node add driver=memory name=mem size=1M
@@ -9,7 +10,7 @@ says '^mem  *memory  *1 MiB' sluice node list
 says '' sluice backend add vd0 node=mem
 says '^vd0  *mem  *1 MiB' sluice backend list
 says 'node: *mem' sluice backend show name=vd0
-says "nbd+unix://.*$dir/nbd" sluice export add type=nbd backend=vd0 unix="$dir/nbd" writable=on
+says "nbd+unix://.*$WORK/nbd" sluice export add type=nbd backend=vd0 unix=nbd writable=on
 says '^vd0  *nbd  *vd0 ' sluice export list
 says 'users: *vd0' sluice node show mem
 says 'version:' sluice status
@@ -21,10 +22,10 @@ says 'data: *hello' sluice io read vd0 bytes=5
 says 'bytes: *64 KiB' sluice io write vd0 offset=64K bytes=64K pattern=255
 equal "$(sluice io read vd0 offset=127K bytes=2K --raw | od -An -tx1 -v | tr -s ' \n' '\n\n' | sort | uniq -c | tr -s ' \n' ' ')" \
     " 1 1024 00 1024 ff "
-head -c 100000 /dev/urandom >"$dir/random"
-sluice io write vd0 offset=512K --raw <"$dir/random" >"$dir/out" || die "io write --raw"
-sluice io read vd0 offset=512K bytes=100000 --raw >"$dir/back" || die "io read --raw"
-cmp "$dir/random" "$dir/back" || die "what was written is not what is read"
+head -c 100000 /dev/urandom >random
+sluice io write vd0 offset=512K --raw <random >out || fail "io write --raw"
+sluice io read vd0 offset=512K bytes=100000 --raw >back || fail "io read --raw"
+cmp random back || fail "what was written is not what is read"
 says '' sluice io flush vd0
 says 'bytes: *4 KiB' sluice io zeroes vd0 offset=0 bytes=4K unmap=on
 says '00000000  00 00' sluice io read vd0 bytes=16
@@ -34,8 +35,8 @@ says 'length: *2 MiB' sluice backend show vd0
 says 'write: *operations 3,' sluice backend show vd0
 
 # Replies as JSON are one document.
-sluice --json status >"$dir/status" || die "status"
-python3 - "$dir/status" <<'PY' || die "the JSON of status is not as expected"
+sluice --json status >status || fail "status"
+python3 - status <<'PY' || fail "the JSON of status is not as expected"
 import json, sys
 status = json.load(open(sys.argv[1]))
 assert [node["name"] for node in status["nodes"]] == ["mem"]
@@ -55,6 +56,4 @@ says 'no exports' sluice status
 
 # The end, over control.
 says '' sluice shutdown
-wait "$pid"
-equal $? 0
-pid=
+sluiced_ends

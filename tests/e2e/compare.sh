@@ -9,4 +9,4 @@ for text in "null node in process, 4 KiB, QD 64" "of qemu-img" "of exchange" "of
 done
 [ "$(grep -c '"row":' all.json)" = 8 ] || fail "not all rows are there: $(cat table)"
 mkdir empty
-refuses "sluice-bench is not there" "$SOURCE/bench/compare" --build empty --quick --row null-qd1
+fails 1 "sluice-bench is not there" "$SOURCE/bench/compare" --build empty --quick --row null-qd1

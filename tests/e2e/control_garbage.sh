@@ -1,8 +1,9 @@
 # Whatever is thrown at the sockets from outside ZeroMQ: the daemon answers the others.
-. "$SOURCE/tests/e2e/lib-daemon.sh"
-start --node driver=memory,name=m,size=1M --backend name=vd0,node=m
+. "$(dirname "$0")/lib.sh"
+need python3
+sluiced_start --node driver=memory,name=m,size=1M --backend name=vd0,node=m
 
-cat >"$dir/throw.py" <<'PY'
+cat >throw.py <<'PY'
 import random, socket, sys
 seed = 20240
 random.seed(seed)
@@ -50,7 +51,7 @@ for path, kind in ((sys.argv[1], b"DEALER"), (sys.argv[2], b"SUB")):
     throw(many, b"\x01\x00" * 5000 + b"\x00\x01x")                  # one message of 5001 frames
     held.append(many)
 PY
-python3 "$dir/throw.py" "$dir/control.sock" "$dir/events.sock" || die "throwing"
+python3 throw.py control.sock events.sock || fail "throwing"
 
 says 'version' sluice status
 says 'bytes: *5 B' sluice io write vd0 data=hello
@@ -59,5 +60,4 @@ says 'NODE_ADDED  *node after' sluice events
 (sleep 0.5; sluice node add driver=null name=seen) &
 says 'node seen' sluice events --follow --count 1
 wait $!
-stop
-equal "$status" 0
+sluiced_stop

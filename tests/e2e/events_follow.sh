@@ -1,10 +1,11 @@
 # Who follows misses nothing, whatever comes and goes meanwhile, and sees the end.
-. "$SOURCE/tests/e2e/lib-daemon.sh"
-start --node driver=null,name=first
+. "$(dirname "$0")/lib.sh"
+need python3
+sluiced_start --node driver=null,name=first
 
-sluice --json events --follow --since 1 >"$dir/followed" 2>"$dir/follow.err" &
-follower=$!
-timeout 20 sh -c "until grep -q first '$dir/followed'; do sleep 0.1; done" || die "the past is not shown"
+start followed "$BUILD/bin/sluice" -s "$CONTROL" -e "$EVENTS" --json events --follow --since 1
+follower=$PID
+until_true 20 grep -q first followed.out || fail "the past is not shown"
 
 # Two at once.
 churn() {
@@ -15,30 +16,31 @@ churn() {
 }
 churn a & one=$!
 churn b & two=$!
-wait $one || die "churn a"
-wait $two || die "churn b"
+wait $one || fail "churn a"
+wait $two || fail "churn b"
 
 # One that comes late, without the past.
-sluice --json events --follow >"$dir/late" 2>"$dir/late.err" &
-late=$!
-sluice --json events --follow --since 100 --count 50 >"$dir/some" || die "--count"
-equal "$(wc -l <"$dir/some")" 50
+start late "$BUILD/bin/sluice" -s "$CONTROL" -e "$EVENTS" --json events --follow
+late=$PID
+sluice --json events --follow --since 100 --count 50 >some.out || fail "--count"
+equal "$(wc -l <some.out)" 50
 tries=0
-until grep -q last "$dir/late"; do
-    sluice node add driver=null name="last$tries" || die "add"
+until grep -q last late.out; do
+    sluice node add driver=null name="last$tries" || fail "add"
     tries=$((tries + 1))
-    [ $tries -lt 50 ] || die "the late follower sees nothing"
+    [ $tries -lt 50 ] || fail "the late follower sees nothing"
     sleep 0.1
 done
-stop
-equal "$status" 0
-wait $follower || die "the follower failed: $(cat "$dir/follow.err")"
-wait $late || die "the late follower failed"
+sluiced_stop
+for follower in $follower $late; do
+    status_of "$follower"
+    equal "$STATUS" 0
+done
 
-python3 - "$dir" <<'PY' || die "something is missing"
-import json, sys
+python3 - <<'PY' || fail "something is missing"
+import json
 def read(name):
-    return [json.loads(line) for line in open(sys.argv[1] + "/" + name)]
+    return [json.loads(line) for line in open(name + ".out")]
 followed, late, some = read("followed"), read("late"), read("some")
 numbers = [event["sequence"] for event in followed]
 assert numbers == list(range(1, len(numbers) + 1)), numbers

@@ -1,6 +1,7 @@
 # Events that were published can be had again, up to the number that is kept; the rest is told as a gap.
-. "$SOURCE/tests/e2e/lib-daemon.sh"
-start --events-kept 10
+. "$(dirname "$0")/lib.sh"
+need python3
+sluiced_start --events-kept 10
 
 for n in 1 2 3; do
     says '' sluice node add driver=null name=n$n
@@ -10,12 +11,12 @@ equal "$(sluice events | wc -l)" 3
 equal "$(sluice events --since 2 | wc -l)" 2
 equal "$(sluice events --count 1 | wc -l)" 1
 equal "$(sluice events --since 4 | wc -l)" 0
-sluice events --since 9 >"$dir/out" 2>"$dir/err" || die "events --since 9"
-grep -q 'there is no event 9 yet (the newest is 3)' "$dir/err" || die "no word of the future"
-equal "$(wc -l <"$dir/out")" 0
+sluice events --since 9 >out 2>err || fail "events --since 9"
+grep -q 'there is no event 9 yet (the newest is 3)' err || fail "no word of the future"
+equal "$(wc -l <out)" 0
 
-sluice --json events >"$dir/out" || die "events"
-python3 - "$dir/out" <<'PY' || die "the JSON events"
+sluice --json events >out || fail "events"
+python3 - out <<'PY' || fail "the JSON events"
 import json, sys, time
 events = [json.loads(line) for line in open(sys.argv[1])]
 assert [event["sequence"] for event in events] == [1, 2, 3]
@@ -29,9 +30,9 @@ PY
 for n in 4 5 6 7 8 9 10 11 12; do
     says '' sluice node add driver=null name=n$n
 done
-sluice events >"$dir/out" 2>"$dir/err" || die "events"
-grep -q 'events before 3 are no longer kept' "$dir/err" || die "the gap is not told"
-equal "$(awk '{print $1}' "$dir/out" | tr '\n' ' ')" "3 4 5 6 7 8 9 10 11 12 "
+sluice events >out 2>err || fail "events"
+grep -q 'events before 3 are no longer kept' err || fail "the gap is not told"
+equal "$(awk '{print $1}' out | tr '\n' ' ')" "3 4 5 6 7 8 9 10 11 12 "
 
 # The snapshot tells the number that it is true at; the next event has the next one.
 equal "$(sluice --json status | python3 -c 'import json, sys; print(json.load(sys.stdin)["sequence"])')" 12
@@ -41,7 +42,7 @@ says '^ *13 .* NODE_DELETED  *node n1' sluice events --since 13
 # The numbers of one start mean nothing in the next.
 epoch=$(sluice --json status | python3 -c 'import json, sys; print(json.load(sys.stdin)["epoch"])')
 says '"gap": false' sluice --json events-since since=13 epoch="$epoch"
-stop
-start
+sluiced_stop
+sluiced_start
 says '"gap": true' sluice --json events-since since=1 epoch="$epoch"
-stop
+sluiced_stop

@@ -1,11 +1,10 @@
-#!/bin/sh
 # What NBD clients should never send is refused or ends their connection, and disturbs nobody else.
-. "$(dirname "$0")/lib_nbd.sh"
-need /usr/bin/python3
+. "$(dirname "$0")/lib.sh"
+need python3
 
-start --node driver=memory,name=n,size=6G --backend name=disk,node=n \
-    --export "type=nbd,backend=disk,id=rw,unix=$dir/rw,writable=on" \
-    --export "type=nbd,backend=disk,id=ro,unix=$dir/ro"
-/usr/bin/python3 "$(dirname "$0")/nbd_raw.py" "$dir/rw" "$dir/ro" "$pid" || fail "see above"
-stop
-[ ! -e "$dir/rw" ] || fail "the socket was left behind"
+sluiced_start --node driver=memory,name=n,size=6G --backend name=disk,node=n \
+    --export "type=nbd,backend=disk,id=rw,unix=$WORK/rw,writable=on" \
+    --export "type=nbd,backend=disk,id=ro,unix=$WORK/ro"
+python3 "$E2E/nbd_raw.py" "$WORK/rw" "$WORK/ro" "$SLUICED" || fail "see above"
+sluiced_stop
+[ ! -e "$WORK/rw" ] || fail "the socket was left behind"

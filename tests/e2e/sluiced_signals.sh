@@ -1,17 +1,15 @@
 # The daemon tells its supervisor that it is ready, and stops in order when it is told to.
-. "$SOURCE/tests/e2e/lib-daemon.sh"
+. "$(dirname "$0")/lib.sh"
+need python3
 
 for signal in TERM INT HUP; do
-    start --node driver=memory,name=m,size=1M --backend name=b,node=m
-    kill -$signal "$pid"
-    wait "$pid"
-    equal $? 0
-    pid=
-    [ ! -s "$dir/daemon.err" ] || die "it complains"
+    sluiced_start --node driver=memory,name=m,size=1M --backend name=b,node=m
+    sluiced_stop $signal
+    [ ! -s sluiced.err ] || fail "it complains"
 done
 
 # READY=1 comes when it is ready, not before; STOPPING=1 when it ends.
-cat >"$dir/notify.py" <<'PY'
+cat >notify.py <<'PY'
 import os, socket, subprocess, sys
 folder, daemon = sys.argv[1:]
 path = folder + "/notify"
@@ -26,4 +24,4 @@ process.terminate()
 assert listener.recv(100) == b"STOPPING=1"
 assert process.wait(20) == 0
 PY
-python3 "$dir/notify.py" "$dir" "$sluiced" || die "sd_notify"
+python3 notify.py "$WORK" sluiced || fail "sd_notify"
