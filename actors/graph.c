@@ -362,7 +362,8 @@ static int export_add(struct graph *graph, const Sluice__ExportAdd *spec, struct
     Sluice__ExportOpen *open = MAIL_NEW(sluice__export_open);
     open->spec = mail_copy(spec);
     open->backend = backend->address;
-    mail_set(&open->spec->id, id);
+    if (!spec->id)
+        mail_set(&open->spec->id, id);
     if (!spec->name)
         mail_set(&open->spec->name, spec->backend);
     open_object(object, &export_nbd_type, MAIL_EXPORT_OPEN, open, ticket);

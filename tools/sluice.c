@@ -118,7 +118,8 @@ static int print_reply(const struct settings *settings, const Sluice__Reply *rep
     if (reply->body_case == SLUICE__REPLY__BODY_ERROR)
         return print_error(settings, reply);
     if (settings->raw && reply->body_case == SLUICE__REPLY__BODY_IO) {
-        fwrite(reply->io->data.data, 1, reply->io->data.len, stdout);
+        if (reply->io->data.len > 0) /* without data there is no address either */
+            fwrite(reply->io->data.data, 1, reply->io->data.len, stdout);
     } else if (settings->json) {
         char *text = convert_reply(reply);
         puts(text);
