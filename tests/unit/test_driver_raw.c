@@ -17,8 +17,7 @@ static void close_window(actor_addr window)
 
 static int64_t length_of(actor_addr node)
 {
-    rig_ask(node, MAIL_DESCRIBE, MAIL_NEW(sluice__describe));
-    return (int64_t)((Sluice__NodeInfo *)rig.body)->length;
+    return (int64_t)rig_describe(node)->length;
 }
 
 static void fill_child(void)
@@ -144,11 +143,7 @@ static void windows_stand_on_windows_and_changes_reach_the_top(void **state)
     assert_int_equal(rig_io(nodes[0], OP_READ, 65, &back, 1, 0), 0);
     assert_int_equal(back, 'q');
 
-    Sluice__NodeWatch *watch = MAIL_NEW(sluice__node_watch);
-    watch->parent = actor_address(rig.probe);
-    watch->watch = true;
-    rig.told = 0;
-    assert_int_equal(rig_ask(nodes[6], MAIL_NODE_WATCH, watch), 0);
+    rig_watch(nodes[6], true);
     assert_int_equal(rig_io(nodes[0], OP_TRUNCATE, 2000, NULL, 0, 0), 0);
     rig_run();
     assert_int_equal(rig.told, 1);
@@ -160,10 +155,7 @@ static void windows_stand_on_windows_and_changes_reach_the_top(void **state)
     assert_int_equal(rig.told, 2);
     assert_int_equal(rig.change.length, 1000);
 
-    watch = MAIL_NEW(sluice__node_watch);
-    watch->parent = actor_address(rig.probe);
-    watch->watch = false;
-    assert_int_equal(rig_ask(nodes[6], MAIL_NODE_WATCH, watch), 0);
+    rig_watch(nodes[6], false);
     assert_int_equal(rig_io(nodes[0], OP_TRUNCATE, 3000, NULL, 0, 0), 0);
     rig_run();
     assert_int_equal(rig.told, 2);
@@ -184,15 +176,18 @@ static void it_stands_on_a_child_and_others_do_not(void **state)
 
 int main(void)
 {
+    int failed = 0;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(requests_are_moved_by_the_offset),
-        cmocka_unit_test(requests_end_at_the_window_s_end),
-        cmocka_unit_test(a_window_that_does_not_fit_is_refused),
-        cmocka_unit_test(without_a_size_it_follows_the_child_s_length),
-        cmocka_unit_test(with_a_size_a_child_that_shrinks_cuts_it_short),
-        cmocka_unit_test(a_resize_goes_through_and_is_known_when_it_ends),
-        cmocka_unit_test(windows_stand_on_windows_and_changes_reach_the_top),
-        cmocka_unit_test(it_stands_on_a_child_and_others_do_not),
+        RIG_TEST(requests_are_moved_by_the_offset),
+        RIG_TEST(requests_end_at_the_window_s_end),
+        RIG_TEST(a_window_that_does_not_fit_is_refused),
+        RIG_TEST(without_a_size_it_follows_the_child_s_length),
+        RIG_TEST(with_a_size_a_child_that_shrinks_cuts_it_short),
+        RIG_TEST(a_resize_goes_through_and_is_known_when_it_ends),
+        RIG_TEST(windows_stand_on_windows_and_changes_reach_the_top),
+        RIG_TEST(it_stands_on_a_child_and_others_do_not),
     };
-    return cmocka_run_group_tests(tests, rig_setup, rig_teardown);
+    while (rig_next_seed(6))
+        failed += cmocka_run_group_tests(tests, NULL, NULL);
+    return failed;
 }

@@ -2,6 +2,7 @@
 #include "control_rig.h"
 
 #include <errno.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "actors/events.h"
@@ -17,14 +18,13 @@ static void open_events(const char *at, unsigned kept)
     Sluice__EventsOpen *open = MAIL_NEW(sluice__events_open);
     rig_up();
     context = zmq_ctx_new();
-    events = actor_spawn(tester, &events_actor, "events", 0);
+    events = rig_spawn(&events_actor, "events");
     mail_set(&open->endpoint, at);
     open->context = (uintptr_t)context;
     open->kept = kept;
     struct rig_answer answer = rig_ask(events, MAIL_EVENTS_OPEN, open);
     assert_int_equal(answer.kind, MAIL_ENDPOINT_OPENED);
     strcpy(endpoint, ((Sluice__EndpointOpened *)answer.body)->endpoint);
-    mail_free_body(answer.body);
 }
 
 static void close_events(void)
@@ -46,7 +46,7 @@ static void emit(const char *node, bool added)
     emit->event->body_case =
         added ? SLUICE__EVENT__BODY_NODE_ADDED : SLUICE__EVENT__BODY_NODE_DELETED;
     emit->event->node_added = body;
-    actor_tell(tester, events, MAIL_EMIT, emit);
+    rig_tell(events, MAIL_EMIT, emit);
 }
 
 static void emit_many(unsigned n)
@@ -54,9 +54,9 @@ static void emit_many(unsigned n)
     for (unsigned i = 0; i < n; i++) {
         emit("n", true);
         if (i % 8 == 7)
-            rig_step();
+            rig_run();
     }
-    rig_step();
+    rig_run();
 }
 
 static Sluice__Reply *since(uint64_t number, uint32_t count, uint64_t epoch)
@@ -85,7 +85,6 @@ static void replays(uint64_t number, uint32_t count, uint64_t epoch, uint64_t fi
     assert_int_equal(reply->events->n_events, n);
     for (size_t i = 0; i < n; i++)
         assert_int_equal(reply->events->events[i]->sequence, first + i);
-    mail_free_body(reply);
 }
 
 static void events_are_numbered_without_gaps_and_by_topic(void **state)
@@ -110,7 +109,6 @@ static void events_are_numbered_without_gaps_and_by_topic(void **state)
         assert_true(list->events[i]->time / 1000000 < (uint64_t)time(NULL) + 86400);
     }
     assert_string_equal(list->events[2]->node_added->node, "b");
-    mail_free_body(reply);
     close_events();
 }
 
@@ -143,7 +141,6 @@ static void a_reply_stays_under_a_mebibyte(void **state)
     Sluice__Reply *reply = since(1, 1000, 0);
     assert_true(sluice__reply__get_packed_size(reply) < 1 << 20);
     assert_true(reply->events->n_events > 90 && reply->events->n_events < 105);
-    mail_free_body(reply);
     free(name);
     close_events();
 }
@@ -156,7 +153,6 @@ static void what_is_no_longer_kept_or_of_another_epoch_is_a_gap(void **state)
     Sluice__Reply *reply = since(20, 10, 0);
     uint64_t epoch = reply->events->epoch;
     assert_int_equal(reply->events->first, 16);
-    mail_free_body(reply);
     replays(16, 1000, 0, 16, 10, false);
     replays(16, 1000, epoch, 16, 10, false);
     replays(15, 1000, epoch, 16, 10, true);
@@ -178,8 +174,8 @@ static void a_snapshot_is_stamped_with_the_number_it_is_true_at(void **state)
     status->status = MAIL_NEW(sluice__status);
     status->status->has_uptime = 1;
     status->status->uptime = 77;
-    struct rig_answer answer = {0};
-    actor_ask(tester, events, MAIL_SNAPSHOT, status, rig_answered, &answer);
+    struct rig_answer answer;
+    rig_post(&answer, events, MAIL_SNAPSHOT, status);
     emit("c", true); /* after it */
     rig_until(&answer.came);
     assert_int_equal(answer.kind, MAIL_REPLY);
@@ -187,7 +183,6 @@ static void a_snapshot_is_stamped_with_the_number_it_is_true_at(void **state)
     assert_int_equal(stamped->sequence, 2);
     assert_int_equal(stamped->uptime, 77);
     assert_true(stamped->epoch > 0);
-    mail_free_body(answer.body);
     close_events();
 }
 
@@ -228,6 +223,7 @@ static void a_subscriber_is_welcomed_and_sees_all_that_follows(void **state)
     (void)state;
     open_events("tcp://127.0.0.1:*", 100);
     emit("before", true);
+    rig_run();
     void *subscriber = rig_connect(context, ZMQ_SUB, endpoint);
     char topic[64];
     Sluice__Event *event = next_event(subscriber, topic, 5000);
@@ -278,13 +274,14 @@ static void heartbeats_tell_the_last_number(void **state)
     expect(subscriber, "NODE_ADDED", 2);
     for (unsigned i = 0; i < 2; i++) {
         char topic[64];
-        int64_t start = rig_ms();
+        rig_advance(NS_PER_S - 1);
+        assert_null(next_event(subscriber, topic, 50));
+        rig_advance(1);
         Sluice__Event *event = next_event(subscriber, topic, 3000);
         assert_non_null(event);
         assert_string_equal(topic, "HEARTBEAT");
         assert_int_equal(event->sequence, 0);
         assert_int_equal(event->heartbeat->last, 2);
-        assert_true(i == 0 || rig_ms() - start > 500);
         sluice__event__free_unpacked(event, NULL);
     }
     zmq_close(subscriber);
@@ -308,7 +305,7 @@ static void a_slow_subscriber_holds_up_nobody_and_can_replay(void **state)
     int64_t start = rig_ms();
     for (unsigned i = 0; i < 2 * EVENTS_QUEUE; i++) {
         emit(name, true);
-        rig_step();
+        rig_run();
     }
     replays(2 * EVENTS_QUEUE, 1, 0, 2 * EVENTS_QUEUE, 1, false);
     assert_true(rig_ms() - start < 15000);
@@ -353,7 +350,7 @@ static void an_endpoint_that_cant_be_had_is_told(void **state)
     Sluice__EventsOpen *open = MAIL_NEW(sluice__events_open);
     rig_up();
     context = zmq_ctx_new();
-    events = actor_spawn(tester, &events_actor, "events", 0);
+    events = rig_spawn(&events_actor, "events");
     mail_set(&open->endpoint, "tcp://0.0.0.0:1");
     open->context = (uintptr_t)context;
     open->kept = 1;
@@ -383,12 +380,14 @@ static void too_many_subscriptions_are_dropped_and_others_served(void **state)
         int length = snprintf(prefix, sizeof prefix, "%u", i);
         zmq_setsockopt(greedy, ZMQ_SUBSCRIBE, prefix, (size_t)length);
         if (i % 64 == 0)
-            rig_step();
+            rig_run();
     }
     char data[64];
     assert_true(rig_receive(monitor, data, sizeof data, 5000) > 0);
     zmq_close(monitor);
     zmq_close(greedy);
+    rig_for(200); /* libzmq gives the endpoint back in a thread of its own */
+    rig_advance(2 * NS_PER_S);
     void *subscriber = rig_connect(context, ZMQ_SUB, endpoint);
     expect(subscriber, "WELCOME", 0);
     emit("a", true);
@@ -415,7 +414,7 @@ static void subscriptions_that_ended_do_not_count(void **state)
         zmq_setsockopt(restless, ZMQ_SUBSCRIBE, "x", 1);
         zmq_setsockopt(restless, ZMQ_UNSUBSCRIBE, "x", 1);
         if (i % 64 == 0)
-            rig_step();
+            rig_run();
     }
     zmq_setsockopt(restless, ZMQ_SUBSCRIBE, "NODE", 4);
     rig_for(300);
@@ -432,6 +431,7 @@ static void subscriptions_that_ended_do_not_count(void **state)
 
 int main(void)
 {
+    int failed = 0;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(events_are_numbered_without_gaps_and_by_topic),
         cmocka_unit_test(a_replay_starts_where_asked_and_is_bounded),
@@ -447,5 +447,7 @@ int main(void)
         cmocka_unit_test(too_many_subscriptions_are_dropped_and_others_served),
         cmocka_unit_test(subscriptions_that_ended_do_not_count),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    while (rig_next_seed(3))
+        failed += cmocka_run_group_tests(tests, NULL, NULL);
+    return failed;
 }

@@ -1,0 +1,101 @@
+#include "node_rig.h"
+
+struct node_rig rig;
+
+static void on_changed(const struct mail *mail)
+{
+    assert_int_equal(mail->kind, MAIL_NODE_CHANGED);
+    rig.told++;
+    node_facts_from_message(((const Sluice__NodeChanged *)mail->body)->facts, &rig.change);
+}
+
+int rig_setup(void **state)
+{
+    (void)state;
+    rig = (struct node_rig){0};
+    rig_up();
+    rig_on_mail(on_changed);
+    return 0;
+}
+
+int rig_teardown(void **state)
+{
+    (void)state;
+    rig_down();
+    return 0;
+}
+
+Sluice__NodeOpen *rig_spec(const char *name, const char *driver, actor_addr child,
+                           const struct driver_facts *child_facts, const char *options)
+{
+    Sluice__NodeOpen *open = MAIL_NEW(sluice__node_open);
+    Sluice__NodeAdd *spec = open->spec = MAIL_NEW(sluice__node_add);
+    mail_set(&spec->name, name);
+    mail_set(&spec->driver, driver);
+    spec->options = calloc(16, sizeof(*spec->options));
+    char *copy = strdup(options), *rest = copy, *pair;
+    while ((pair = strsep(&rest, " "))) {
+        char *value = strchr(pair, '=');
+        if (!value)
+            continue;
+        *value++ = '\0';
+        Sluice__Option *option = spec->options[spec->n_options++] = MAIL_NEW(sluice__option);
+        mail_set(&option->key, pair);
+        mail_set(&option->value, value);
+    }
+    free(copy);
+    open->has_child = child != 0;
+    open->child = child;
+    if (child_facts) {
+        open->child_facts = MAIL_NEW(sluice__node_facts);
+        node_facts_to_message(child_facts, open->child_facts);
+    }
+    return open;
+}
+
+void rig_close(actor_addr node)
+{
+    struct rig_answer answer = rig_ask(node, MAIL_CLOSE, MAIL_NEW(sluice__close));
+    assert_int_equal(answer.err.code, 0);
+    assert_int_equal(answer.kind, MAIL_NONE);
+    rig_run();
+}
+
+actor_addr rig_try(const char *name, const char *driver, actor_addr child, const char *options)
+{
+    actor_addr node = rig_spawn(&node_type, name);
+    Sluice__NodeOpen *open = rig_spec(name, driver, child, child ? &rig.facts : NULL, options);
+    struct rig_answer answer = rig_ask(node, MAIL_NODE_OPEN, open);
+    rig.err = answer.err;
+    if (answer.kind == MAIL_FAULT) {
+        rig_close(node);
+        return 0;
+    }
+    assert_int_equal(answer.kind, MAIL_NODE_FACTS);
+    node_facts_from_message(answer.body, &rig.facts);
+    return node;
+}
+
+actor_addr rig_open(const char *name, const char *driver, actor_addr child, const char *options)
+{
+    actor_addr node = rig_try(name, driver, child, options);
+    if (!node)
+        fail_msg("%s", rig.err.text);
+    rig_run();
+    return node;
+}
+
+void rig_watch(actor_addr node, bool on)
+{
+    Sluice__NodeWatch *watch = MAIL_NEW(sluice__node_watch);
+    watch->parent = rig_address();
+    watch->watch = on;
+    assert_int_equal(rig_ask(node, MAIL_NODE_WATCH, watch).kind, MAIL_NODE_FACTS);
+}
+
+const Sluice__NodeInfo *rig_describe(actor_addr node)
+{
+    struct rig_answer answer = rig_ask(node, MAIL_DESCRIBE, MAIL_NEW(sluice__describe));
+    assert_int_equal(answer.kind, MAIL_NODE_INFO);
+    return answer.body;
+}
