@@ -1,0 +1,101 @@
+/* stack_rig.h — a whole engine as programs have it, stepped by hand: the real graph, events and
+ * control actors on 1 to 3 reactors, virtual time, an order that a seed draws, and one port as the
+ * client and as the frontend.
+ *
+ * Answers and ends of operations are noted in what the caller gives, with the moment (a count, see
+ * stack_moment()), so that a test sees what came before what. Bodies of answers stay until
+ * stack_stop(). */
+#ifndef STACK_RIG_H
+#define STACK_RIG_H
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "actors/kinds.h"
+#include "engine/clock.h"
+#include "engine/engine.h"
+
+/* Reactors are many enough to be spread over for 1, 2 and 3 in turn. */
+#define STACK_SEEDS         60
+#define STACK_THREADS(seed) ((unsigned)((seed) % 3 + 1))
+
+struct stack_answer {
+    bool came;
+    unsigned at;   /* the moment */
+    unsigned kind; /* of the reply */
+    int code;      /* 0, or the negative errno of a refusal */
+    char field[48], text[512];
+    void *body; /* of the reply; null for a refusal */
+};
+
+struct stack_op {
+    bool came;
+    unsigned at;
+    int64_t ret;
+};
+
+/* What the port was told as a watcher, the newest. */
+struct stack_news {
+    unsigned count, at;
+    int64_t length;
+    bool inserted;
+};
+
+void stack_start(unsigned threads, uint64_t seed);
+/* Shuts down in order, if the test has not; nobody is left after that, or as many as the test said.
+ */
+void stack_stop(void);
+void stack_leaves(unsigned actors);
+struct engine *stack_engine(void);
+const struct world *stack_world(void);
+const struct stack_news *stack_news(void);
+unsigned stack_moment(void);
+unsigned stack_actors(void); /* alive, on all reactors */
+
+/* Asks from the port; an answer that comes meanwhile or later is noted. */
+void stack_ask(struct stack_answer *answer, actor_addr to, unsigned kind, void *body);
+/* A request as words, to control: "node add n driver=null". */
+void stack_send(struct stack_answer *answer, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* The same, past control, to the graph. */
+void stack_send_graph(struct stack_answer *answer, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Steps, and lets time pass, until it has come. */
+void stack_await(const struct stack_answer *answer);
+void stack_await_op(const struct stack_op *op);
+/* Steps until nothing happens at this time; an answer that has not come by then waits for time. */
+void stack_settle(void);
+/* Lets `ns` pass. */
+void stack_pass(uint64_t ns);
+/* One step. */
+void stack_step(void);
+
+/* Sends, waits, expects success; returns the reply. */
+const Sluice__Reply *stack_do(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Sends, waits, expects a refusal with this code that says `text`. */
+void stack_refused(int code, const char *text, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Asks, waits, expects success; returns the body. */
+void *stack_call(actor_addr to, unsigned kind, void *body);
+
+/* The events since number `since`, as "NODE_ADDED n, BACKEND_ADDED b". */
+const char *stack_story(uint64_t since);
+
+/* Frontend of a backend. */
+actor_addr stack_find(const char *backend);
+Sluice__SessionOpen *stack_session(uint32_t requests, uint64_t bytes, bool write);
+Sluice__SessionClose *stack_session_end(uint64_t session);
+/* Submits; data of reads and writes is `data`, or the rig's own scratch when it is null. */
+void stack_submit(struct stack_op *op, actor_addr to, enum op_kind kind, int64_t offset,
+                  uint64_t bytes, unsigned flags, void *data);
+/* Submits and waits; returns the result. */
+int64_t stack_run(actor_addr to, enum op_kind kind, int64_t offset, uint64_t bytes, unsigned flags);
+
+#endif
