@@ -8,6 +8,7 @@
 #include "actors/kinds.h"
 #include "actors/node.h"
 #include "engine/mem.h"
+#include "engine/peer.h"
 #include "engine/reactor.h"
 
 struct session {
@@ -91,11 +92,12 @@ _Static_assert(OP_READ <= OP_DISCARD && OP_WRITE <= OP_DISCARD && OP_ZEROES <= O
 
 static void quiet(struct backend *backend);
 
+/* In flight until the callback has returned. */
 static void finish(struct backend *backend, struct op *op)
 {
+    op_complete(op, op->ret);
     if (!--backend->in_flight && backend->quiesced)
         quiet(backend);
-    op_complete(op, op->ret);
 }
 
 static void take_facts(struct backend *backend, const Sluice__NodeFacts *facts);
@@ -167,6 +169,9 @@ static void backend_submit(struct actor *self, struct op *op)
 static void quiet(struct backend *backend)
 {
     struct waiter *waiter;
+    /* Of one frame, mail is taken first: the completions, of which the answer tells, leave before.
+     */
+    peer_flush(actor_peer(backend->self));
     while ((waiter = backend->waiters)) {
         backend->waiters = waiter->next;
         actor_reply(backend->self, waiter->ticket, MAIL_NONE, NULL);

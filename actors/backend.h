@@ -2,7 +2,11 @@
  *
  * Mail: BACKEND_OPEN first of all; SESSION_OPEN and SESSION_CLOSE from frontends; DRAIN_BEGIN and
  * DRAIN_END, between which operations wait; NODE_CHANGED from its node; DESCRIBE, answered with a
- * BACKEND_INFO that lacks the users; CLOSE, refused (-EBUSY) while sessions are open.
+ * BACKEND_INFO that lacks the users; CLOSE, refused (-EBUSY) while sessions are open; ABORT.
+ *
+ * DRAIN_BEGIN and CLOSE are answered when nothing is in flight: callbacks on the backend's own
+ * reactor have returned, and to other threads the completions have left, so that one which asks
+ * itself has seen the ends of its own operations.
  *
  * Operations that are refused here end with -EIO (too long, or outside the medium), -ENOMEDIUM,
  * -EPERM (a change on a read-only backend), -EACCES (a truncate on one) or -EINVAL. */

@@ -422,6 +422,59 @@ static void end(actor_addr backend)
     stack_call(backend, MAIL_DRAIN_END, NULL);
 }
 
+static void a_drain_begins_when_nothing_is_in_flight(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_op ops[6];
+        struct stack_answer idle, drained;
+        stack_do("node-add name=n driver=null latency=1s");
+        stack_do("node-add name=w driver=raw child=n reactor=%u",
+                 (unsigned)(seed / 3) % STACK_THREADS(seed));
+        stack_do("backend-add name=b node=w");
+        actor_addr b = stack_find("b");
+        begin(&idle, b);
+        stack_settle();
+        assert_true(idle.came); /* nothing was */
+        end(b);
+        for (unsigned i = 0; i < 6; i++) {
+            stack_submit(&ops[i], b, OP_WRITE, 0, 4096, 0, NULL);
+            if (i % 2)
+                stack_pass(NS_PER_S / 10);
+        }
+        begin(&drained, b);
+        stack_pass(NS_PER_S / 2);
+        assert_false(ops[0].came || drained.came);
+        stack_await(&drained);
+        for (unsigned i = 0; i < 6; i++)
+            assert_true(ops[i].came && ops[i].ret == 0 && ops[i].at < drained.at);
+        assert_int_equal(stack_do("backend-show b")->backend->in_flight, 0);
+        end(b);
+    }
+}
+
+/* Of a frontend on the backend's own reactor, whose word comes the way the answer does. */
+static void a_request_is_in_flight_until_its_callback_has_returned(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_answer drained;
+        stack_do("node-add name=n driver=null latency=1s reactor=0");
+        stack_do("backend-add name=b node=n");
+        front_start("b", 0, 1);
+        begin(&drained, front.backend);
+        stack_await(&drained);
+        stack_settle();
+        assert_int_equal(front.ended, 1);
+        assert_int_equal(stack_news()->count, 1);
+        assert_true(stack_news()->at < drained.at);
+        end(front.backend);
+        stack_leaves(1); /* the frontend */
+    }
+}
+
 static void requests_wait_for_the_end_of_a_drain_and_run_in_order(void **state)
 {
     (void)state;
@@ -512,6 +565,32 @@ static void drains_nest(void **state)
         end(b);
         stack_pass(NS_PER_S);
         assert_true(op.came && op.ret == 0);
+    }
+}
+
+static void a_second_drain_waits_for_what_the_first_had_held(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_op ops[3];
+        struct stack_answer first, ended, second;
+        stack_do("node-add name=n driver=null latency=1s");
+        stack_do("backend-add name=b node=n");
+        actor_addr b = stack_find("b");
+        begin(&first, b);
+        stack_await(&first);
+        for (unsigned i = 0; i < 3; i++)
+            stack_submit(&ops[i], b, OP_READ, 0, 4096, 0, NULL);
+        stack_settle();
+        stack_ask(&ended, b, MAIL_DRAIN_END, NULL);
+        begin(&second, b);
+        stack_settle();
+        assert_true(ended.came && !second.came);
+        stack_await(&second);
+        for (unsigned i = 0; i < 3; i++)
+            assert_true(ops[i].came && ops[i].ret == 0 && ops[i].at < second.at);
+        end(b);
     }
 }
 
@@ -697,9 +776,12 @@ int main(void)
         cmocka_unit_test(what_is_with_the_medium_is_in_flight_and_what_is_refused_is_not),
         cmocka_unit_test(when_a_truncate_ends_the_new_length_is_known_and_can_be_used),
         cmocka_unit_test(the_other_backends_of_a_node_hear_of_its_new_length),
+        cmocka_unit_test(a_drain_begins_when_nothing_is_in_flight),
+        cmocka_unit_test(a_request_is_in_flight_until_its_callback_has_returned),
         cmocka_unit_test(requests_wait_for_the_end_of_a_drain_and_run_in_order),
         cmocka_unit_test(what_a_callback_asks_for_comes_behind_what_a_drain_has_held),
         cmocka_unit_test(drains_nest),
+        cmocka_unit_test(a_second_drain_waits_for_what_the_first_had_held),
         cmocka_unit_test(a_callback_that_asks_for_more_does_not_hold_up_a_drain),
         cmocka_unit_test(a_close_during_a_drain_ends_what_waits),
         cmocka_unit_test(grants_stay_within_the_backend_s_bounds),
