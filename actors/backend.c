@@ -216,16 +216,24 @@ static void on_drain_end(struct actor *self, struct mail *mail)
     actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
 }
 
+/* Names those that have it open, and counts those that the sentence has no room for. */
 static void refuse_sessions(struct backend *backend, struct mail *mail)
 {
     char names[300] = "";
-    for (const struct session *s = backend->sessions; s && strlen(names) < 230; s = s->next) {
-        size_t used = strlen(names);
-        snprintf(names + used, sizeof(names) - used, "%s'%.60s'", used ? ", " : "", s->name);
+    unsigned n = 0, named = 0;
+    size_t used = 0;
+    for (const struct session *s = backend->sessions; s; s = s->next, n++) {
+        if (used >= 200)
+            continue;
+        used += (size_t)snprintf(names + used, sizeof(names) - used, "%s'%.60s'", n ? ", " : "",
+                                 s->name);
+        named++;
     }
+    if (n > named)
+        snprintf(names + used, sizeof(names) - used, " and %u more", n - named);
     struct err err = {0};
-    err_set(&err, -EBUSY, "backend '%.63s' can't be closed: %s has it open; end that first",
-            actor_name(backend->self), names);
+    err_set(&err, -EBUSY, "backend '%.63s' can't be closed: %s %s it open; end %s first",
+            actor_name(backend->self), names, n > 1 ? "have" : "has", n > 1 ? "those" : "that");
     actor_refuse(backend->self, mail_ticket(mail), &err);
 }
 

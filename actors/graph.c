@@ -396,21 +396,32 @@ static void close_object(struct object *object, struct ticket ticket)
     actor_ask(object->graph->self, object->address, MAIL_CLOSE, NULL, closed, object);
 }
 
+/* Names those that stand on `object`, and counts those that the sentence has no room for. */
+static unsigned name_users(const struct object *object, char *out, size_t size)
+{
+    const struct object *user;
+    unsigned kind = 0, n = 0, named = 0;
+    size_t used = 0;
+    for (size_t i = 0; (user = next_user(object, &kind, &i)); n++) {
+        if (size - used < 2 * NAME_MAX_LENGTH)
+            continue;
+        used += (size_t)snprintf(out + used, size - used, "%s%s '%s'", n ? ", " : "",
+                                 words[user->kind], user->name);
+        named++;
+    }
+    if (n > named)
+        snprintf(out + used, size - used, " and %u more", n - named);
+    return n;
+}
+
 static int remove_object(struct graph *graph, enum object_kind kind, const char *name,
                          struct ticket ticket, struct err *err)
 {
-    struct object *object = ready(graph, kind, name, "name", err), *user;
+    struct object *object = ready(graph, kind, name, "name", err);
     if (!object)
         return err->code;
-    char users[300] = "";
-    unsigned other = 0, n = 0;
-    for (size_t i = 0; (user = next_user(object, &other, &i));) {
-        size_t used = strlen(users);
-        if (used < 200)
-            snprintf(users + used, sizeof(users) - used, "%s%s '%s'", n ? ", " : "",
-                     words[user->kind], user->name);
-        n++;
-    }
+    char users[300];
+    unsigned n = name_users(object, users, sizeof(users));
     if (n)
         return err_set(err, -EBUSY, "%s '%s' can't be removed: %s %s it; remove %s first",
                        words[kind], name, users, n > 1 ? "use" : "uses", n > 1 ? "those" : "that");

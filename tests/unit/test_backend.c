@@ -764,6 +764,36 @@ static void a_session_is_told_what_the_backend_is(void **state)
     stack_stop();
 }
 
+static void a_backend_with_sessions_does_not_close_and_names_who_has_it_open(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        static const char *const names[] = {"one", "two"};
+        stack_do("backend-add name=b");
+        actor_addr b = stack_find("b");
+        for (unsigned i = 0; i < 2; i++) {
+            Sluice__SessionOpen *open = stack_session(1, 1, true);
+            free(open->name);
+            open->name = NULL;
+            mail_set(&open->name, names[i]);
+            stack_call(b, MAIL_SESSION_OPEN, open);
+        }
+        stack_refused(-EBUSY,
+                      "backend 'b' can't be closed: 'two', 'one' have it open; end those first",
+                      "backend-remove b");
+        stack_call(b, MAIL_SESSION_CLOSE, stack_session_end(1));
+        stack_refused(-EBUSY, "backend 'b' can't be closed: 'two' has it open; end that first",
+                      "backend-remove b");
+        for (unsigned i = 0; i < 60; i++)
+            stack_call(b, MAIL_SESSION_OPEN, stack_session(1, 1, true));
+        stack_refused(-EBUSY, " more have it open; end those first", "backend-remove b");
+        for (uint64_t session = 2; session <= 62; session++)
+            stack_call(b, MAIL_SESSION_CLOSE, stack_session_end(session));
+        stack_do("backend-remove b");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -787,6 +817,7 @@ int main(void)
         cmocka_unit_test(grants_stay_within_the_backend_s_bounds),
         cmocka_unit_test(what_is_granted_at_once_adds_up),
         cmocka_unit_test(a_session_is_told_what_the_backend_is),
+        cmocka_unit_test(a_backend_with_sessions_does_not_close_and_names_who_has_it_open),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

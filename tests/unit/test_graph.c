@@ -239,6 +239,31 @@ static void what_is_used_is_not_removed_and_every_user_is_named(void **state)
     }
 }
 
+static void users_that_do_not_fit_into_the_refusal_are_counted(void **state)
+{
+    (void)state;
+    stack_start(1, 1);
+    stack_do("node-add driver=null name=n");
+    for (unsigned i = 0; i < 20; i++)
+        stack_do("backend-add node=n name=a-backend-with-a-rather-long-name-%02u", i);
+    struct stack_answer answer;
+    stack_send(&answer, "node-remove n");
+    stack_await(&answer);
+    assert_int_equal(answer.code, -EBUSY);
+    unsigned named = 0, more = 0;
+    const char *at = answer.text;
+    while ((at = strstr(at, "a-backend"))) {
+        named++;
+        at++;
+    }
+    at = strstr(answer.text, " and ");
+    assert_non_null(at);
+    assert_int_equal(sscanf(at, " and %u more use it; remove those first", &more), 1);
+    assert_int_equal(named + more, 20);
+    assert_true(named > 3);
+    stack_stop();
+}
+
 static void a_removed_name_can_be_used_again_at_once(void **state)
 {
     (void)state;
@@ -588,6 +613,7 @@ int main(void)
         cmocka_unit_test(of_two_at_once_one_gets_the_name),
         cmocka_unit_test(an_object_is_listed_and_shown_until_it_is_removed),
         cmocka_unit_test(what_is_used_is_not_removed_and_every_user_is_named),
+        cmocka_unit_test(users_that_do_not_fit_into_the_refusal_are_counted),
         cmocka_unit_test(a_removed_name_can_be_used_again_at_once),
         cmocka_unit_test(a_failed_open_leaves_nothing_behind),
         cmocka_unit_test(a_node_lives_where_it_is_told_else_with_its_child_else_where_fewest_are),
