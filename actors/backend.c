@@ -367,7 +367,7 @@ static int check_session(const struct backend *backend, const Sluice__SessionOpe
                          struct err *err)
 {
     const char *name = actor_name(backend->self);
-    if (backend->closing)
+    if (backend->closing || backend->aborted)
         return err_set(err, -ESHUTDOWN, "backend '%.63s' is closing; choose another", name);
     if (open->write && backend->read_only)
         return err_set(err, -EPERM,

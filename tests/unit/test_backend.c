@@ -764,6 +764,40 @@ static void a_session_is_told_what_the_backend_is(void **state)
     stack_stop();
 }
 
+static void a_backend_on_its_way_out_lets_no_session_in(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_op op;
+        struct stack_answer removed, refused;
+        stack_do("node-add name=n driver=null latency=1s");
+        stack_do("backend-add name=b node=n");
+        actor_addr b = stack_find("b");
+        stack_submit(&op, b, OP_FLUSH, 0, 0, 0, NULL);
+        stack_settle();
+        stack_send(&removed, "backend-remove b");
+        stack_settle();
+        stack_ask(&refused, b, MAIL_SESSION_OPEN, stack_session(1, 1, true));
+        stack_settle();
+        assert_true(refused.came && refused.code == -ESHUTDOWN);
+        assert_string_equal(refused.text, "backend 'b' is closing; choose another");
+        stack_await(&removed);
+
+        stack_do("backend-add name=c");
+        b = stack_find("c");
+        Sluice__Shutdown *shutdown = MAIL_NEW(sluice__shutdown);
+        const Sluice__SessionGrant *grant =
+            stack_call(b, MAIL_SESSION_OPEN, stack_session(1, 1, true));
+        stack_ask(&removed, stack_world()->graph, MAIL_SHUTDOWN, shutdown); /* time is up */
+        stack_pass(20 * NS_PER_MS);
+        stack_ask(&refused, b, MAIL_SESSION_OPEN, stack_session(1, 1, true));
+        stack_settle();
+        assert_true(refused.came && refused.code == -ESHUTDOWN);
+        stack_call(b, MAIL_SESSION_CLOSE, stack_session_end(grant->session));
+    }
+}
+
 static void a_backend_with_sessions_does_not_close_and_names_who_has_it_open(void **state)
 {
     (void)state;
@@ -817,6 +851,7 @@ int main(void)
         cmocka_unit_test(grants_stay_within_the_backend_s_bounds),
         cmocka_unit_test(what_is_granted_at_once_adds_up),
         cmocka_unit_test(a_session_is_told_what_the_backend_is),
+        cmocka_unit_test(a_backend_on_its_way_out_lets_no_session_in),
         cmocka_unit_test(a_backend_with_sessions_does_not_close_and_names_who_has_it_open),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
