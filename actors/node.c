@@ -149,17 +149,9 @@ static void watch_child(struct node *node, bool watch, actor_reply_fn *fn)
     body->parent = actor_address(self);
     body->watch = watch;
     if (fn)
-        actor_ask(self, node->base.child, MAIL_NODE_WATCH, body, fn, NULL);
+        actor_ask(self, node->base.child, MAIL_NODE_WATCH, body, fn, &node->base);
     else
         actor_tell(self, node->base.child, MAIL_NODE_WATCH, body);
-}
-
-/* What the child was when the graph asked it may have changed by now. */
-static void on_watching(struct actor *self, struct mail *reply, void *arg)
-{
-    (void)arg;
-    if (!mail_fault(reply))
-        child_is(actor_state(self), (const void *)reply->body);
 }
 
 /* --- Opening */
@@ -192,8 +184,6 @@ static int prepare(struct node *node, const Sluice__NodeOpen *open, struct err *
                          "node %s: driver %s stands on no other node; leave child= out", base->name,
                          spec->driver);
     base->child = open->child;
-    if (open->child_facts)
-        node_facts_from_message(open->child_facts, &base->child_facts);
 
     struct option_pair *pairs = calloc(spec->n_options + 1, sizeof(*pairs));
     if (!pairs)
@@ -226,18 +216,35 @@ static void opened(struct driver_node *base, int ret, const struct err *why)
         else
             err_set(&err, ret, "node %s can't be opened: %s", base->name, strerror(-ret));
         node->stage = NODE_BROKEN;
+        if (base->child)
+            watch_child(node, false, NULL);
         actor_refuse(base->actor, node->ticket, &err);
     } else {
         assert(base->facts.alignment && !(base->facts.alignment & (base->facts.alignment - 1)));
         node->stage = NODE_OPEN;
         node->told = base->facts;
         node_limits(node);
-        if (base->child)
-            watch_child(node, true, on_watching);
+        if (base->driver->child_changed) /* while it was opened, maybe */
+            base->driver->child_changed(base);
         actor_reply(base->actor, node->ticket, MAIL_NODE_FACTS, facts_mail(node));
     }
     if (node->close_asked)
         close_now(node);
+}
+
+/* What the child is, is known when the driver opens. */
+static void on_watching(struct actor *self, struct mail *reply, void *arg)
+{
+    struct driver_node *base = arg;
+    (void)self;
+    if (mail_fault(reply)) {
+        struct err err = {0};
+        mail_fault_err(reply, &err);
+        opened(base, err.code, &err);
+        return;
+    }
+    child_is(node_of(base), (const void *)reply->body);
+    base->driver->open(base, opened);
 }
 
 static void on_node_open(struct actor *self, struct mail *mail)
@@ -256,7 +263,10 @@ static void on_node_open(struct actor *self, struct mail *mail)
         return;
     }
     node->stage = NODE_OPENING;
-    node->base.driver->open(&node->base, opened);
+    if (node->base.child)
+        watch_child(node, true, on_watching);
+    else
+        node->base.driver->open(&node->base, opened);
 }
 
 /* --- Closing */

@@ -376,6 +376,24 @@ static void a_window_reads_and_writes_its_child_on_whatever_reactor(void **state
     }
 }
 
+static void a_new_window_is_measured_against_what_its_child_is_now(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        unsigned reactor = (unsigned)(seed / 3) % STACK_THREADS(seed);
+        stack_do("node-add name=m driver=memory size=1M");
+        stack_do("backend-add name=b node=m");
+        stack_do("io-truncate backend=b size=2M");
+        stack_do("node-add name=w driver=raw child=m offset=1M size=512K reactor=%u", reactor);
+        stack_do("backend-add name=c node=w");
+        assert_int_equal(stack_do("backend-show c")->backend->length, MIB / 2);
+        stack_do("io-truncate backend=b size=1M");
+        stack_refused(-EINVAL, "beyond the child's end at 1048576",
+                      "node-add name=v driver=raw child=m offset=512K size=1M reactor=%u", reactor);
+    }
+}
+
 /* --- Objects on their way in or out */
 
 static void an_object_that_is_being_opened_can_t_be_used_yet(void **state)
@@ -618,6 +636,7 @@ int main(void)
         cmocka_unit_test(a_failed_open_leaves_nothing_behind),
         cmocka_unit_test(a_node_lives_where_it_is_told_else_with_its_child_else_where_fewest_are),
         cmocka_unit_test(a_window_reads_and_writes_its_child_on_whatever_reactor),
+        cmocka_unit_test(a_new_window_is_measured_against_what_its_child_is_now),
         cmocka_unit_test(an_object_that_is_being_opened_can_t_be_used_yet),
         cmocka_unit_test(an_object_that_fails_to_open_is_never_seen),
         cmocka_unit_test(an_event_comes_when_what_it_tells_of_can_be_seen),
