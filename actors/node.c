@@ -142,16 +142,30 @@ static void on_node_watch(struct actor *self, struct mail *mail)
     actor_reply(self, mail_ticket(mail), MAIL_NODE_FACTS, facts_mail(node));
 }
 
-static void watch_child(struct node *node, bool watch, actor_reply_fn *fn)
+static void watch_child(struct node *node, bool watch, actor_reply_fn *fn, void *arg)
 {
     struct actor *self = node->base.actor;
     Sluice__NodeWatch *body = MAIL_NEW(sluice__node_watch);
     body->parent = actor_address(self);
     body->watch = watch;
     if (fn)
-        actor_ask(self, node->base.child, MAIL_NODE_WATCH, body, fn, &node->base);
+        actor_ask(self, node->base.child, MAIL_NODE_WATCH, body, fn, arg);
     else
         actor_tell(self, node->base.child, MAIL_NODE_WATCH, body);
+}
+
+static void caught_up(struct actor *self, struct mail *reply, void *arg)
+{
+    struct op *op = arg;
+    if (!mail_fault(reply))
+        child_is(actor_state(self), (const void *)reply->body);
+    op_complete(op, op->ret);
+}
+
+/* The answer to another question comes after the news. */
+static void catch_up(struct driver_node *base, struct op *op)
+{
+    watch_child(node_of(base), true, caught_up, op);
 }
 
 /* --- Opening */
@@ -217,7 +231,7 @@ static void opened(struct driver_node *base, int ret, const struct err *why)
             err_set(&err, ret, "node %s can't be opened: %s", base->name, strerror(-ret));
         node->stage = NODE_BROKEN;
         if (base->child)
-            watch_child(node, false, NULL);
+            watch_child(node, false, NULL, NULL);
         actor_refuse(base->actor, node->ticket, &err);
     } else {
         assert(base->facts.alignment && !(base->facts.alignment & (base->facts.alignment - 1)));
@@ -264,7 +278,7 @@ static void on_node_open(struct actor *self, struct mail *mail)
     }
     node->stage = NODE_OPENING;
     if (node->base.child)
-        watch_child(node, true, on_watching);
+        watch_child(node, true, on_watching, &node->base);
     else
         node->base.driver->open(&node->base, opened);
 }
@@ -280,7 +294,7 @@ static void closed(struct driver_node *base)
 void node_quiet(struct node *node)
 {
     if (node->base.child)
-        watch_child(node, false, NULL);
+        watch_child(node, false, NULL, NULL);
     node->base.driver->close(&node->base, closed);
 }
 
@@ -394,6 +408,7 @@ static void node_init(struct actor *self)
     node->base.actor = self;
     node->base.name = actor_name(self);
     node->base.changed = changed;
+    node->base.catch_up = catch_up;
     settle(self);
 }
 

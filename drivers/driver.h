@@ -62,6 +62,7 @@ struct driver_node {
     struct driver_facts child_facts;
     const struct option_set *options;          /* checked against the table, defaults filled in */
     void (*changed)(struct driver_node *node); /* see driver_changed() */
+    void (*catch_up)(struct driver_node *node, struct op *op); /* see driver_catch_up() */
 };
 
 /* Reports the end of an open; `err` (may be null) tells why it failed, and then close is not
@@ -97,6 +98,14 @@ struct driver {
 static inline void driver_changed(struct driver_node *node)
 {
     node->changed(node);
+}
+
+/* For filters: completes the operation, with the result that it has, when all that the child has
+ * told until now is in `child_facts`. Changes are told by mail, which may come after the end of the
+ * operation that made them: who waits for a resize is to find the new length. */
+static inline void driver_catch_up(struct driver_node *node, struct op *op)
+{
+    node->catch_up(node, op);
 }
 
 /* For filters: sends the operation to the child. Push a frame first to see its end. */

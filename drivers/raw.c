@@ -92,19 +92,11 @@ static void raw_child_changed(struct driver_node *node)
     driver_changed(node);
 }
 
-/* A change of the child's length is told by mail, which may come after the completion: the window
- * takes it over here, so that who waited for a truncate finds the new length. */
 static void raw_resized(struct op *op, void *who)
 {
-    struct driver_node *node = who;
     const struct moved *moved = op_popped(op);
-    int64_t end = op->kind == OP_TRUNCATE ? op->offset : op->offset + (int64_t)op->bytes;
     op->offset = moved->offset;
-    if (op->ret >= 0 && (op->kind == OP_TRUNCATE || end > node->child_facts.length)) {
-        node->child_facts.length = end;
-        raw_child_changed(node);
-    }
-    op_complete(op, op->ret);
+    driver_catch_up(who, op);
 }
 
 static void raw_done(struct op *op, void *who)

@@ -392,6 +392,39 @@ static void when_a_truncate_ends_the_new_length_is_known_and_can_be_used(void **
     }
 }
 
+static void of_several_truncates_at_once_the_last_one_counts(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_op ops[5], writes[40];
+        unsigned threads = STACK_THREADS(seed);
+        add_stack(seed % 27);
+        stack_do("node-add name=top driver=raw child=w reactor=%u", (unsigned)(seed / 5) % threads);
+        stack_do("backend-add name=t node=top");
+        actor_addr t = stack_find("t");
+        for (unsigned i = 0; i < 5; i++)
+            stack_submit(&ops[i], t, OP_TRUNCATE, (2 + i) * MIB, 0, 0, NULL);
+        while (!ops[4].came)
+            stack_step();
+        for (unsigned i = 0; i < 40; i++) {
+            stack_submit(&writes[i], t, OP_WRITE, 6 * MIB - 4096, 4096, 0, NULL);
+            stack_step();
+        }
+        stack_settle();
+        for (unsigned i = 0; i < 40; i++)
+            assert_true(writes[i].came && writes[i].ret == 0);
+        for (unsigned i = 0; i < 5; i++)
+            assert_true(ops[i].came && ops[i].ret == 0);
+        assert_int_equal(stack_do("backend-show t")->backend->length, 6 * MIB);
+        assert_int_equal(stack_do("backend-show b")->backend->length, 6 * MIB);
+        unsigned events = 0; /* of each backend, for each of them */
+        for (const char *at = stack_story(6); (at = strstr(at, "BLOCK_RESIZED")); at++)
+            events++;
+        assert_int_equal(events, 10);
+    }
+}
+
 static void the_other_backends_of_a_node_hear_of_its_new_length(void **state)
 {
     (void)state;
@@ -839,6 +872,7 @@ int main(void)
         cmocka_unit_test(what_succeeds_fails_and_is_refused_is_counted_by_kind),
         cmocka_unit_test(what_is_with_the_medium_is_in_flight_and_what_is_refused_is_not),
         cmocka_unit_test(when_a_truncate_ends_the_new_length_is_known_and_can_be_used),
+        cmocka_unit_test(of_several_truncates_at_once_the_last_one_counts),
         cmocka_unit_test(the_other_backends_of_a_node_hear_of_its_new_length),
         cmocka_unit_test(a_drain_begins_when_nothing_is_in_flight),
         cmocka_unit_test(a_request_is_in_flight_until_its_callback_has_returned),
