@@ -252,7 +252,7 @@ static void on_request(struct actor *self, struct mail *mail)
     actor_reply(self, mail_ticket(mail), MAIL_REPLY, reply);
 }
 
-/* What the sender's status contains has been emitted before it asked, and nothing after. */
+/* What has been told up to this number, the sender finds when it looks now. */
 static void on_snapshot(struct actor *self, struct mail *mail)
 {
     struct events *events = actor_state(self);

@@ -21,7 +21,8 @@
 #define ABORT_TIME       (2 * NS_PER_S)   /* for closing after everyone was told to abort */
 
 enum object_kind { NODE, BACKEND, EXPORT, OBJECT_KINDS };
-enum object_state { OPENING, READY, CLOSING };
+/* READY and CLOSING objects are seen from outside: between their two events. */
+enum object_state { OPENING, FAILED, READY, CLOSING };
 
 static const char *const words[] = {"node", "backend", "export"};
 
@@ -143,7 +144,7 @@ static struct object *ready(const struct graph *graph, enum object_kind kind, co
     }
     if (object->state != READY) {
         err_field(err, field, -EBUSY, "%s '%s' is %s; try again when that is done", words[kind],
-                  object->name, object->state == OPENING ? "being opened" : "being closed");
+                  object->name, object->state == CLOSING ? "being closed" : "being opened");
         return NULL;
     }
     return object;
@@ -252,7 +253,7 @@ static void opened(struct actor *self, struct mail *reply, void *arg)
     struct object *object = arg;
     if (mail_fault(reply)) {
         mail_fault_err(reply, &object->err);
-        object->state = CLOSING;
+        object->state = FAILED;
         if (object->kind == EXPORT) /* has ended by itself */
             failed_closed(self, NULL, object);
         else
@@ -437,6 +438,7 @@ struct gather {
     Sluice__Reply *reply;
     size_t outstanding;
     uint64_t changes; /* of the graph, when it was begun */
+    bool missed;      /* one has ended, and the graph will hear of it */
 };
 
 struct part {
@@ -476,6 +478,15 @@ static void complete_info(struct graph *graph, const struct part *part)
     }
 }
 
+static void gather_free(struct gather *gather)
+{
+    struct graph *graph = gather->graph;
+    free(gather);
+    graph->gathers--;
+    if (graph->ending)
+        step_end(graph);
+}
+
 /* Those that were gone when they were asked leave no gap. */
 static void close_gaps(void **list, size_t *n)
 {
@@ -484,24 +495,6 @@ static void close_gaps(void **list, size_t *n)
         if (list[i])
             list[kept++] = list[i];
     *n = kept;
-}
-
-static void snapshot_taken(struct actor *self, struct mail *reply, void *arg)
-{
-    struct gather *gather = arg;
-    struct graph *graph = gather->graph;
-    struct err err = {0};
-    if (mail_fault(reply)) {
-        mail_fault_err(reply, &err);
-        actor_refuse(self, gather->ticket, &err);
-    } else {
-        actor_reply(self, gather->ticket, MAIL_REPLY, reply->body);
-        reply->body = NULL;
-    }
-    free(gather);
-    graph->gathers--;
-    if (graph->ending)
-        step_end(graph);
 }
 
 static void finish_show(struct gather *gather, void *info)
@@ -527,12 +520,11 @@ static void gathered(struct gather *gather)
         close_gaps((void **)reply->status->nodes, &reply->status->n_nodes);
         close_gaps((void **)reply->status->backends, &reply->status->n_backends);
         close_gaps((void **)reply->status->exports, &reply->status->n_exports);
-        if (gather->changes == graph->changes || graph->ending) {
-            actor_ask(graph->self, world(graph->self)->events, MAIL_SNAPSHOT, reply, snapshot_taken,
-                      gather);
-            return;
+        if (gather->changes == graph->changes && !gather->missed) {
+            actor_reply(graph->self, gather->ticket, MAIL_REPLY, reply);
+            break;
         }
-        /* It would not be the state at the sequence number that it gets: once more. */
+        /* It is not the state at the sequence number that it has: once more. */
         status(graph, gather->ticket);
         mail_free_body(reply);
         break;
@@ -552,10 +544,7 @@ static void gathered(struct gather *gather)
         finish_show(gather, reply->node); /* all cases hold one pointer */
         break;
     }
-    free(gather);
-    graph->gathers--;
-    if (graph->ending)
-        step_end(graph);
+    gather_free(gather);
 }
 
 static void part_done(struct gather *gather)
@@ -573,6 +562,10 @@ static void described(struct actor *self, struct mail *reply, void *arg)
         *part->slot = reply->body;
         reply->body = NULL;
         complete_info(gather->graph, part);
+    } else {
+        const struct object *object = find(gather->graph, part->kind, part->name);
+        if (object && object->state == CLOSING)
+            gather->missed = true; /* the news of its end are on their way */
     }
     free(part->name);
     free(part);
@@ -587,7 +580,7 @@ static void gather_one(struct gather *gather, const struct object *object, void 
     actor_ask(gather->graph->self, object->address, MAIL_DESCRIBE, NULL, described, part);
 }
 
-/* Asks all that are ready; returns the list that fills up. */
+/* Asks all that are seen from outside; returns the list that fills up. */
 static void *gather_all(struct gather *gather, enum object_kind kind, size_t *n)
 {
     const struct table *table = &gather->graph->tables[kind];
@@ -595,7 +588,7 @@ static void *gather_all(struct gather *gather, enum object_kind kind, size_t *n)
         return NULL;
     void **list = mem_new(table->n * sizeof(void *));
     for (size_t i = 0; i < table->n; i++)
-        if (table->all[i]->state == READY)
+        if (table->all[i]->state >= READY)
             gather_one(gather, table->all[i], &list[(*n)++]);
     return list;
 }
@@ -648,10 +641,34 @@ static int show_object(struct graph *graph, enum object_kind kind, const char *n
     return 0;
 }
 
+/* The sequence number comes first: what was told up to it has happened by the time the objects are
+ * asked. Of the graph's own events none may come between; others that do are told after it too, and
+ * have the last word. */
+static void stamped(struct actor *self, struct mail *reply, void *arg)
+{
+    struct gather *gather = arg;
+    if (mail_fault(reply)) {
+        struct err err = {0};
+        mail_fault_err(reply, &err);
+        actor_refuse(self, gather->ticket, &err);
+        gather_free(gather);
+        return;
+    }
+    gather->reply = (Sluice__Reply *)reply->body;
+    reply->body = NULL;
+    Sluice__Status *out = gather->reply->status;
+    out->nodes = gather_all(gather, NODE, &out->n_nodes);
+    out->backends = gather_all(gather, BACKEND, &out->n_backends);
+    out->exports = gather_all(gather, EXPORT, &out->n_exports);
+    part_done(gather);
+}
+
 static void status(struct graph *graph, struct ticket ticket)
 {
     struct gather *gather = gather_new(graph, ticket, SLUICE__REPLY__BODY_STATUS);
-    Sluice__Status *out = gather->reply->status = MAIL_NEW(sluice__status);
+    Sluice__Reply *reply = gather->reply;
+    Sluice__Status *out = reply->status = MAIL_NEW(sluice__status);
+    gather->reply = NULL;
     mail_set(&out->version, SLUICE_VERSION);
     out->has_uptime = true;
     out->uptime = (reactor_now(actor_reactor(graph->self)) - graph->started) / NS_PER_S;
@@ -660,10 +677,7 @@ static void status(struct graph *graph, struct ticket ticket)
         out->reactors[out->n_reactors] = MAIL_NEW(sluice__reactor_info);
         out->reactors[out->n_reactors]->id = (uint32_t)out->n_reactors;
     }
-    out->nodes = gather_all(gather, NODE, &out->n_nodes);
-    out->backends = gather_all(gather, BACKEND, &out->n_backends);
-    out->exports = gather_all(gather, EXPORT, &out->n_exports);
-    part_done(gather);
+    actor_ask(graph->self, world(graph->self)->events, MAIL_SNAPSHOT, reply, stamped, gather);
 }
 
 /* --- The end */

@@ -443,6 +443,69 @@ static void an_object_that_fails_to_open_is_never_seen(void **state)
     }
 }
 
+static void an_object_that_is_being_closed_is_there_until_it_is_gone(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_op op;
+        struct stack_answer removed;
+        stack_do("node-add name=n driver=null latency=5s");
+        stack_do("backend-add name=b node=n");
+        stack_submit(&op, stack_find("b"), OP_FLUSH, 0, 0, 0, NULL);
+        stack_settle();
+        stack_send(&removed, "backend-remove b");
+        stack_settle();
+        assert_false(removed.came);
+        stack_refused(-EBUSY, "backend 'b' is being closed; try again", "backend-remove b");
+        stack_refused(-EBUSY, "being closed", "backend-show b");
+        stack_refused(-EBUSY, "being closed", "export-add type=nbd backend=b port=0");
+        stack_refused(-EBUSY, "backend 'b' uses it", "node-remove n");
+        stack_refused(-EEXIST, "there is a backend 'b'", "backend-add name=b");
+        assert_int_equal(stack_do("backend-list")->backends->n_backends, 1);
+        assert_int_equal(stack_do("status")->status->n_backends, 1);
+        assert_string_equal(stack_story(1), "NODE_ADDED n, BACKEND_ADDED b");
+        stack_await(&removed);
+        assert_int_equal(removed.code, 0);
+        stack_settle();
+        assert_true(op.came && op.ret == 0);
+        assert_int_equal(stack_do("status")->status->n_backends, 0);
+        assert_string_equal(stack_story(3), "BACKEND_DELETED b");
+
+        stack_do("node-add name=slow driver=slow closing=1s");
+        stack_send(&removed, "node-remove slow");
+        stack_settle();
+        assert_int_equal(stack_do("node-list")->nodes->n_nodes, 2);
+        stack_await(&removed);
+        assert_int_equal(stack_do("node-list")->nodes->n_nodes, 1);
+    }
+}
+
+static void a_removal_that_the_backend_refuses_leaves_it_in_use(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add name=n driver=null");
+        stack_do("backend-add name=b node=n");
+        actor_addr backend = stack_find("b");
+        const Sluice__SessionGrant *grant =
+            stack_call(backend, MAIL_SESSION_OPEN, stack_session(1, 4096, true));
+        struct stack_answer removed, status;
+        stack_send(&removed, "backend-remove b");
+        stack_send(&status, "status"); /* while it is asked */
+        stack_await(&removed);
+        stack_await(&status);
+        assert_int_equal(removed.code, -EBUSY);
+        assert_non_null(strstr(removed.text, "'rig' has it open; end that first"));
+        assert_int_equal(((const Sluice__Reply *)status.body)->status->n_backends, 1);
+        assert_int_equal(stack_run(backend, OP_WRITE, 0, 4096, 0), 0);
+        assert_string_equal(stack_story(1), "NODE_ADDED n, BACKEND_ADDED b");
+        stack_call(backend, MAIL_SESSION_CLOSE, stack_session_end(grant->session));
+        stack_do("backend-remove b");
+    }
+}
+
 /* --- Events and snapshots */
 
 /* Asks for the events while things happen; each time one is new, asks what it tells of. */
@@ -477,6 +540,140 @@ static void an_event_comes_when_what_it_tells_of_can_be_seen(void **state)
         stack_await(&answers[0]);
         stack_await(&answers[1]);
     }
+}
+
+#define OBJECTS 4
+#define ACTIONS 150
+
+/* What a console knows: from a snapshot, or from the events. */
+struct view {
+    bool node[OBJECTS], backend[OBJECTS];
+    int64_t length[OBJECTS]; /* of a backend; -1: not told */
+};
+
+static struct view view_of(const Sluice__Status *status)
+{
+    struct view view = {0};
+    for (size_t i = 0; i < status->n_nodes; i++)
+        view.node[status->nodes[i]->name[1] - '0'] = true;
+    for (size_t i = 0; i < status->n_backends; i++) {
+        unsigned which = (unsigned)(status->backends[i]->name[1] - '0');
+        view.backend[which] = true;
+        view.length[which] = (int64_t)status->backends[i]->length;
+    }
+    return view;
+}
+
+static void turn(bool *thing, bool on)
+{
+    assert_true(*thing != on); /* it comes when it is not there, and goes when it is */
+    *thing = on;
+}
+
+static void apply(struct view *view, const Sluice__Event *event)
+{
+    unsigned which = (unsigned)(event->source[1] - '0');
+    switch (event->body_case) {
+    case SLUICE__EVENT__BODY_NODE_ADDED:
+        turn(&view->node[which], true);
+        break;
+    case SLUICE__EVENT__BODY_NODE_DELETED:
+        turn(&view->node[which], false);
+        break;
+    case SLUICE__EVENT__BODY_BACKEND_ADDED:
+        turn(&view->backend[which], true);
+        view->length[which] = -1;
+        break;
+    case SLUICE__EVENT__BODY_BACKEND_DELETED:
+        turn(&view->backend[which], false);
+        view->length[which] = 0;
+        break;
+    case SLUICE__EVENT__BODY_BLOCK_RESIZED:
+        view->length[which] = (int64_t)event->block_resized->length;
+        break;
+    default:
+        fail();
+    }
+}
+
+static void check_snapshot(const Sluice__Status *status, const Sluice__EventList *list,
+                           const struct view *last)
+{
+    struct view from_events = {0}, view = view_of(status);
+    for (size_t i = 0; i < status->sequence; i++)
+        apply(&from_events, list->events[i]);
+    assert_memory_equal(view.node, from_events.node, sizeof view.node);
+    assert_memory_equal(view.backend, from_events.backend, sizeof view.backend);
+    for (size_t i = status->sequence; i < list->n_events; i++)
+        apply(&view, list->events[i]);
+    for (unsigned i = 0; i < OBJECTS; i++) {
+        assert_int_equal(view.node[i], last->node[i]);
+        assert_int_equal(view.backend[i], last->backend[i]);
+        if (view.length[i] >= 0)
+            assert_int_equal(view.length[i], last->length[i]);
+    }
+}
+
+static unsigned drawn(uint64_t *random, unsigned below)
+{
+    *random = *random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (unsigned)(*random >> 33) % below;
+}
+
+static void act(struct stack_answer *answer, uint64_t *random, unsigned threads)
+{
+    unsigned a = drawn(random, OBJECTS), b = drawn(random, OBJECTS);
+    switch (drawn(random, 8)) {
+    case 0:
+        stack_send(answer, "node-add name=n%u driver=memory size=1M reactor=%u", a,
+                   drawn(random, threads));
+        break;
+    case 1:
+        stack_send(answer, "node-remove n%u", a);
+        break;
+    case 2:
+        stack_send(answer, "backend-add name=b%u node=n%u", a, b);
+        break;
+    case 3:
+        stack_send(answer, "backend-remove b%u", a);
+        break;
+    case 4:
+    case 5:
+        stack_send(answer, "io-truncate backend=b%u size=%uM", a, 1 + drawn(random, 9));
+        break;
+    default:
+        stack_send(answer, "status");
+        break;
+    }
+}
+
+static void a_snapshot_and_the_events_after_it_make_the_true_state(void **state)
+{
+    static struct stack_answer answers[ACTIONS];
+    (void)state;
+    unsigned snapshots = 0;
+    FOR_EACH_SEED(seed)
+    {
+        uint64_t random = seed;
+        for (unsigned i = 0; i < ACTIONS; i++) {
+            act(&answers[i], &random, STACK_THREADS(seed));
+            for (unsigned steps = drawn(&random, 12); steps; steps--)
+                stack_step();
+        }
+        for (unsigned i = 0; i < ACTIONS; i++)
+            stack_await(&answers[i]);
+        const struct view last = view_of(stack_do("status")->status);
+        const Sluice__EventList *list = stack_do("events-since since=1")->events;
+        assert_int_equal(list->n_events, list->last);
+        for (unsigned i = 0; i < ACTIONS; i++) {
+            const Sluice__Reply *reply = answers[i].body;
+            if (!reply || reply->body_case != SLUICE__REPLY__BODY_STATUS)
+                continue;
+            check_snapshot(reply->status, list, &last);
+            snapshots++;
+        }
+    }
+    assert_true(snapshots > 10 * STACK_SEEDS);
 }
 
 /* --- The end */
@@ -621,6 +818,25 @@ static void the_end_waits_for_what_is_being_opened(void **state)
     }
 }
 
+static void a_status_that_is_being_gathered_is_answered_before_the_end(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_answer status, list, ended;
+        stack_do("node-add name=n driver=null");
+        stack_do("node-add name=w driver=raw child=n");
+        stack_send_graph(&status, "status");
+        stack_send_graph(&list, "node-list");
+        shut_down(&ended, 30 * NS_PER_S);
+        stack_await(&ended);
+        stack_settle();
+        assert_true(status.came && status.code == 0 && list.came && list.code == 0);
+        const Sluice__Status *said = ((const Sluice__Reply *)status.body)->status;
+        assert_int_equal(said->n_nodes, 4 - said->sequence);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -639,11 +855,15 @@ int main(void)
         cmocka_unit_test(a_new_window_is_measured_against_what_its_child_is_now),
         cmocka_unit_test(an_object_that_is_being_opened_can_t_be_used_yet),
         cmocka_unit_test(an_object_that_fails_to_open_is_never_seen),
+        cmocka_unit_test(an_object_that_is_being_closed_is_there_until_it_is_gone),
+        cmocka_unit_test(a_removal_that_the_backend_refuses_leaves_it_in_use),
         cmocka_unit_test(an_event_comes_when_what_it_tells_of_can_be_seen),
+        cmocka_unit_test(a_snapshot_and_the_events_after_it_make_the_true_state),
         cmocka_unit_test(everything_is_closed_before_what_it_uses),
         cmocka_unit_test(once_the_end_has_begun_requests_are_refused),
         cmocka_unit_test(what_still_waits_at_the_deadline_ends_with_eshutdown),
         cmocka_unit_test(the_end_waits_for_what_is_being_opened),
+        cmocka_unit_test(a_status_that_is_being_gathered_is_answered_before_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
