@@ -682,8 +682,21 @@ static void status(struct graph *graph, struct ticket ticket)
 
 /* --- The end */
 
+/* Whoever waits for one that is left. */
+static void refuse_left(const struct object *object)
+{
+    struct err err = {0};
+    err_set(&err, -ESHUTDOWN, "the engine has ended before %s '%s' could be %s",
+            words[object->kind], object->name, object->state == CLOSING ? "removed" : "added");
+    if (object->state != READY)
+        actor_refuse(object->graph->self, object->ticket, &err);
+}
+
 static void end(struct graph *graph)
 {
+    for (unsigned kind = 0; kind < OBJECT_KINDS; kind++)
+        for (size_t i = 0; i < graph->tables[kind].n; i++)
+            refuse_left(graph->tables[kind].all[i]);
     timer_cancel(reactor_timers(actor_reactor(graph->self)), &graph->again);
     actor_reply(graph->self, graph->ender, MAIL_NONE, NULL);
     graph->ending = false;

@@ -837,6 +837,39 @@ static void a_status_that_is_being_gathered_is_answered_before_the_end(void **st
     }
 }
 
+/* A frontend that never lets go, and drivers that do not return: the graph ends all the same, and
+ * whoever waits for them is answered, so that control can end, too. */
+static void what_does_not_close_is_left_and_whoever_waits_is_told(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_answer added, removed, ended, closed;
+        stack_do("node-add name=n driver=null");
+        stack_do("backend-add name=b node=n");
+        stack_do("node-add name=s driver=slow closing=1000s");
+        stack_call(stack_find("b"), MAIL_SESSION_OPEN, stack_session(1, 4096, false));
+        stack_send(&added, "node-add name=x driver=slow opening=1000s");
+        stack_send(&removed, "node-remove s");
+        stack_settle();
+        uint64_t begun = engine_now(stack_engine());
+        shut_down(&ended, NS_PER_S);
+        stack_await(&ended);
+        assert_int_equal(ended.code, 0);
+        uint64_t took = engine_now(stack_engine()) - begun;
+        assert_true(took >= 3 * NS_PER_S && took < 4 * NS_PER_S);
+        stack_ask(&closed, stack_world()->control, MAIL_CLOSE, NULL);
+        stack_settle();
+        assert_true(closed.came && closed.code == 0);
+        assert_true(added.came && added.code == -ESHUTDOWN);
+        assert_non_null(strstr(added.text, "the engine has ended before node 'x' could be added"));
+        assert_true(removed.came && removed.code == -ESHUTDOWN);
+        assert_non_null(strstr(removed.text, "ended before node 's' could be removed"));
+        stack_pass(1000 * NS_PER_S); /* s has closed by now; b, n and x are the engine's to end */
+        stack_leaves(3);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -864,6 +897,7 @@ int main(void)
         cmocka_unit_test(what_still_waits_at_the_deadline_ends_with_eshutdown),
         cmocka_unit_test(the_end_waits_for_what_is_being_opened),
         cmocka_unit_test(a_status_that_is_being_gathered_is_answered_before_the_end),
+        cmocka_unit_test(what_does_not_close_is_left_and_whoever_waits_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
