@@ -1,0 +1,94 @@
+/* graph_impl.h — what the graph knows, for its three sources: graph.c (requests and the end),
+ * graph_objects.c (the tables; adding and removing) and graph_show.c (lists, descriptions, status).
+ */
+#ifndef SLUICE_GRAPH_IMPL_H
+#define SLUICE_GRAPH_IMPL_H
+
+#include "actors/graph.h"
+
+#include "actors/kinds.h"
+#include "engine/timer.h"
+
+enum object_kind { NODE, BACKEND, EXPORT, OBJECT_KINDS };
+/* READY and CLOSING objects are seen from outside: between their two events. */
+enum object_state { OPENING, FAILED, READY, CLOSING };
+
+/* The kinds, for sentences. */
+extern const char *const graph_words[OBJECT_KINDS];
+
+struct graph;
+struct object {
+    struct graph *graph;
+    enum object_kind kind;
+    enum object_state state;
+    char *name;
+    char *type; /* a node's driver, an export's protocol */
+    char *uri;  /* an export's */
+    actor_addr address;
+    unsigned reactor;
+    struct object *below;     /* child, medium, or what is exported */
+    Sluice__NodeFacts *facts; /* a node's, when it was opened */
+    struct ticket ticket;     /* of the change under way */
+    struct err err;           /* why it failed */
+};
+
+struct table {
+    struct object **all;
+    size_t n;
+};
+
+struct graph {
+    struct actor *self;
+    struct table tables[OBJECT_KINDS];
+    uint64_t started;
+    uint64_t changes; /* of the tables, as far as they are seen from outside */
+    size_t gathers;
+    bool ending, aborted;
+    uint64_t deadline;
+    struct ticket ender;
+    struct timer again;
+};
+
+static inline unsigned graph_threads(const struct graph *graph)
+{
+    unsigned n = world(graph->self)->threads;
+    return n ? n : 1;
+}
+
+/* --- graph_objects.c */
+
+struct object *graph_find(const struct graph *graph, enum object_kind kind, const char *name);
+/* The object with this name, when it can be used; else null, and `err` names `field`. */
+struct object *graph_ready(const struct graph *graph, enum object_kind kind, const char *name,
+                           const char *field, struct err *err);
+/* The next one that stands on `object`, after `*kind` and `*i`; they start at 0. */
+struct object *graph_next_user(const struct object *object, unsigned *kind, size_t *i);
+struct object *graph_first_user(const struct object *object);
+void graph_object_free(struct object *object);
+
+/* These check, begin, and answer `ticket` when it is done; or refuse at once, unanswered. */
+int graph_node_add(struct graph *graph, const Sluice__NodeAdd *spec, struct ticket ticket,
+                   struct err *err);
+int graph_backend_add(struct graph *graph, const Sluice__BackendAdd *spec, struct ticket ticket,
+                      struct err *err);
+int graph_export_add(struct graph *graph, const Sluice__ExportAdd *spec, struct ticket ticket,
+                     struct err *err);
+int graph_remove(struct graph *graph, enum object_kind kind, const char *name, struct ticket ticket,
+                 struct err *err);
+/* Of one that nothing uses. */
+void graph_close_object(struct object *object, struct ticket ticket);
+
+/* --- graph_show.c: these answer `ticket`, or refuse at once */
+
+void graph_list(struct graph *graph, enum object_kind kind, struct ticket ticket);
+int graph_show(struct graph *graph, enum object_kind kind, const char *name, struct ticket ticket,
+               struct err *err);
+void graph_status(struct graph *graph, struct ticket ticket);
+
+/* --- graph.c */
+
+/* While ending: closes what nothing uses any more, and ends when nothing is left. To be called
+ * whenever something has gone, or has become ready. */
+void graph_step_end(struct graph *graph);
+
+#endif

@@ -1,0 +1,382 @@
+/* graph_objects.c — the tables of the graph, and how objects come and go. */
+#include "actors/graph_impl.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "actors/backend.h"
+#include "actors/export_nbd.h"
+#include "actors/node.h"
+#include "actors/reply.h"
+#include "engine/mem.h"
+
+#define NAME_MAX_LENGTH  63
+#define BACKEND_REQUESTS 65536
+#define BACKEND_BYTES    (UINT64_C(1) << 30)
+
+const char *const graph_words[OBJECT_KINDS] = {"node", "backend", "export"};
+
+/* --- Tables */
+
+struct object *graph_find(const struct graph *graph, enum object_kind kind, const char *name)
+{
+    const struct table *table = &graph->tables[kind];
+    for (size_t i = 0; i < table->n; i++)
+        if (!strcmp(table->all[i]->name, name))
+            return table->all[i];
+    return NULL;
+}
+
+static struct object *add(struct graph *graph, enum object_kind kind, const char *name)
+{
+    struct table *table = &graph->tables[kind];
+    struct object *object = MEM_NEW(struct object);
+    object->graph = graph;
+    object->kind = kind;
+    object->name = mem_string(name);
+    table->all = mem_resize(table->all, (table->n + 1) * sizeof(struct object *));
+    table->all[table->n++] = object;
+    return object;
+}
+
+void graph_object_free(struct object *object)
+{
+    free(object->name);
+    free(object->type);
+    free(object->uri);
+    mail_free_body(object->facts);
+    free(object);
+}
+
+static void drop(struct object *object)
+{
+    struct graph *graph = object->graph;
+    struct table *table = &graph->tables[object->kind];
+    size_t i = 0;
+    while (table->all[i] != object)
+        i++;
+    table->n--;
+    memmove(&table->all[i], &table->all[i + 1], (table->n - i) * sizeof(struct object *));
+    graph_object_free(object);
+    if (graph->ending)
+        graph_step_end(graph);
+}
+
+struct object *graph_next_user(const struct object *object, unsigned *kind, size_t *i)
+{
+    for (; *kind < OBJECT_KINDS; ++*kind, *i = 0) {
+        const struct table *table = &object->graph->tables[*kind];
+        while (*i < table->n)
+            if (table->all[(*i)++]->below == object)
+                return table->all[*i - 1];
+    }
+    return NULL;
+}
+
+struct object *graph_first_user(const struct object *object)
+{
+    unsigned kind = 0;
+    size_t i = 0;
+    return graph_next_user(object, &kind, &i);
+}
+
+struct object *graph_ready(const struct graph *graph, enum object_kind kind, const char *name,
+                           const char *field, struct err *err)
+{
+    struct object *object = graph_find(graph, kind, name);
+    if (!object) {
+        err_field(err, field, -ENOENT, "there is no %s '%.100s'; %s-list tells which there are",
+                  graph_words[kind], name, graph_words[kind]);
+        return NULL;
+    }
+    if (object->state != READY) {
+        err_field(err, field, -EBUSY, "%s '%s' is %s; try again when that is done",
+                  graph_words[kind], object->name,
+                  object->state == CLOSING ? "being closed" : "being opened");
+        return NULL;
+    }
+    return object;
+}
+
+static int check_name(const struct graph *graph, enum object_kind kind, const char *name,
+                      struct err *err)
+{
+    const char *field = kind == EXPORT ? "id" : "name";
+    static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
+    size_t length = strlen(name);
+    if (!length || length > NAME_MAX_LENGTH || strspn(name, good) != length ||
+        !memchr(good, name[0], 52))
+        return err_field(
+            err, field, -EINVAL,
+            "'%.100s' can't name the new %s: a name is a letter, then letters, digits, "
+            "'-', '.' or '_', %d characters at most",
+            name, graph_words[kind], NAME_MAX_LENGTH);
+    for (unsigned other = 0; other < OBJECT_KINDS; other++)
+        if ((kind == EXPORT) == (other == EXPORT) && graph_find(graph, other, name))
+            return err_field(err, field, -EEXIST,
+                             "there is a %s '%s' already; choose another %s for the new %s",
+                             graph_words[other], name, field, graph_words[kind]);
+    return 0;
+}
+
+static unsigned emptiest(const struct graph *graph)
+{
+    const struct table *nodes = &graph->tables[NODE];
+    unsigned best = 0;
+    size_t fewest = SIZE_MAX;
+    for (unsigned reactor = 0; reactor < graph_threads(graph); reactor++) {
+        size_t here = 0;
+        for (size_t i = 0; i < nodes->n; i++)
+            here += nodes->all[i]->reactor == reactor;
+        if (here < fewest) {
+            fewest = here;
+            best = reactor;
+        }
+    }
+    return best;
+}
+
+/* --- Events */
+
+static void emit(struct object *object, bool added)
+{
+    Sluice__Event *event = MAIL_NEW(sluice__event);
+    const char *below = object->below ? object->below->name : NULL;
+    object->graph->changes++;
+    mail_set(&event->source_kind, graph_words[object->kind]);
+    mail_set(&event->source, object->name);
+    if (object->kind == NODE) {
+        Sluice__NodeEvent *body = MAIL_NEW(sluice__node_event);
+        mail_set(&body->node, object->name);
+        mail_set(&body->driver, object->type);
+        event->body_case =
+            added ? SLUICE__EVENT__BODY_NODE_ADDED : SLUICE__EVENT__BODY_NODE_DELETED;
+        event->node_added = body; /* both cases hold the same type */
+    } else if (object->kind == BACKEND) {
+        Sluice__BackendEvent *body = MAIL_NEW(sluice__backend_event);
+        mail_set(&body->backend, object->name);
+        if (below)
+            mail_set(&body->node, below);
+        event->body_case =
+            added ? SLUICE__EVENT__BODY_BACKEND_ADDED : SLUICE__EVENT__BODY_BACKEND_DELETED;
+        event->backend_added = body;
+    } else {
+        Sluice__ExportEvent *body = MAIL_NEW(sluice__export_event);
+        mail_set(&body->export, object->name);
+        mail_set(&body->type, object->type);
+        mail_set(&body->backend, below);
+        if (object->uri)
+            mail_set(&body->uri, object->uri);
+        event->body_case =
+            added ? SLUICE__EVENT__BODY_EXPORT_ADDED : SLUICE__EVENT__BODY_EXPORT_DELETED;
+        event->export_added = body;
+    }
+    Sluice__Emit *mail = MAIL_NEW(sluice__emit);
+    mail->event = event;
+    actor_tell(object->graph->self, world(object->graph->self)->events, MAIL_EMIT, mail);
+}
+
+/* --- Adding */
+
+static void failed_closed(struct actor *self, struct mail *reply, void *arg)
+{
+    struct object *object = arg;
+    (void)reply;
+    actor_refuse(self, object->ticket, &object->err);
+    drop(object);
+}
+
+/* Tells where it listens. */
+static Sluice__Reply *export_reply(struct mail *mail)
+{
+    Sluice__Reply *reply = MAIL_NEW(sluice__reply);
+    reply->body_case = SLUICE__REPLY__BODY_EXPORT;
+    reply->export = (Sluice__ExportInfo *)mail->body;
+    mail->body = NULL;
+    return reply;
+}
+
+static void opened(struct actor *self, struct mail *reply, void *arg)
+{
+    struct object *object = arg;
+    if (mail_fault(reply)) {
+        mail_fault_err(reply, &object->err);
+        object->state = FAILED;
+        if (object->kind == EXPORT) /* has ended by itself */
+            failed_closed(self, NULL, object);
+        else
+            actor_ask(self, object->address, MAIL_CLOSE, NULL, failed_closed, object);
+        return;
+    }
+    object->state = READY;
+    if (object->kind == NODE) {
+        object->facts = (Sluice__NodeFacts *)reply->body;
+        reply->body = NULL;
+    } else if (object->kind == EXPORT) {
+        const Sluice__ExportInfo *info = (Sluice__ExportInfo *)reply->body;
+        object->uri = info->uri ? mem_string(info->uri) : NULL;
+    }
+    emit(object, true);
+    actor_reply(self, object->ticket, MAIL_REPLY,
+                object->kind == EXPORT ? export_reply(reply) : reply_done());
+    if (object->graph->ending)
+        graph_step_end(object->graph);
+}
+
+/* Makes the actor and asks it to open; takes over `body`. */
+static void open_object(struct object *object, const struct actor_type *type, unsigned kind,
+                        void *body, struct ticket ticket)
+{
+    struct actor *self = object->graph->self;
+    object->ticket = ticket;
+    object->address = actor_spawn(self, type, object->name, object->reactor);
+    if (object->address) {
+        actor_ask(self, object->address, kind, body, opened, object);
+        return;
+    }
+    struct err err = {0};
+    err_set(&err, -ENOBUFS, "%s '%s' can't be added: the table of actors is full; remove something",
+            graph_words[object->kind], object->name);
+    mail_free_body(body);
+    actor_refuse(self, ticket, &err);
+    drop(object);
+}
+
+int graph_node_add(struct graph *graph, const Sluice__NodeAdd *spec, struct ticket ticket,
+                   struct err *err)
+{
+    struct object *child = NULL;
+    if (check_name(graph, NODE, spec->name, err) < 0)
+        return err->code;
+    if (spec->child && !(child = graph_ready(graph, NODE, spec->child, "child", err)))
+        return err->code;
+    if (spec->has_reactor && spec->reactor >= graph_threads(graph))
+        return err_field(err, "reactor", -EINVAL,
+                         "node '%s' can't live on reactor %u: the reactors are 0 to %u", spec->name,
+                         spec->reactor, graph_threads(graph) - 1);
+    unsigned reactor = spec->has_reactor ? spec->reactor : child ? child->reactor : emptiest(graph);
+    struct object *object = add(graph, NODE, spec->name);
+    object->type = mem_string(spec->driver);
+    object->below = child;
+    object->reactor = reactor;
+    Sluice__NodeOpen *open = MAIL_NEW(sluice__node_open);
+    open->spec = mail_copy(spec);
+    if (child) {
+        open->has_child = true;
+        open->child = child->address;
+        open->child_facts = mail_copy(child->facts);
+    }
+    open_object(object, &node_type, MAIL_NODE_OPEN, open, ticket);
+    return 0;
+}
+
+int graph_backend_add(struct graph *graph, const Sluice__BackendAdd *spec, struct ticket ticket,
+                      struct err *err)
+{
+    struct object *node = NULL;
+    if (check_name(graph, BACKEND, spec->name, err) < 0)
+        return err->code;
+    if (spec->node && !(node = graph_ready(graph, NODE, spec->node, "node", err)))
+        return err->code;
+    struct object *object = add(graph, BACKEND, spec->name);
+    object->below = node;
+    object->reactor = node ? node->reactor : emptiest(graph);
+    Sluice__BackendOpen *open = MAIL_NEW(sluice__backend_open);
+    open->spec = mail_copy(spec);
+    open->limit = BACKEND_REQUESTS;
+    open->limit_bytes = BACKEND_BYTES;
+    if (node) {
+        open->has_node = true;
+        open->node = node->address;
+        open->facts = mail_copy(node->facts);
+    }
+    open_object(object, &backend_type, MAIL_BACKEND_OPEN, open, ticket);
+    return 0;
+}
+
+int graph_export_add(struct graph *graph, const Sluice__ExportAdd *spec, struct ticket ticket,
+                     struct err *err)
+{
+    const char *id = spec->id ? spec->id : spec->backend;
+    if (strcmp(spec->type, "nbd") != 0)
+        return err_field(err, "type", -EINVAL,
+                         "there is no export of type '%.100s'; the types are: nbd", spec->type);
+    struct object *backend = graph_ready(graph, BACKEND, spec->backend, "backend", err);
+    if (!backend || check_name(graph, EXPORT, id, err) < 0)
+        return err->code;
+    struct object *object = add(graph, EXPORT, id);
+    object->type = mem_string(spec->type);
+    object->below = backend;
+    object->reactor = backend->reactor;
+    Sluice__ExportOpen *open = MAIL_NEW(sluice__export_open);
+    open->spec = mail_copy(spec);
+    open->backend = backend->address;
+    if (!spec->id)
+        mail_set(&open->spec->id, id);
+    if (!spec->name)
+        mail_set(&open->spec->name, spec->backend);
+    open_object(object, &export_nbd_type, MAIL_EXPORT_OPEN, open, ticket);
+    return 0;
+}
+
+/* --- Removing */
+
+static void closed(struct actor *self, struct mail *reply, void *arg)
+{
+    struct object *object = arg;
+    if (mail_fault(reply)) {
+        struct err err = {0};
+        mail_fault_err(reply, &err);
+        if (err.code != -ENXIO) { /* still there */
+            object->state = READY;
+            actor_refuse(self, object->ticket, &err);
+            return; /* while shutting down, the timer asks again */
+        }
+    }
+    emit(object, false);
+    actor_reply(self, object->ticket, MAIL_REPLY, reply_done());
+    drop(object);
+}
+
+void graph_close_object(struct object *object, struct ticket ticket)
+{
+    object->state = CLOSING;
+    object->ticket = ticket;
+    actor_ask(object->graph->self, object->address, MAIL_CLOSE, NULL, closed, object);
+}
+
+/* Names those that stand on `object`, and counts those that the sentence has no room for. */
+static unsigned name_users(const struct object *object, char *out, size_t size)
+{
+    const struct object *user;
+    unsigned kind = 0, n = 0, named = 0;
+    size_t used = 0;
+    for (size_t i = 0; (user = graph_next_user(object, &kind, &i)); n++) {
+        if (size - used < 2 * NAME_MAX_LENGTH)
+            continue;
+        used += (size_t)snprintf(out + used, size - used, "%s%s '%s'", n ? ", " : "",
+                                 graph_words[user->kind], user->name);
+        named++;
+    }
+    if (n > named)
+        snprintf(out + used, size - used, " and %u more", n - named);
+    return n;
+}
+
+int graph_remove(struct graph *graph, enum object_kind kind, const char *name, struct ticket ticket,
+                 struct err *err)
+{
+    struct object *object = graph_ready(graph, kind, name, "name", err);
+    if (!object)
+        return err->code;
+    char users[300];
+    unsigned n = name_users(object, users, sizeof(users));
+    if (n)
+        return err_set(err, -EBUSY, "%s '%s' can't be removed: %s %s it; remove %s first",
+                       graph_words[kind], name, users, n > 1 ? "use" : "uses",
+                       n > 1 ? "those" : "that");
+    graph_close_object(object, ticket);
+    return 0;
+}

@@ -1,0 +1,256 @@
+/* graph_show.c — what the graph and its objects are, as replies: descriptions of several objects
+ * are gathered into one. */
+#include "actors/graph_impl.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "engine/clock.h"
+#include "engine/mem.h"
+#include "engine/reactor.h"
+
+struct gather {
+    struct graph *graph;
+    struct ticket ticket;
+    Sluice__Reply *reply;
+    size_t outstanding;
+    uint64_t changes; /* of the graph, when it was begun */
+    bool missed;      /* one has ended, and the graph will hear of it */
+};
+
+struct part {
+    struct gather *gather;
+    enum object_kind kind;
+    char *name;
+    void **slot;
+};
+
+static void add_user(char ***users, size_t *n, const char *name)
+{
+    *users = mem_resize(*users, (*n + 1) * sizeof(char *));
+    (*users)[*n] = NULL;
+    mail_set(&(*users)[(*n)++], name);
+}
+
+/* What only the graph knows. */
+static void complete_info(struct graph *graph, const struct part *part)
+{
+    const struct object *object = graph_find(graph, part->kind, part->name), *user;
+    if (!object)
+        return;
+    unsigned other = 0;
+    size_t i = 0;
+    if (part->kind == NODE) {
+        Sluice__NodeInfo *info = *part->slot;
+        if (object->below)
+            mail_set(&info->child, object->below->name);
+        while ((user = graph_next_user(object, &other, &i)))
+            add_user(&info->users, &info->n_users, user->name);
+    } else if (part->kind == BACKEND) {
+        Sluice__BackendInfo *info = *part->slot;
+        while ((user = graph_next_user(object, &other, &i)))
+            add_user(&info->users, &info->n_users, user->name);
+    }
+}
+
+static void gather_free(struct gather *gather)
+{
+    struct graph *graph = gather->graph;
+    free(gather);
+    graph->gathers--;
+    if (graph->ending)
+        graph_step_end(graph);
+}
+
+/* Those that were gone when they were asked leave no gap. */
+static void close_gaps(void **list, size_t *n)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < *n; i++)
+        if (list[i])
+            list[kept++] = list[i];
+    *n = kept;
+}
+
+static void finish_show(struct gather *gather, void *info)
+{
+    struct actor *self = gather->graph->self;
+    if (info) {
+        actor_reply(self, gather->ticket, MAIL_REPLY, gather->reply);
+        return;
+    }
+    struct err err = {0};
+    err_field(&err, "name", -ENOENT, "it was removed meanwhile; list what is there");
+    gather->reply->body_case = SLUICE__REPLY__BODY__NOT_SET;
+    mail_free_body(gather->reply);
+    actor_refuse(self, gather->ticket, &err);
+}
+
+static void gathered(struct gather *gather)
+{
+    struct graph *graph = gather->graph;
+    Sluice__Reply *reply = gather->reply;
+    switch (reply->body_case) {
+    case SLUICE__REPLY__BODY_STATUS:
+        close_gaps((void **)reply->status->nodes, &reply->status->n_nodes);
+        close_gaps((void **)reply->status->backends, &reply->status->n_backends);
+        close_gaps((void **)reply->status->exports, &reply->status->n_exports);
+        if (gather->changes == graph->changes && !gather->missed) {
+            actor_reply(graph->self, gather->ticket, MAIL_REPLY, reply);
+            break;
+        }
+        /* It is not the state at the sequence number that it has: once more. */
+        graph_status(graph, gather->ticket);
+        mail_free_body(reply);
+        break;
+    case SLUICE__REPLY__BODY_NODES:
+        close_gaps((void **)reply->nodes->nodes, &reply->nodes->n_nodes);
+        actor_reply(graph->self, gather->ticket, MAIL_REPLY, reply);
+        break;
+    case SLUICE__REPLY__BODY_BACKENDS:
+        close_gaps((void **)reply->backends->backends, &reply->backends->n_backends);
+        actor_reply(graph->self, gather->ticket, MAIL_REPLY, reply);
+        break;
+    case SLUICE__REPLY__BODY_EXPORTS:
+        close_gaps((void **)reply->exports->exports, &reply->exports->n_exports);
+        actor_reply(graph->self, gather->ticket, MAIL_REPLY, reply);
+        break;
+    default:
+        finish_show(gather, reply->node); /* all cases hold one pointer */
+        break;
+    }
+    gather_free(gather);
+}
+
+static void part_done(struct gather *gather)
+{
+    if (!--gather->outstanding)
+        gathered(gather);
+}
+
+static void described(struct actor *self, struct mail *reply, void *arg)
+{
+    struct part *part = arg;
+    struct gather *gather = part->gather;
+    (void)self;
+    if (!mail_fault(reply)) {
+        *part->slot = reply->body;
+        reply->body = NULL;
+        complete_info(gather->graph, part);
+    } else {
+        const struct object *object = graph_find(gather->graph, part->kind, part->name);
+        if (object && object->state == CLOSING)
+            gather->missed = true; /* the news of its end are on their way */
+    }
+    free(part->name);
+    free(part);
+    part_done(gather);
+}
+
+static void gather_one(struct gather *gather, const struct object *object, void **slot)
+{
+    struct part *part = MEM_NEW(struct part);
+    *part = (struct part){gather, object->kind, mem_string(object->name), slot};
+    gather->outstanding++;
+    actor_ask(gather->graph->self, object->address, MAIL_DESCRIBE, NULL, described, part);
+}
+
+/* Asks all that are seen from outside; returns the list that fills up. */
+static void *gather_all(struct gather *gather, enum object_kind kind, size_t *n)
+{
+    const struct table *table = &gather->graph->tables[kind];
+    if (!table->n)
+        return NULL;
+    void **list = mem_new(table->n * sizeof(void *));
+    for (size_t i = 0; i < table->n; i++)
+        if (table->all[i]->state >= READY)
+            gather_one(gather, table->all[i], &list[(*n)++]);
+    return list;
+}
+
+/* Holds one part itself until part_done(), so that nothing ends too early. */
+static struct gather *gather_new(struct graph *graph, struct ticket ticket,
+                                 Sluice__Reply__BodyCase body)
+{
+    struct gather *gather = MEM_NEW(struct gather);
+    *gather = (struct gather){.graph = graph,
+                              .ticket = ticket,
+                              .reply = MAIL_NEW(sluice__reply),
+                              .outstanding = 1,
+                              .changes = graph->changes};
+    gather->reply->body_case = body;
+    graph->gathers++;
+    return gather;
+}
+
+void graph_list(struct graph *graph, enum object_kind kind, struct ticket ticket)
+{
+    static const Sluice__Reply__BodyCase bodies[] = {
+        SLUICE__REPLY__BODY_NODES, SLUICE__REPLY__BODY_BACKENDS, SLUICE__REPLY__BODY_EXPORTS};
+    struct gather *gather = gather_new(graph, ticket, bodies[kind]);
+    Sluice__Reply *reply = gather->reply;
+    if (kind == NODE) {
+        reply->nodes = MAIL_NEW(sluice__node_list);
+        reply->nodes->nodes = gather_all(gather, kind, &reply->nodes->n_nodes);
+    } else if (kind == BACKEND) {
+        reply->backends = MAIL_NEW(sluice__backend_list);
+        reply->backends->backends = gather_all(gather, kind, &reply->backends->n_backends);
+    } else {
+        reply->exports = MAIL_NEW(sluice__export_list);
+        reply->exports->exports = gather_all(gather, kind, &reply->exports->n_exports);
+    }
+    part_done(gather);
+}
+
+int graph_show(struct graph *graph, enum object_kind kind, const char *name, struct ticket ticket,
+               struct err *err)
+{
+    static const Sluice__Reply__BodyCase bodies[] = {
+        SLUICE__REPLY__BODY_NODE, SLUICE__REPLY__BODY_BACKEND, SLUICE__REPLY__BODY_EXPORT};
+    const struct object *object = graph_ready(graph, kind, name, "name", err);
+    if (!object)
+        return err->code;
+    struct gather *gather = gather_new(graph, ticket, bodies[kind]);
+    gather_one(gather, object, (void **)&gather->reply->node);
+    part_done(gather);
+    return 0;
+}
+
+/* The sequence number comes first: what was told up to it has happened by the time the objects are
+ * asked. Of the graph's own events none may come between; others that do are told after it too, and
+ * have the last word. */
+static void stamped(struct actor *self, struct mail *reply, void *arg)
+{
+    struct gather *gather = arg;
+    if (mail_fault(reply)) {
+        struct err err = {0};
+        mail_fault_err(reply, &err);
+        actor_refuse(self, gather->ticket, &err);
+        gather_free(gather);
+        return;
+    }
+    gather->reply = (Sluice__Reply *)reply->body;
+    reply->body = NULL;
+    Sluice__Status *out = gather->reply->status;
+    out->nodes = gather_all(gather, NODE, &out->n_nodes);
+    out->backends = gather_all(gather, BACKEND, &out->n_backends);
+    out->exports = gather_all(gather, EXPORT, &out->n_exports);
+    part_done(gather);
+}
+
+void graph_status(struct graph *graph, struct ticket ticket)
+{
+    struct gather *gather = gather_new(graph, ticket, SLUICE__REPLY__BODY_STATUS);
+    Sluice__Reply *reply = gather->reply;
+    Sluice__Status *out = reply->status = MAIL_NEW(sluice__status);
+    gather->reply = NULL;
+    mail_set(&out->version, SLUICE_VERSION);
+    out->has_uptime = true;
+    out->uptime = (reactor_now(actor_reactor(graph->self)) - graph->started) / NS_PER_S;
+    out->reactors = mem_new(graph_threads(graph) * sizeof(Sluice__ReactorInfo *));
+    for (; out->n_reactors < graph_threads(graph); out->n_reactors++) {
+        out->reactors[out->n_reactors] = MAIL_NEW(sluice__reactor_info);
+        out->reactors[out->n_reactors]->id = (uint32_t)out->n_reactors;
+    }
+    actor_ask(graph->self, world(graph->self)->events, MAIL_SNAPSHOT, reply, stamped, gather);
+}
