@@ -356,8 +356,6 @@ static void on_open(struct actor *self, struct mail *mail)
     }
     backend->node = open->node;
     backend->node_name = mem_string(open->spec->node ? open->spec->node : "");
-    if (open->facts)
-        take_facts(backend, open->facts);
     watch(backend, true, on_watching, backend);
 }
 

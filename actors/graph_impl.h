@@ -26,10 +26,9 @@ struct object {
     char *uri;  /* an export's */
     actor_addr address;
     unsigned reactor;
-    struct object *below;     /* child, medium, or what is exported */
-    Sluice__NodeFacts *facts; /* a node's, when it was opened */
-    struct ticket ticket;     /* of the change under way */
-    struct err err;           /* why it failed */
+    struct object *below; /* child, medium, or what is exported */
+    struct ticket ticket; /* of the change under way */
+    struct err err;       /* why it failed */
 };
 
 struct table {

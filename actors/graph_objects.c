@@ -46,7 +46,6 @@ void graph_object_free(struct object *object)
     free(object->name);
     free(object->type);
     free(object->uri);
-    mail_free_body(object->facts);
     free(object);
 }
 
@@ -211,10 +210,7 @@ static void opened(struct actor *self, struct mail *reply, void *arg)
         return;
     }
     object->state = READY;
-    if (object->kind == NODE) {
-        object->facts = (Sluice__NodeFacts *)reply->body;
-        reply->body = NULL;
-    } else if (object->kind == EXPORT) {
+    if (object->kind == EXPORT) {
         const Sluice__ExportInfo *info = (Sluice__ExportInfo *)reply->body;
         object->uri = info->uri ? mem_string(info->uri) : NULL;
     }
@@ -266,7 +262,6 @@ int graph_node_add(struct graph *graph, const Sluice__NodeAdd *spec, struct tick
     if (child) {
         open->has_child = true;
         open->child = child->address;
-        open->child_facts = mail_copy(child->facts);
     }
     open_object(object, &node_type, MAIL_NODE_OPEN, open, ticket);
     return 0;
@@ -290,7 +285,6 @@ int graph_backend_add(struct graph *graph, const Sluice__BackendAdd *spec, struc
     if (node) {
         open->has_node = true;
         open->node = node->address;
-        open->facts = mail_copy(node->facts);
     }
     open_object(object, &backend_type, MAIL_BACKEND_OPEN, open, ticket);
     return 0;

@@ -26,7 +26,7 @@ int rig_teardown(void **state)
 }
 
 Sluice__NodeOpen *rig_spec(const char *name, const char *driver, actor_addr child,
-                           const struct driver_facts *child_facts, const char *options)
+                           const char *options)
 {
     Sluice__NodeOpen *open = MAIL_NEW(sluice__node_open);
     Sluice__NodeAdd *spec = open->spec = MAIL_NEW(sluice__node_add);
@@ -46,10 +46,6 @@ Sluice__NodeOpen *rig_spec(const char *name, const char *driver, actor_addr chil
     free(copy);
     open->has_child = child != 0;
     open->child = child;
-    if (child_facts) {
-        open->child_facts = MAIL_NEW(sluice__node_facts);
-        node_facts_to_message(child_facts, open->child_facts);
-    }
     return open;
 }
 
@@ -64,7 +60,7 @@ void rig_close(actor_addr node)
 actor_addr rig_try(const char *name, const char *driver, actor_addr child, const char *options)
 {
     actor_addr node = rig_spawn(&node_type, name);
-    Sluice__NodeOpen *open = rig_spec(name, driver, child, child ? &rig.facts : NULL, options);
+    Sluice__NodeOpen *open = rig_spec(name, driver, child, options);
     struct rig_answer answer = rig_ask(node, MAIL_NODE_OPEN, open);
     rig.err = answer.err;
     if (answer.kind == MAIL_FAULT) {

@@ -20,8 +20,8 @@ int rig_teardown(void **state);
 
 /* What opens a node; `options`: "key=value key=value". */
 Sluice__NodeOpen *rig_spec(const char *name, const char *driver, actor_addr child,
-                           const struct driver_facts *child_facts, const char *options);
-/* Opens a node on the node opened last (child 0: on none); its address, or 0 with rig.err. */
+                           const char *options);
+/* Opens a node on `child` (0: on none); its address, or 0 with rig.err. */
 actor_addr rig_try(const char *name, const char *driver, actor_addr child, const char *options);
 /* The same, and it must work. */
 actor_addr rig_open(const char *name, const char *driver, actor_addr child, const char *options);

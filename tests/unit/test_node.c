@@ -686,7 +686,7 @@ static void an_open_is_answered_when_the_driver_is_open(void **state)
     script.open_later = true;
     struct rig_answer opened;
     actor_addr late = rig_spawn(&node_type, "late");
-    rig_post(&opened, late, MAIL_NODE_OPEN, rig_spec("late", "block", 0, NULL, "flavour=mint"));
+    rig_post(&opened, late, MAIL_NODE_OPEN, rig_spec("late", "block", 0, "flavour=mint"));
     rig_run();
     assert_false(opened.came);
     assert_int_equal(rig_io(late, OP_READ, 0, buffer, 10, 0), -ENXIO);
@@ -694,7 +694,7 @@ static void an_open_is_answered_when_the_driver_is_open(void **state)
     rig_until(&opened.came);
     assert_int_equal(opened.kind, MAIL_NODE_FACTS);
     assert_int_equal(rig_io(late, OP_READ, 0, buffer, 10, 0), 0);
-    Sluice__NodeOpen *again = rig_spec("late", "block", 0, NULL, "");
+    Sluice__NodeOpen *again = rig_spec("late", "block", 0, "");
     assert_int_equal(rig_ask(late, MAIL_NODE_OPEN, again).err.code, -EBUSY);
     rig_close(late);
     assert_int_equal(script.closed, 1);
@@ -706,7 +706,7 @@ static void a_close_during_the_open_waits_for_it(void **state)
     script.open_later = true;
     struct rig_answer opened, closed;
     actor_addr late = rig_spawn(&node_type, "late");
-    rig_post(&opened, late, MAIL_NODE_OPEN, rig_spec("late", "block", 0, NULL, ""));
+    rig_post(&opened, late, MAIL_NODE_OPEN, rig_spec("late", "block", 0, ""));
     rig_run();
     rig_post(&closed, late, MAIL_CLOSE, MAIL_NEW(sluice__close));
     rig_run();
