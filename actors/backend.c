@@ -306,7 +306,7 @@ static void emit_resized(struct backend *backend)
     event->block_resized = body;
     Sluice__Emit *emit = MAIL_NEW(sluice__emit);
     emit->event = event;
-    actor_tell(backend->self, world(backend->self)->events, MAIL_EMIT, emit);
+    actor_tell(backend->self, world(backend->self)->graph, MAIL_EMIT, emit);
 }
 
 static void on_node_changed(struct actor *self, struct mail *mail)

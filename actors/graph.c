@@ -167,6 +167,20 @@ static void on_find(struct actor *self, struct mail *mail)
     actor_reply(self, mail_ticket(mail), MAIL_BACKEND_FOUND, found);
 }
 
+/* --- Events */
+
+void graph_emit(struct graph *graph, Sluice__Emit *emit)
+{
+    graph->changes++;
+    actor_tell(graph->self, world(graph->self)->events, MAIL_EMIT, emit);
+}
+
+static void on_emit(struct actor *self, struct mail *mail)
+{
+    graph_emit(actor_state(self), (Sluice__Emit *)mail->body);
+    mail->body = NULL;
+}
+
 /* --- Life */
 
 static void graph_init(struct actor *self)
@@ -197,6 +211,7 @@ const struct actor_type graph_type = {
         {
             [MAIL_REQUEST] = on_request,
             [MAIL_BACKEND_FIND] = on_find,
+            [MAIL_EMIT] = on_emit,
             [MAIL_SHUTDOWN] = on_shutdown,
         },
 };

@@ -40,7 +40,7 @@ struct graph {
     struct actor *self;
     struct table tables[OBJECT_KINDS];
     uint64_t started;
-    uint64_t changes; /* of the tables, as far as they are seen from outside */
+    uint64_t changes; /* events that were told */
     size_t gathers;
     bool ending, aborted;
     uint64_t deadline;
@@ -85,6 +85,9 @@ int graph_show(struct graph *graph, enum object_kind kind, const char *name, str
 void graph_status(struct graph *graph, struct ticket ticket);
 
 /* --- graph.c */
+
+/* Tells an event; takes it over. */
+void graph_emit(struct graph *graph, Sluice__Emit *emit);
 
 /* While ending: closes what nothing uses any more, and ends when nothing is left. To be called
  * whenever something has gone, or has become ready. */

@@ -143,7 +143,6 @@ static void emit(struct object *object, bool added)
 {
     Sluice__Event *event = MAIL_NEW(sluice__event);
     const char *below = object->below ? object->below->name : NULL;
-    object->graph->changes++;
     mail_set(&event->source_kind, graph_words[object->kind]);
     mail_set(&event->source, object->name);
     if (object->kind == NODE) {
@@ -174,7 +173,7 @@ static void emit(struct object *object, bool added)
     }
     Sluice__Emit *mail = MAIL_NEW(sluice__emit);
     mail->event = event;
-    actor_tell(object->graph->self, world(object->graph->self)->events, MAIL_EMIT, mail);
+    graph_emit(object->graph, mail);
 }
 
 /* --- Adding */

@@ -217,8 +217,8 @@ int graph_show(struct graph *graph, enum object_kind kind, const char *name, str
 }
 
 /* The sequence number comes first: what was told up to it has happened by the time the objects are
- * asked. Of the graph's own events none may come between; others that do are told after it too, and
- * have the last word. */
+ * asked. An object tells what happens to it before it describes itself so, both to the graph: when
+ * no event has passed meanwhile, nothing that is told later is in the descriptions. */
 static void stamped(struct actor *self, struct mail *reply, void *arg)
 {
     struct gather *gather = arg;

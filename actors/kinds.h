@@ -33,10 +33,10 @@
     X(BACKEND_INFO, backend_info)                                                                  \
     X(EXPORT_INFO, export_info)                                                                    \
     X(REACTOR_INFO, reactor_info)                                                                  \
-    X(EXPORT_OPEN, export_open)   /* answered with EXPORT_INFO */                                  \
-    X(EMIT, emit)                 /* to the events actor; no answer */                             \
-    X(SNAPSHOT, reply)            /* graph to events: stamp the new status; answered with REPLY */ \
-    X(SHUTDOWN, shutdown)         /* to the graph; answered without a body when all is gone */     \
+    X(EXPORT_OPEN, export_open) /* answered with EXPORT_INFO */                                    \
+    X(EMIT, emit)               /* to the graph, which passes it to the events actor; no answer */ \
+    X(SNAPSHOT, reply)          /* graph to events: stamp the new status; answered with REPLY */   \
+    X(SHUTDOWN, shutdown)       /* to the graph; answered without a body when all is gone */       \
     X(CONTROL_OPEN, control_open) /* to the new control actor; answered with ENDPOINT_OPENED */    \
     X(EVENTS_OPEN, events_open)   /* to the new events actor; answered with ENDPOINT_OPENED */     \
     X(ENDPOINT_OPENED, endpoint_opened)                                                            \

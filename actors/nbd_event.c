@@ -26,7 +26,7 @@ static void tell(struct actor *self, Sluice__Event__BodyCase what, const char *e
 
     Sluice__Emit *emit = MAIL_NEW(sluice__emit);
     emit->event = event;
-    actor_tell(self, world(self)->events, MAIL_EMIT, emit);
+    actor_tell(self, world(self)->graph, MAIL_EMIT, emit);
 }
 
 void nbd_tell_connected(struct actor *self, const char *export, uint64_t number, const char *peer)

@@ -205,6 +205,7 @@ static void beyond_the_end_writes_grow_what_can_grow_and_reads_give_zeroes(void 
         assert_int_equal(stack_run(b, OP_READ, MIB, 4096, 0), 0);
         assert_int_equal(stack_do("backend-show b")->backend->length, MIB + 4096);
         assert_int_equal(stack_run(b, OP_READ, MIB, 4097, 0), -EIO);
+        stack_settle();
         assert_string_equal(stack_story(3), "BLOCK_RESIZED b");
     }
 }

@@ -589,6 +589,7 @@ static void apply(struct view *view, const Sluice__Event *event)
         view->length[which] = 0;
         break;
     case SLUICE__EVENT__BODY_BLOCK_RESIZED:
+        assert_true(view->backend[which]);
         view->length[which] = (int64_t)event->block_resized->length;
         break;
     default:
@@ -604,6 +605,9 @@ static void check_snapshot(const Sluice__Status *status, const Sluice__EventList
         apply(&from_events, list->events[i]);
     assert_memory_equal(view.node, from_events.node, sizeof view.node);
     assert_memory_equal(view.backend, from_events.backend, sizeof view.backend);
+    for (unsigned i = 0; i < OBJECTS; i++)
+        if (from_events.length[i] >= 0)
+            assert_int_equal(view.length[i], from_events.length[i]);
     for (size_t i = status->sequence; i < list->n_events; i++)
         apply(&view, list->events[i]);
     for (unsigned i = 0; i < OBJECTS; i++) {

@@ -213,7 +213,7 @@ static int set_up(void **state)
     snprintf(path, sizeof(path), "/tmp/test_nbd.%d", (int)getpid());
     rig_up();
     backend.address = rig_play(&backend_type);
-    rig_world.events = rig_play(&events_type);
+    rig_world.graph = rig_play(&events_type); /* events go through the graph */
     open_export(spec_of(true));
     assert_int_equal(answer.kind, MAIL_EXPORT_INFO);
     return 0;
