@@ -22,7 +22,6 @@ struct ring {
     struct io_uring uring;
     unsigned pending;
     unsigned outside; /* of them, that wait for somebody outside */
-    unsigned queued;  /* prepared since the last submission */
     int *free_slots;  /* a stack; null when the kernel registers none */
     unsigned nfree;
 };
@@ -124,17 +123,15 @@ void ring_file_unregister(struct ring *ring, struct ring_file *file)
 
 static void submit(struct ring *ring)
 {
-    while (ring->queued) {
+    while (io_uring_sq_ready(&ring->uring)) {
         int ret = io_uring_submit_and_get_events(&ring->uring);
-        if (ret >= 0) {
-            ring->queued -= (unsigned)ret < ring->queued ? (unsigned)ret : ring->queued;
-        } else if (ret != -EINTR && ret != -EAGAIN && ret != -EBUSY) {
-            /* Nothing a request does makes the submission itself fail: this is a bug. */
-            fprintf(stderr, "sluice: io_uring refused a submission: %s\n", strerror(-ret));
-            abort();
-        } else if (ret != -EINTR) {
-            return; /* the completion queue is full, or memory is short: after the next reaping */
-        }
+        if (ret >= 0 || ret == -EINTR)
+            continue;
+        if (ret == -EAGAIN || ret == -EBUSY)
+            return; /* memory is short, or the completion queue is full: after the next reaping */
+        /* Nothing a request does makes the submission itself fail: this is a bug. */
+        fprintf(stderr, "sluice: io_uring refused a submission: %s\n", strerror(-ret));
+        abort();
     }
 }
 
@@ -143,7 +140,6 @@ static struct io_uring_sqe *prepare(struct ring *ring)
     struct io_uring_sqe *sqe;
     while (!(sqe = io_uring_get_sqe(&ring->uring)))
         submit(ring);
-    ring->queued++;
     return sqe;
 }
 
@@ -327,8 +323,7 @@ static bool kernel_has_work(struct ring *ring)
 
 unsigned ring_turn(struct ring *ring)
 {
-    if (ring->queued)
-        submit(ring);
+    submit(ring);
     if (kernel_has_work(ring))
         io_uring_get_events(&ring->uring);
     return io_uring_cq_ready(&ring->uring) ? reap(ring) : 0;
@@ -341,11 +336,7 @@ unsigned ring_wait(struct ring *ring, uint64_t timeout_ns)
         .tv_nsec = (long long)(timeout_ns % NS_PER_S),
     };
     struct io_uring_cqe *cqe;
-    int ret = io_uring_submit_and_wait_timeout(&ring->uring, &cqe, 1,
-                                               timeout_ns == UINT64_MAX ? NULL : &ts, NULL);
-    if (ret >= 0)
-        ring->queued -= (unsigned)ret < ring->queued ? (unsigned)ret : ring->queued;
-    else
-        ring->queued = io_uring_sq_ready(&ring->uring);
+    io_uring_submit_and_wait_timeout(&ring->uring, &cqe, 1, timeout_ns == UINT64_MAX ? NULL : &ts,
+                                     NULL);
     return reap(ring);
 }
