@@ -1,5 +1,6 @@
 #include "engine/engine.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
@@ -120,8 +121,10 @@ void engine_free(struct engine **self)
         return;
     *self = NULL;
     unsigned threads = 0;
-    for (unsigned i = 0; i < engine->nreactors; i++)
+    for (unsigned i = 0; i < engine->nreactors; i++) {
+        assert(engine->reactors[i]);
         threads += engine->reactors[i]->started;
+    }
     if (threads)
         pthread_barrier_init(&engine->stopped, NULL, threads);
     for (unsigned i = 0; i < engine->nreactors; i++) {
