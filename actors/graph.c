@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "actors/reactor_info.h"
 #include "engine/clock.h"
+#include "engine/mem.h"
 #include "engine/reactor.h"
 
 #define CLOSE_AGAIN (10 * NS_PER_MS) /* until one that was busy is asked again to close */
@@ -28,6 +30,8 @@ static void end(struct graph *graph)
     for (unsigned kind = 0; kind < OBJECT_KINDS; kind++)
         for (size_t i = 0; i < graph->tables[kind].n; i++)
             refuse_left(graph->tables[kind].all[i]);
+    for (unsigned i = 0; i < graph_threads(graph); i++)
+        actor_tell(graph->self, graph->reactors[i], MAIL_CLOSE, NULL);
     timer_cancel(reactor_timers(actor_reactor(graph->self)), &graph->again);
     actor_reply(graph->self, graph->ender, MAIL_NONE, NULL);
     graph->ending = false;
@@ -189,6 +193,9 @@ static void graph_init(struct actor *self)
     graph->self = self;
     graph->started = reactor_now(actor_reactor(self));
     graph->again.fire = fire;
+    graph->reactors = mem_new(graph_threads(graph) * sizeof *graph->reactors);
+    for (unsigned i = 0; i < graph_threads(graph); i++)
+        graph->reactors[i] = actor_spawn(self, &reactor_info_type, "reactor", i);
 }
 
 static void graph_fini(struct actor *self)
@@ -200,6 +207,7 @@ static void graph_fini(struct actor *self)
             graph_object_free(graph->tables[kind].all[i]);
         free(graph->tables[kind].all);
     }
+    free(graph->reactors);
 }
 
 const struct actor_type graph_type = {

@@ -39,6 +39,7 @@ struct table {
 struct graph {
     struct actor *self;
     struct table tables[OBJECT_KINDS];
+    actor_addr *reactors; /* who tells of each (reactor_info.h) */
     uint64_t started;
     uint64_t changes; /* events that were told */
     size_t gathers;

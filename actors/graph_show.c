@@ -92,6 +92,7 @@ static void gathered(struct gather *gather)
     Sluice__Reply *reply = gather->reply;
     switch (reply->body_case) {
     case SLUICE__REPLY__BODY_STATUS:
+        close_gaps((void **)reply->status->reactors, &reply->status->n_reactors);
         close_gaps((void **)reply->status->nodes, &reply->status->n_nodes);
         close_gaps((void **)reply->status->backends, &reply->status->n_backends);
         close_gaps((void **)reply->status->exports, &reply->status->n_exports);
@@ -153,6 +154,32 @@ static void gather_one(struct gather *gather, const struct object *object, void 
     *part = (struct part){gather, object->kind, mem_string(object->name), slot};
     gather->outstanding++;
     actor_ask(gather->graph->self, object->address, MAIL_DESCRIBE, NULL, described, part);
+}
+
+static void reactor_described(struct actor *self, struct mail *reply, void *arg)
+{
+    struct part *part = arg;
+    struct gather *gather = part->gather;
+    (void)self;
+    if (!mail_fault(reply)) {
+        *part->slot = reply->body;
+        reply->body = NULL;
+    }
+    free(part);
+    part_done(gather);
+}
+
+static void *gather_reactors(struct gather *gather, size_t *n)
+{
+    struct graph *graph = gather->graph;
+    void **list = mem_new(graph_threads(graph) * sizeof(void *));
+    for (unsigned i = 0; i < graph_threads(graph); i++) {
+        struct part *part = MEM_NEW(struct part);
+        *part = (struct part){.gather = gather, .slot = &list[(*n)++]};
+        gather->outstanding++;
+        actor_ask(graph->self, graph->reactors[i], MAIL_DESCRIBE, NULL, reactor_described, part);
+    }
+    return list;
 }
 
 /* Asks all that are seen from outside; returns the list that fills up. */
@@ -232,6 +259,7 @@ static void stamped(struct actor *self, struct mail *reply, void *arg)
     gather->reply = (Sluice__Reply *)reply->body;
     reply->body = NULL;
     Sluice__Status *out = gather->reply->status;
+    out->reactors = gather_reactors(gather, &out->n_reactors);
     out->nodes = gather_all(gather, NODE, &out->n_nodes);
     out->backends = gather_all(gather, BACKEND, &out->n_backends);
     out->exports = gather_all(gather, EXPORT, &out->n_exports);
@@ -247,10 +275,5 @@ void graph_status(struct graph *graph, struct ticket ticket)
     mail_set(&out->version, SLUICE_VERSION);
     out->has_uptime = true;
     out->uptime = (reactor_now(actor_reactor(graph->self)) - graph->started) / NS_PER_S;
-    out->reactors = mem_new(graph_threads(graph) * sizeof(Sluice__ReactorInfo *));
-    for (; out->n_reactors < graph_threads(graph); out->n_reactors++) {
-        out->reactors[out->n_reactors] = MAIL_NEW(sluice__reactor_info);
-        out->reactors[out->n_reactors]->id = (uint32_t)out->n_reactors;
-    }
     actor_ask(graph->self, world(graph->self)->events, MAIL_SNAPSHOT, reply, stamped, gather);
 }

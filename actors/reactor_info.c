@@ -25,7 +25,13 @@ static void on_describe(struct actor *self, struct mail *mail)
     actor_reply(self, mail_ticket(mail), MAIL_REACTOR_INFO, info);
 }
 
+static void on_close(struct actor *self, struct mail *mail)
+{
+    (void)mail;
+    actor_stop(self);
+}
+
 const struct actor_type reactor_info_type = {
     .name = "reactor",
-    .handlers = {[MAIL_DESCRIBE] = on_describe},
+    .handlers = {[MAIL_DESCRIBE] = on_describe, [MAIL_CLOSE] = on_close},
 };

@@ -1,5 +1,5 @@
 /* reactor_info.h — an actor on each reactor that tells of it: DESCRIBE is answered with
- * REACTOR_INFO. */
+ * REACTOR_INFO; CLOSE ends it. */
 #ifndef SLUICE_REACTOR_INFO_H
 #define SLUICE_REACTOR_INFO_H
 

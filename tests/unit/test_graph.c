@@ -181,6 +181,7 @@ static void an_object_is_listed_and_shown_until_it_is_removed(void **state)
     (void)state;
     FOR_EACH_SEED(seed)
     {
+        unsigned actors = stack_actors();
         stack_do("node-add driver=memory size=1M name=n");
         stack_do("backend-add name=b node=n");
         stack_do("export-add type=nbd backend=b port=0 id=e");
@@ -210,7 +211,12 @@ static void an_object_is_listed_and_shown_until_it_is_removed(void **state)
         stack_refused(-ENOENT, "there is no export 'e'", "export-show e");
         const Sluice__Status *status = stack_do("status")->status;
         assert_int_equal(status->n_nodes + status->n_backends + status->n_exports, 0);
-        assert_int_equal(stack_actors(), 3);
+        assert_int_equal(stack_actors(), actors);
+        for (size_t i = 0; i < status->n_reactors; i++) {
+            assert_int_equal(status->reactors[i]->id, i);
+            assert_true(status->reactors[i]->turns > 0);
+        }
+        assert_true(status->n_reactors > 0);
     }
 }
 
