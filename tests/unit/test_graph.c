@@ -181,6 +181,7 @@ static void an_object_is_listed_and_shown_until_it_is_removed(void **state)
     (void)state;
     FOR_EACH_SEED(seed)
     {
+        stack_do("status"); /* the engine has settled */
         unsigned actors = stack_actors();
         stack_do("node-add driver=memory size=1M name=n");
         stack_do("backend-add name=b node=n");
