@@ -23,7 +23,8 @@ static unsigned threads(void)
 
 bool rig_next_seed(unsigned seeds)
 {
-    if (stage.seed == seeds)
+    const char *more = getenv("RIG_SEEDS");
+    if (stage.seed == (more ? (unsigned)atoi(more) : seeds))
         return false;
     stage.seed++;
     print_message("--- seed %u, reactors: %u\n", stage.seed, threads());

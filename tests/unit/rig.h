@@ -28,7 +28,8 @@
 #include "engine/actor.h"
 #include "engine/clock.h"
 
-/* The next of so many seeds, from 1 on; false after the last. Says which. */
+/* The next of so many seeds (RIG_SEEDS in the environment: of that many), from 1 on; false after
+ * the last. Says which. */
 bool rig_next_seed(unsigned seeds);
 
 /* --- Life */
