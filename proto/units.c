@@ -152,13 +152,15 @@ char *units_print_size(uint64_t bytes, char out[UNITS_TEXT])
 /* With the largest unit of which it is a whole number. */
 static char *write_scaled(uint64_t number, const struct unit *unit, char *out)
 {
-    const struct unit *best = unit; /* the one without a name */
+    const char *name = "";
+    uint64_t factor = 1;
     for (; unit->name; unit++)
         if (*unit->name && number && number % unit->factor == 0 &&
-            (!*best->name || unit->factor > best->factor))
-            best = unit;
-    snprintf(out, UNITS_TEXT, "%" PRIu64 "%s", *best->name ? number / best->factor : number,
-             best->name);
+            (!*name || unit->factor > factor)) {
+            name = unit->name;
+            factor = unit->factor;
+        }
+    snprintf(out, UNITS_TEXT, "%" PRIu64 "%s", number / factor, name);
     return out;
 }
 
