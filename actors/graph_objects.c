@@ -14,7 +14,7 @@
 
 #define NAME_MAX_LENGTH  63
 #define BACKEND_REQUESTS 65536
-#define BACKEND_BYTES    (UINT64_C(1) << 30)
+#define BACKEND_BYTES    (UINT64_C(4) << 30) /* so that NBD connections by the hundred have theirs */
 
 const char *const graph_words[OBJECT_KINDS] = {"node", "backend", "export"};
 

@@ -26,9 +26,9 @@
 #include "engine/clock.h"
 #include "engine/reactor.h"
 
-#define NBD_REQUESTS       128                  /* outstanding requests asked for, a connection */
-#define NBD_BYTES          (UINT64_C(64) << 20) /* and their bytes */
-#define NBD_CHUNK          (256u << 10)         /* bytes received at once, at most */
+#define NBD_REQUESTS       128             /* outstanding requests asked for, a connection */
+#define NBD_BYTES          NBD_PAYLOAD_MAX /* and their bytes: one of the largest */
+#define NBD_CHUNK          (256u << 10)    /* bytes received at once, at most */
 #define NBD_BIG            (128u << 10) /* an incomplete payload from here on gets its own buffer */
 #define NBD_OPTION_MAX     (64u << 10)  /* an option with more data than this is refused */
 #define NBD_SPARE_CHUNKS   2            /* unused chunks kept for the next burst */

@@ -25,7 +25,7 @@ MAX = 32 << 20
 class Client:
     """One connection. Nothing is sent or checked that was not asked for."""
 
-    def __init__(self, path, flags=3, go=True):
+    def __init__(self, path, flags=3, go=True, name=b"disk"):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(20)
         self.sock.connect(path)
@@ -34,7 +34,7 @@ class Client:
         if flags is not None:
             self.send(struct.pack(">I", flags))
         if go:
-            self.go()
+            assert self.go(name)[-1][0] == REP_ACK
 
     def close(self):
         self.sock.close()
@@ -389,6 +389,28 @@ class Requests(unittest.TestCase):
             error, _, data = self.client.reply(1 << 20)
             self.assertEqual((error, len(data)), (0, 1 << 20))
         self.goes_on()
+
+    def admitted(self):
+        """A client that gets in, once others that are leaving have left."""
+        until = time.monotonic() + 10
+        while True:
+            try:
+                return self.another()
+            except (EOFError, ConnectionError):
+                self.assertLess(time.monotonic(), until)
+                time.sleep(0.05)
+
+    def test_as_many_clients_as_are_allowed_work_at_once(self):
+        clients = [self.client] + [self.admitted() for _ in range(63)]
+        with self.assertRaises((EOFError, ConnectionError)):
+            self.another()
+        for client in clients:
+            client.request(READ, 0, 1 << 20, cookie=3)
+        for client in clients:
+            self.assertEqual(client.reply(1 << 20)[:2], (0, 3))
+            self.assertEqual(client.blocks[2], MAX)
+        clients[1].close()
+        self.goes_on(self.admitted())
 
     def test_disconnect_answers_what_came_before_it(self):
         for i in range(40):
