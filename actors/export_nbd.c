@@ -15,6 +15,7 @@
 #include "actors/nbd_event.h"
 #include "actors/nbd_listen.h"
 #include "engine/clock.h"
+#include "engine/descriptors.h"
 #include "engine/reactor.h"
 
 /* After the system has refused a client (no descriptor left, say): time before the next try. */
@@ -74,6 +75,13 @@ static void peer_name(int fd, char *out, size_t size)
         snprintf(out, size, address.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
 }
 
+static void send_away(struct export_nbd *export, int fd, uint64_t number, const char *peer,
+                      const char *reason)
+{
+    close(fd);
+    nbd_tell_disconnected(export->self, export->spec->id, number, peer, reason);
+}
+
 /* Gives the client behind `fd` an actor, or sends it away. */
 static void admit(struct export_nbd *export, int fd)
 {
@@ -82,10 +90,14 @@ static void admit(struct export_nbd *export, int fd)
     char peer[80], name[128];
     peer_name(fd, peer, sizeof(peer));
     if (export->connected >= spec->max_connections) {
-        close(fd);
         snprintf(name, sizeof(name), "refused: %" PRIu32 " clients are connected, the most allowed",
                  export->connected);
-        nbd_tell_disconnected(export->self, spec->id, number, peer, name);
+        send_away(export, fd, number, peer, name);
+        return;
+    }
+    if (!descriptors_suffice(fd)) {
+        send_away(export, fd, number, peer,
+                  "refused: too few file descriptors are left; raise their limit (ulimit -n)");
         return;
     }
     snprintf(name, sizeof(name), "%.90s/%" PRIu64, spec->id, number);
@@ -96,9 +108,7 @@ static void admit(struct export_nbd *export, int fd)
                               reactor_id(actor_reactor(export->self)));
     if (!address) {
         free(client);
-        close(fd);
-        nbd_tell_disconnected(export->self, spec->id, number, peer,
-                              "refused: no more actors can be made");
+        send_away(export, fd, number, peer, "refused: no more actors can be made");
         return;
     }
     *client = (struct client){export->clients, number, address};

@@ -14,6 +14,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "engine/descriptors.h"
+
 /* Appends `text` to a URI under construction, with all but the characters that mean themselves
  * (RFC 3986's unreserved ones and those of `also`) percent-encoded. */
 static void uri_append(FILE *out, const char *text, const char *also)
@@ -208,6 +210,11 @@ int nbd_listen(struct nbd_listener *listener, const Sluice__ExportAdd *spec, str
     }
     if (ret == 0 && !listener->uri)
         ret = no_memory(err);
+    if (ret == 0 && !descriptors_suffice(listener->fd))
+        ret = err_set(err, -EMFILE,
+                      "Can't listen at %s: too few file descriptors are left. Raise their limit "
+                      "(ulimit -n).",
+                      listener->uri);
     if (ret < 0)
         nbd_unlisten(listener);
     return ret;

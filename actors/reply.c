@@ -27,6 +27,7 @@ static Sluice__Error__Class class_of(int code)
         {-EACCES, SLUICE__ERROR__CLASS__DENIED},
         {-EROFS, SLUICE__ERROR__CLASS__DENIED},
         {-ENOBUFS, SLUICE__ERROR__CLASS__LIMIT},
+        {-EMFILE, SLUICE__ERROR__CLASS__LIMIT},
         {-EAGAIN, SLUICE__ERROR__CLASS__LIMIT},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)

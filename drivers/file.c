@@ -20,6 +20,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "engine/descriptors.h"
+
 /* The longest read or write that Linux does at once. */
 #define TRANSFER_MAX UINT64_C(0x7ffff000)
 #define VECTOR_MAX   1024
@@ -96,6 +98,11 @@ static int refuse_path(const struct driver_node *node, int code, struct err *err
     case -ENXIO:
         return err_field(err, "filename", code,
                          "node %s: '%s' is neither a regular file nor a block device that is there",
+                         node->name, path);
+    case -EMFILE:
+        return err_field(err, "filename", code,
+                         "node %s: '%s' can't be opened: too few file descriptors are left; raise "
+                         "their limit (ulimit -n)",
                          node->name, path);
     case -EINVAL:
         if (option_switch(node->options, "direct"))
@@ -283,13 +290,15 @@ static void on_stat(struct ring_req *req, int res)
 static void on_open(struct ring_req *req, int res)
 {
     struct file *file = file_of(req);
+    file->at.fd = res;
+    if (res >= 0 && !descriptors_suffice(res))
+        res = -EMFILE;
     if (res < 0) {
         struct err err;
         refuse_path(file->node, res, &err);
         fail(file, &err);
         return;
     }
-    file->at.fd = res;
     file->req.done = on_stat;
     ring_statx(reactor_ring(file->node->reactor), &file->req, file->at.fd, &file->stat);
 }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -356,6 +357,17 @@ static void stop(struct daemon *daemon)
     close(daemon->signals);
 }
 
+/* Connections and images take a descriptor each; the usual soft limit of 1024 is for programs that
+ * use select(). */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 /* Blocked before there are threads, so that they inherit it: signals come over a descriptor. */
 static int catch_signals(void)
 {
@@ -374,6 +386,7 @@ int main(int argc, char **argv)
     struct daemon daemon = {.signals = catch_signals()};
     int ret = read_options(&daemon, argc, argv);
     if (ret == 0) {
+        raise_descriptor_limit();
         ret = start(&daemon);
         if (ret == 0) {
             tell_ready(&daemon);
