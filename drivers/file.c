@@ -7,7 +7,11 @@
  * QEMU's programs use shared locks on other bytes, which /proc/locks shows: from 100 on for what
  * one does (100 reading, 101 writing), from 200 on for what one does not put up with in others. The
  * locks here say the same, so that QEMU and Sluice keep each other from writing, while qemu-img can
- * read an image that is being written here, which it takes for its own risk. */
+ * read an image that is being written here, which it takes for its own risk.
+ *
+ * When a process with an io_uring is killed, the kernel lets go of its files some time after others
+ * see that it is gone: about 40 ms. So who starts in its place does not take a lock that is in the
+ * way for final at once. */
 #include "drivers/file.h"
 
 #include <errno.h>
@@ -20,11 +24,16 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "engine/clock.h"
 #include "engine/descriptors.h"
 
 /* The longest read or write that Linux does at once. */
 #define TRANSFER_MAX UINT64_C(0x7ffff000)
 #define VECTOR_MAX   1024
+
+/* For how long a lock may be in the way, and time between tries. */
+#define LOCK_PATIENCE (500 * NS_PER_MS)
+#define LOCK_AGAIN    (20 * NS_PER_MS)
 
 /* Alignment that every file system's direct I/O is content with, where the kernel does not tell. */
 #define DIRECT_ALIGN 4096
@@ -174,6 +183,7 @@ static int lock_all(int fd, bool write)
     return ret;
 }
 
+/* -EAGAIN without a sentence: it is worth another try. */
 static int lock(const struct file *file, struct err *err)
 {
     const struct driver_node *node = file->node;
@@ -181,7 +191,10 @@ static int lock(const struct file *file, struct err *err)
     if (!option_switch(node->options, "locking"))
         return 0;
     int ret = lock_all(file->at.fd, !read_only);
-    if (ret == -EAGAIN || ret == -EACCES)
+    bool taken = ret == -EAGAIN || ret == -EACCES;
+    if (taken && reactor_now(node->reactor) < file->patience_until)
+        return -EAGAIN;
+    if (taken)
         return err_field(err, "filename", -EBUSY,
                          "node %s: '%s' is in use: another program or node has it open%s; close it "
                          "there, or give locking=off if you know that it is safe",
@@ -269,7 +282,8 @@ static int settle(struct file *file, struct err *err)
     return 0;
 }
 
-/* Opening, in order: openat, statx, and what settle() does at once. */
+/* Opening, in order: openat, statx, and what settle() does at once; from statx on again after a
+ * while when a lock is in the way. */
 
 static struct file *file_of(struct ring_req *req)
 {
@@ -279,12 +293,26 @@ static struct file *file_of(struct ring_req *req)
 static void on_stat(struct ring_req *req, int res)
 {
     struct file *file = file_of(req);
+    struct reactor *reactor = file->node->reactor;
     struct err err;
     int ret = res < 0 ? refuse_path(file->node, res, &err) : settle(file, &err);
-    if (ret < 0)
+    if (ret == -EAGAIN)
+        timer_arm(reactor_timers(reactor), &file->lock_again, reactor_now(reactor) + LOCK_AGAIN);
+    else if (ret < 0)
         fail(file, &err);
     else
         file->opened(file->node, 0, NULL);
+}
+
+static void look_at(struct file *file)
+{
+    file->req.done = on_stat;
+    ring_statx(reactor_ring(file->node->reactor), &file->req, file->at.fd, &file->stat);
+}
+
+static void lock_again(struct timer *timer)
+{
+    look_at((struct file *)((char *)timer - offsetof(struct file, lock_again)));
 }
 
 static void on_open(struct ring_req *req, int res)
@@ -299,8 +327,7 @@ static void on_open(struct ring_req *req, int res)
         fail(file, &err);
         return;
     }
-    file->req.done = on_stat;
-    ring_statx(reactor_ring(file->node->reactor), &file->req, file->at.fd, &file->stat);
+    look_at(file);
 }
 
 static void file_open(struct driver_node *node, driver_opened_fn *opened)
@@ -311,6 +338,8 @@ static void file_open(struct driver_node *node, driver_opened_fn *opened)
     file->opened = opened;
     file->at = (struct ring_file){-1, -1};
     file->direct = option_switch(node->options, "direct");
+    file->lock_again.fire = lock_again;
+    file->patience_until = reactor_now(node->reactor) + LOCK_PATIENCE;
     flags |= option_switch(node->options, "read-only") ? O_RDONLY : O_RDWR;
     flags |= file->direct ? O_DIRECT : 0;
     file->req.done = on_open;

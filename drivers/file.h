@@ -22,6 +22,8 @@ struct file {
     /* Opening. */
     struct ring_req req;
     struct statx stat;
+    struct timer lock_again; /* until the next try to lock it */
+    uint64_t patience_until; /* when to stop trying, nanoseconds */
     driver_opened_fn *opened;
 };
 

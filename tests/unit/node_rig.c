@@ -61,7 +61,12 @@ actor_addr rig_try(const char *name, const char *driver, actor_addr child, const
 {
     actor_addr node = rig_spawn(&node_type, name);
     Sluice__NodeOpen *open = rig_spec(name, driver, child, options);
-    struct rig_answer answer = rig_ask(node, MAIL_NODE_OPEN, open);
+    struct rig_answer answer = {0};
+    rig_post(&answer, node, MAIL_NODE_OPEN, open);
+    rig_run();
+    for (unsigned i = 0; !answer.came && i < 100; i++)
+        rig_advance(10 * NS_PER_MS); /* an opening may take its time */
+    rig_until(&answer.came);
     rig.err = answer.err;
     if (answer.kind == MAIL_FAULT) {
         rig_close(node);

@@ -302,6 +302,25 @@ static int lock_byte(int fd, int type, off_t byte)
     return fcntl(fd, F_OFD_SETLK, &range);
 }
 
+/* The kernel lets go of a killed process's files a little after its end. */
+static void a_lock_that_goes_soon_is_waited_for(void **state)
+{
+    (void)state;
+    make_image(1000, 'l');
+    int fd = open(path, O_RDWR);
+    lock_byte(fd, F_WRLCK, 0);
+    actor_addr node = rig_spawn(&node_type, "f");
+    struct rig_answer answer = {0};
+    rig_post(&answer, node, MAIL_NODE_OPEN, rig_spec("f", "file", 0, with("")));
+    rig_run();
+    assert_false(answer.came);
+    close(fd);
+    rig_advance(100 * NS_PER_MS);
+    rig_until(&answer.came);
+    assert_int_equal(answer.kind, MAIL_NODE_FACTS);
+    rig_close(node);
+}
+
 /* What an opening as QEMU does it finds: nobody has a lock on this byte. */
 static bool is_free(int fd, off_t byte)
 {
@@ -566,6 +585,7 @@ int main(void)
         RIG_TEST(many_requests_are_in_flight_at_once),
         RIG_TEST(it_goes_on_after_a_move_to_another_reactor),
         RIG_TEST(a_second_writer_is_refused_and_readers_share),
+        RIG_TEST(a_lock_that_goes_soon_is_waited_for),
         RIG_TEST(locks_as_qemu_s_programs_take_them_are_respected_and_taken),
         RIG_TEST(read_only_refuses_writes),
         RIG_TEST(what_can_t_be_opened_has_its_own_sentence),
