@@ -212,7 +212,7 @@ static void close_session(struct io *io)
 
 static void explain(struct io *io, int code)
 {
-    const char *why = strerror(-code);
+    const char *why = code == -ESHUTDOWN ? "the engine is shutting down" : strerror(-code);
     if (io->kind->op == OP_FLUSH || io->kind->op == OP_TRUNCATE) {
         err_set(&io->err, code, "%s: backend \"%s\" refused: %s", io->kind->name, io->backend, why);
         return;

@@ -303,7 +303,9 @@ int main(int argc, char **argv)
     settings_read(&settings, argc, argv);
     choose_cpus(&settings);
 
-    struct sluice_options options = {.threads = settings.threads, .cpus = settings.reactor_cpus};
+    /* Nobody waits for what is still under way in the end. */
+    struct sluice_options options = {
+        .threads = settings.threads, .cpus = settings.reactor_cpus, .deadline_ms = 1000};
     sluice *engine;
     blk_context *context;
     blk *blk;
