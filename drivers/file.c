@@ -67,6 +67,16 @@ static const char *path_of(const struct driver_node *node)
     return option_string(node->options, "filename");
 }
 
+/* A path in a sentence, for "'%s%s'": of a long one the end, so that there is room for the rest. */
+#define PATH_SHOWN  200
+#define SHOWN(node) cut_of(node) ? "…" : "", path_of(node) + cut_of(node)
+
+static size_t cut_of(const struct driver_node *node)
+{
+    size_t length = strlen(path_of(node));
+    return length > PATH_SHOWN ? length - PATH_SHOWN : 0;
+}
+
 static void file_drop(struct file *file)
 {
     if (file->at.fd >= 0)
@@ -82,45 +92,48 @@ static void fail(struct file *file, const struct err *err)
 
 static int refuse_path(const struct driver_node *node, int code, struct err *err)
 {
-    const char *path = path_of(node);
     bool read_only = option_switch(node->options, "read-only");
     switch (code) {
     case -ENOENT:
-        return err_field(err, "filename", code,
-                         "node %s: there is no file '%s'; create it, e.g. with truncate -s 1G, or "
-                         "correct filename=",
-                         node->name, path);
+        return err_field(
+            err, "filename", code,
+            "node %s: there is no file '%s%s'; create it, e.g. with truncate -s 1G, or "
+            "correct filename=",
+            node->name, SHOWN(node));
     case -EACCES:
     case -EPERM:
         return err_field(err, "filename", code,
-                         "node %s: '%s' may not be opened for %s: permission denied%s", node->name,
-                         path, read_only ? "reading" : "writing",
+                         "node %s: '%s%s' may not be opened for %s: permission denied%s",
+                         node->name, SHOWN(node), read_only ? "reading" : "writing",
                          read_only ? "" : "; if reading is enough, give read-only=on");
     case -EROFS:
         return err_field(err, "filename", code,
-                         "node %s: '%s' is on a read-only file system; give read-only=on",
-                         node->name, path);
+                         "node %s: '%s%s' is on a read-only file system; give read-only=on",
+                         node->name, SHOWN(node));
     case -EISDIR:
         return err_field(err, "filename", code,
-                         "node %s: '%s' is a directory; name a regular file or a block device",
-                         node->name, path);
+                         "node %s: '%s%s' is a directory; name a regular file or a block device",
+                         node->name, SHOWN(node));
     case -ENXIO:
-        return err_field(err, "filename", code,
-                         "node %s: '%s' is neither a regular file nor a block device that is there",
-                         node->name, path);
+        return err_field(
+            err, "filename", code,
+            "node %s: '%s%s' is neither a regular file nor a block device that is there",
+            node->name, SHOWN(node));
     case -EMFILE:
-        return err_field(err, "filename", code,
-                         "node %s: '%s' can't be opened: too few file descriptors are left; raise "
-                         "their limit (ulimit -n)",
-                         node->name, path);
+        return err_field(
+            err, "filename", code,
+            "node %s: '%s%s' can't be opened: too few file descriptors are left; raise "
+            "their limit (ulimit -n)",
+            node->name, SHOWN(node));
     case -EINVAL:
         if (option_switch(node->options, "direct"))
-            return err_field(err, "direct", code,
-                             "node %s: the file system of '%s' has no direct I/O; give direct=off",
-                             node->name, path);
+            return err_field(
+                err, "direct", code,
+                "node %s: the file system of '%s%s' has no direct I/O; give direct=off", node->name,
+                SHOWN(node));
     }
-    return err_field(err, "filename", code, "node %s: '%s' can't be opened: %s", node->name, path,
-                     strerror(-code));
+    return err_field(err, "filename", code, "node %s: '%s%s' can't be opened: %s", node->name,
+                     SHOWN(node), strerror(-code));
 }
 
 static int check_type(const struct file *file, struct err *err)
@@ -142,8 +155,8 @@ static int check_type(const struct file *file, struct err *err)
         what = "something else";
     }
     return err_field(err, "filename", -EINVAL,
-                     "node %s: '%s' is %s; name a regular file or a block device", file->node->name,
-                     path_of(file->node), what);
+                     "node %s: '%s%s' is %s; name a regular file or a block device",
+                     file->node->name, SHOWN(file->node), what);
 }
 
 /* Bytes that are locked by those who write or change an image, and by those who do not want others
@@ -195,13 +208,15 @@ static int lock(const struct file *file, struct err *err)
     if (taken && reactor_now(node->reactor) < file->patience_until)
         return -EAGAIN;
     if (taken)
-        return err_field(err, "filename", -EBUSY,
-                         "node %s: '%s' is in use: another program or node has it open%s; close it "
-                         "there, or give locking=off if you know that it is safe",
-                         node->name, path_of(node), read_only ? " for writing" : "");
+        return err_field(
+            err, "filename", -EBUSY,
+            "node %s: '%s%s' is in use: another program or node has it open%s; close it "
+            "there, or give locking=off if you know that it is safe",
+            node->name, SHOWN(node), read_only ? " for writing" : "");
     if (ret < 0)
-        return err_field(err, "locking", ret, "node %s: '%s' can't be locked: %s; give locking=off",
-                         node->name, path_of(node), strerror(-ret));
+        return err_field(err, "locking", ret,
+                         "node %s: '%s%s' can't be locked: %s; give locking=off", node->name,
+                         SHOWN(node), strerror(-ret));
     return 0;
 }
 
