@@ -14,6 +14,9 @@
 /* Bytes of replies that the kernel may hold: a deep queue's worth of 4 KiB reads. */
 #define SEND_BUFFER (1 << 20)
 
+/* Seconds of silence after which TCP asks whether the client is still there. */
+#define KEEPALIVE_IDLE 60
+
 static struct nbd_conn *of_hook(struct turn_hook *hook)
 {
     return (struct nbd_conn *)((char *)hook - offsetof(struct nbd_conn, hook));
@@ -203,11 +206,14 @@ static void fini(struct actor *self)
     mail_free_body(conn->open);
 }
 
-/* Refusals are of no consequence: they are about speed only. */
+/* Refusals are of no consequence: they are about speed, and about clients whose machine is gone
+ * without a word, which would count as connected for ever. */
 static void tune_socket(int fd)
 {
-    const int on = 1, size = SEND_BUFFER;
+    const int on = 1, size = SEND_BUFFER, idle = KEEPALIVE_IDLE;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
     if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
         setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 }

@@ -1,6 +1,6 @@
 # Exports listen where they are told, take over what is dead, and leave alone what is not theirs.
 . "$(dirname "$0")/lib.sh"
-need nbdinfo
+need nbdinfo /usr/bin/python3
 
 serve="--node driver=memory,name=n,size=1M --backend name=m,node=n"
 
@@ -38,5 +38,17 @@ says '' nbdinfo --size "nbd+unix:///m?socket=$WORK/s"
 # A free TCP port, told by the server.
 uri=$(sluice --json export show tcp | sed -n 's/.*"\(nbd:\/\/[^"]*\)".*/\1/p' | sed 's/\\//g')
 equal "$(nbdinfo --size "$uri")" 1048576
+
+# A client whose machine goes without a word is noticed: the kernel keeps a keepalive timer (kind 02) for it.
+says '' /usr/bin/python3 - "$uri" <<'PY'
+import socket, sys, urllib.parse
+uri = urllib.parse.urlparse(sys.argv[1])
+client = socket.create_connection((uri.hostname, uri.port))
+client.recv(18)
+here, there = "%04X" % uri.port, "%04X" % client.getsockname()[1]
+rows = [line.split() for line in open("/proc/net/tcp")]
+timers = [row[5][:2] for row in rows if row[1].endswith(":" + here) and row[2].endswith(":" + there)]
+assert timers == ["02"], timers
+PY
 sluiced_stop
 [ ! -e s ] || fail "the socket was left behind"
