@@ -690,7 +690,7 @@ static void a_close_during_a_drain_ends_what_waits(void **state)
 /* --- Sessions */
 
 #define LIMIT       65536
-#define LIMIT_BYTES (UINT64_C(1) << 30)
+#define LIMIT_BYTES (UINT64_C(4) << 30)
 
 static void grants_stay_within_the_backend_s_bounds(void **state)
 {
@@ -722,7 +722,7 @@ static void grants_stay_within_the_backend_s_bounds(void **state)
     stack_await(&refused);
     assert_int_equal(refused.code, -ENOBUFS);
     assert_string_equal(refused.text,
-                        "backend 'b' has granted all of its 1073741824 bytes; close a client");
+                        "backend 'b' has granted all of its 4294967296 bytes; close a client");
     /* Who wants nothing is let in. */
     grants[2] = stack_call(b, MAIL_SESSION_OPEN, stack_session(0, 0, false));
     const Sluice__BackendInfo *info = stack_do("backend-show b")->backend;
