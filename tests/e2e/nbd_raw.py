@@ -29,6 +29,13 @@ class Client:
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(20)
         self.sock.connect(path)
+        try:
+            self.shake_hands(flags, go, name)
+        except Exception:
+            self.close()
+            raise
+
+    def shake_hands(self, flags, go, name):
         magic, opt, self.server_flags = struct.unpack(">8s8sH", self.take(18))
         assert (magic, opt) == (b"NBDMAGIC", b"IHAVEOPT")
         if flags is not None:
@@ -224,7 +231,7 @@ class Handshake(unittest.TestCase):
 
 class Requests(unittest.TestCase):
     def setUp(self):
-        self.client = self.another()
+        self.client = self.admitted()
 
     def another(self, path=None):
         client = Client(path or WRITABLE)
