@@ -229,10 +229,11 @@ void sluice_print_drivers(FILE *out)
         fprintf(out, "  %s%s\n      ", (*driver)->name, (*driver)->filter ? " (child=NODE)" : "");
         help_wrap(out, (*driver)->help, 6);
         for (const struct option *o = (*driver)->options; o && o->name; o++) {
-            fprintf(out, "    %s=%s%s%s%s%s\n      ", o->name,
+            bool preset = o->preset && *o->preset;
+            fprintf(out, "    %s=%s%s%s%s%s%s\n      ", o->name,
                     o->choices ? o->choices : option_type_name(o->type),
-                    o->required ? " (required)" : "", o->preset ? " [" : "",
-                    o->preset ? o->preset : "", o->preset ? "]" : "");
+                    o->required ? " (required)" : "", o->live ? " (can be set while open)" : "",
+                    preset ? " [" : "", preset ? o->preset : "", preset ? "]" : "");
             help_wrap(out, o->help, 6);
         }
     }

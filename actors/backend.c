@@ -1,219 +1,52 @@
-#include "actors/backend.h"
-
+/* backend.c — a backend's life, sessions and medium. See backend_io.c for its requests,
+ * backend_error.c for errors and pauses, backend_info.c for its description and settings. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "actors/kinds.h"
+#include "actors/backend_impl.h"
+#include "actors/emit.h"
 #include "actors/node.h"
 #include "engine/mem.h"
-#include "engine/peer.h"
 #include "engine/reactor.h"
 
-struct session {
-    struct session *next;
-    uint64_t id, bytes;
-    uint32_t requests;
-    bool write;
-    actor_addr watcher;
-    char *name;
-};
-
-struct waiter {
-    struct waiter *next;
-    struct ticket ticket;
-};
-
-struct counters {
-    uint64_t operations, bytes, failed, invalid;
-};
-
-struct backend {
-    /* What every operation looks at. */
-    bool held; /* operations wait: drained, or those that waited are not all through */
-    bool inserted, read_only, closing;
-    bool aborted; /* see MAIL_ABORT */
-    actor_addr node;
-    uint64_t in_flight;
-    struct driver_facts facts;
-    struct counters counters[OP_KINDS];
-
-    struct actor *self;
-    char *node_name;
-    bool asked_read_only;
-    unsigned quiesced;
-    struct op_queue queue;
-    uint64_t queued_bytes;
-    struct waiter *waiters; /* for the end of what is in flight */
-    struct session *sessions;
-    uint64_t last_session;
-    uint64_t granted, limit, granted_bytes, limit_bytes;
-    struct ticket opening, closer;
-};
-
-/* --- Operations */
-
-static int check_range(const struct backend *backend, const struct op *op)
-{
-    if (op->bytes > INT32_MAX)
-        return -EIO;
-    if (!backend->inserted)
-        return -ENOMEDIUM;
-    if (op->offset < 0)
-        return -EIO;
-    if (!(op->flags & OP_BEYOND_END)) {
-        int64_t length = backend->facts.length;
-        if (length < 0)
-            return (int)length;
-        if (op->offset > length || (uint64_t)(length - op->offset) < op->bytes)
-            return -EIO;
-    }
-    return op->kind != OP_READ && backend->read_only ? -EPERM : 0;
-}
-
-static int check(const struct backend *backend, const struct op *op)
-{
-    if (op->kind <= OP_DISCARD)
-        return check_range(backend, op);
-    if (!backend->inserted)
-        return -ENOMEDIUM;
-    if (op->kind == OP_TRUNCATE) {
-        if (op->offset < 0)
-            return -EINVAL;
-        if (backend->read_only)
-            return -EACCES;
-    }
-    return 0;
-}
-_Static_assert(OP_READ <= OP_DISCARD && OP_WRITE <= OP_DISCARD && OP_ZEROES <= OP_DISCARD &&
-                   OP_FLUSH > OP_DISCARD && OP_TRUNCATE > OP_DISCARD,
-               "kinds with a range come first");
-
-static void quiet(struct backend *backend);
-
-/* In flight until the callback has returned. */
-static void finish(struct backend *backend, struct op *op)
-{
-    op_complete(op, op->ret);
-    if (!--backend->in_flight && backend->quiesced)
-        quiet(backend);
-}
-
-static void take_facts(struct backend *backend, const Sluice__NodeFacts *facts);
-
-/* The node has told of the change by now. */
-static void grown(struct actor *self, struct mail *reply, void *arg)
-{
-    if (!mail_fault(reply))
-        take_facts(actor_state(self), (Sluice__NodeFacts *)reply->body);
-    finish(actor_state(self), arg);
-}
-
-static void watch(struct backend *backend, bool on, actor_reply_fn *then, void *arg)
-{
-    Sluice__NodeWatch *body = MAIL_NEW(sluice__node_watch);
-    body->parent = actor_address(backend->self);
-    body->watch = on;
-    actor_ask(backend->self, backend->node, MAIL_NODE_WATCH, body, then, arg);
-}
-
-static void backend_done(struct op *op, void *who)
-{
-    struct backend *backend = who;
-    struct counters *counters = &backend->counters[op->kind];
-    if (op->ret < 0) {
-        counters->failed++;
-    } else {
-        counters->operations++;
-        if (op->kind <= OP_DISCARD)
-            counters->bytes += op->bytes;
-        if (op->kind == OP_TRUNCATE || op->flags & OP_BEYOND_END) {
-            /* The news of the length come by mail, which may be slower. Whoever sees this completed
-             * may use the new length at once, so the news come first. */
-            watch(backend, true, grown, op);
-            return;
-        }
-    }
-    finish(backend, op);
-}
-
-static void start(struct backend *backend, struct op *op)
-{
-    int ret = check(backend, op);
-    if (ret < 0) {
-        backend->counters[op->kind].invalid++;
-        op_complete(op, ret);
-        return;
-    }
-    backend->in_flight++;
-    op_push(op, backend_done, backend);
-    op_send(op, backend->node);
-}
-
-static void backend_submit(struct actor *self, struct op *op)
-{
-    struct backend *backend = actor_state(self);
-    if (!backend->held) {
-        start(backend, op);
-    } else if (backend->closing || backend->aborted) {
-        op_complete(op, -ESHUTDOWN);
-    } else {
-        op_enqueue(&backend->queue, op);
-        backend->queued_bytes += op->bytes;
-    }
-}
-
-/* --- Drains and the end */
-
-static void quiet(struct backend *backend)
-{
-    struct waiter *waiter;
-    /* Of one frame, mail is taken first: the completions, of which the answer tells, leave before.
-     */
-    peer_flush(actor_peer(backend->self));
-    while ((waiter = backend->waiters)) {
-        backend->waiters = waiter->next;
-        actor_reply(backend->self, waiter->ticket, MAIL_NONE, NULL);
-        free(waiter);
-    }
-    if (!backend->closing)
-        return;
-    if (backend->node) {
-        Sluice__NodeWatch *body = MAIL_NEW(sluice__node_watch);
-        body->parent = actor_address(backend->self);
-        actor_tell(backend->self, backend->node, MAIL_NODE_WATCH, body);
-    }
-    actor_reply(backend->self, backend->closer, MAIL_NONE, NULL);
-    actor_stop(backend->self);
-}
+/* --- Drains, pauses and the end */
 
 static void on_drain_begin(struct actor *self, struct mail *mail)
 {
     struct backend *backend = actor_state(self);
     backend->quiesced++;
-    backend->held = true;
-    struct waiter *waiter = MEM_NEW(struct waiter);
-    waiter->ticket = mail_ticket(mail);
-    waiter->next = backend->waiters;
-    backend->waiters = waiter;
-    if (!backend->in_flight && !backend->closing)
-        quiet(backend);
+    backend->waits = true;
+    backend_await_quiet(backend, mail_ticket(mail));
 }
 
 static void on_drain_end(struct actor *self, struct mail *mail)
 {
     struct backend *backend = actor_state(self);
-    if (backend->quiesced && !--backend->quiesced && !backend->aborted) {
-        /* What arrives meanwhile queues behind, so the order stays. */
-        struct op *op;
-        while ((op = op_dequeue(&backend->queue))) {
-            backend->queued_bytes -= op->bytes;
-            start(backend, op);
-        }
-        backend->held = false;
-    }
+    if (backend->quiesced && !--backend->quiesced)
+        backend_go(backend);
     actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
+}
+
+static void on_pause(struct actor *self, struct mail *mail)
+{
+    struct backend *backend = actor_state(self);
+    const Sluice__Pause *pause = (const Sluice__Pause *)mail->body;
+    unsigned why = pause->engine ? PAUSE_ENGINE : PAUSE_REQUEST;
+    if (pause->on) {
+        backend_pause(backend, why, "asked for");
+        backend_await_quiet(backend, mail_ticket(mail));
+        return;
+    }
+    backend_resume(backend, why | (pause->error ? PAUSE_ERROR : 0));
+    actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
+}
+
+static void on_cancel(struct actor *self, struct mail *mail)
+{
+    const Sluice__Cancel *cancel = (const Sluice__Cancel *)mail->body;
+    backend_cancel(actor_state(self), mail->origin, cancel->tags, cancel->n_tags);
 }
 
 /* Names those that have it open, and counts those that the sentence has no room for. */
@@ -237,14 +70,16 @@ static void refuse_sessions(struct backend *backend, struct mail *mail)
     actor_refuse(backend->self, mail_ticket(mail), &err);
 }
 
-/* What waits ends, and nothing is started any more. */
-static void end_queued(struct backend *backend)
+void backend_closed(struct backend *backend)
 {
-    struct op *op;
-    backend->held = true;
-    while ((op = op_dequeue(&backend->queue)))
-        op_complete(op, -ESHUTDOWN);
-    backend->queued_bytes = 0;
+    if (backend->node) {
+        Sluice__NodeWatch *body = MAIL_NEW(sluice__node_watch);
+        body->parent = actor_address(backend->self);
+        actor_tell(backend->self, backend->node, MAIL_NODE_WATCH, body);
+    }
+    backend_error_tell(backend);
+    actor_reply(backend->self, backend->closer, MAIL_NONE, NULL);
+    actor_stop(backend->self);
 }
 
 static void on_close(struct actor *self, struct mail *mail)
@@ -262,10 +97,9 @@ static void on_close(struct actor *self, struct mail *mail)
     }
     backend->closing = true;
     backend->closer = mail_ticket(mail);
-    backend->quiesced++;
-    end_queued(backend);
+    backend_end_waiting(backend);
     if (!backend->in_flight)
-        quiet(backend);
+        backend_closed(backend);
 }
 
 static void on_abort(struct actor *self, struct mail *mail)
@@ -273,12 +107,20 @@ static void on_abort(struct actor *self, struct mail *mail)
     struct backend *backend = actor_state(self);
     (void)mail;
     backend->aborted = true;
-    end_queued(backend);
+    backend_end_waiting(backend);
+}
+
+void backend_watch(struct backend *backend, bool on, actor_reply_fn *then, void *arg)
+{
+    Sluice__NodeWatch *body = MAIL_NEW(sluice__node_watch);
+    body->parent = actor_address(backend->self);
+    body->watch = on;
+    actor_ask(backend->self, backend->node, MAIL_NODE_WATCH, body, then, arg);
 }
 
 /* --- The medium */
 
-static void take_facts(struct backend *backend, const Sluice__NodeFacts *facts)
+void backend_take_facts(struct backend *backend, const Sluice__NodeFacts *facts)
 {
     node_facts_from_message(facts, &backend->facts);
     backend->read_only = backend->asked_read_only || backend->facts.read_only;
@@ -299,14 +141,8 @@ static void emit_resized(struct backend *backend)
     mail_set(&body->node, backend->node_name ? backend->node_name : "");
     mail_set(&body->backend, actor_name(backend->self));
     body->length = (uint64_t)backend->facts.length;
-    Sluice__Event *event = MAIL_NEW(sluice__event);
-    mail_set(&event->source_kind, "backend");
-    mail_set(&event->source, actor_name(backend->self));
-    event->body_case = SLUICE__EVENT__BODY_BLOCK_RESIZED;
-    event->block_resized = body;
-    Sluice__Emit *emit = MAIL_NEW(sluice__emit);
-    emit->event = event;
-    actor_tell(backend->self, world(backend->self)->graph, MAIL_EMIT, emit);
+    emit_event(backend->self, "backend", actor_name(backend->self), SLUICE__EVENT__SEVERITY__INFO,
+               SLUICE__EVENT__BODY_BLOCK_RESIZED, body);
 }
 
 static void on_node_changed(struct actor *self, struct mail *mail)
@@ -315,7 +151,7 @@ static void on_node_changed(struct actor *self, struct mail *mail)
     if (mail->from != backend->node)
         return;
     int64_t before = backend->facts.length;
-    take_facts(backend, ((Sluice__NodeChanged *)mail->body)->facts);
+    backend_take_facts(backend, ((Sluice__NodeChanged *)mail->body)->facts);
     for (const struct session *session = backend->sessions; session; session = session->next) {
         if (!session->watcher)
             continue;
@@ -337,7 +173,7 @@ static void on_watching(struct actor *self, struct mail *reply, void *arg)
         actor_refuse(self, backend->opening, &err);
         return;
     }
-    take_facts(backend, (Sluice__NodeFacts *)reply->body);
+    backend_take_facts(backend, (Sluice__NodeFacts *)reply->body);
     backend->inserted = true;
     actor_reply(self, backend->opening, MAIL_NONE, NULL);
 }
@@ -350,13 +186,20 @@ static void on_open(struct actor *self, struct mail *mail)
     backend->asked_read_only = backend->read_only = open->spec->read_only;
     backend->limit = open->limit;
     backend->limit_bytes = open->limit_bytes;
+    backend->on_error = open->spec->werror;
+    backend->on_read_error = open->spec->rerror;
+    backend->stop_scope = open->spec->stop;
+    backend->keeps_io_status = open->spec->io_status;
+    backend->account.count_failed = open->spec->account_failed;
+    if (open->paused)
+        backend_pause(backend, PAUSE_ENGINE, NULL);
     if (!open->node) {
         actor_reply(self, backend->opening, MAIL_NONE, NULL);
         return;
     }
     backend->node = open->node;
     backend->node_name = mem_string(open->spec->node ? open->spec->node : "");
-    watch(backend, true, on_watching, backend);
+    backend_watch(backend, true, on_watching, backend);
 }
 
 /* --- Sessions */
@@ -432,56 +275,15 @@ static void on_session_close(struct actor *self, struct mail *mail)
     actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
 }
 
-/* --- Description */
-
-static Sluice__OpCounters *counters_mail(const struct counters *counters)
-{
-    Sluice__OpCounters *out = MAIL_NEW(sluice__op_counters);
-    out->has_operations = out->has_bytes = out->has_failed = out->has_invalid = true;
-    out->operations = counters->operations;
-    out->bytes = counters->bytes;
-    out->failed = counters->failed;
-    out->invalid = counters->invalid;
-    return out;
-}
-
-static void on_describe(struct actor *self, struct mail *mail)
-{
-    const struct backend *backend = actor_state(self);
-    Sluice__BackendInfo *info = MAIL_NEW(sluice__backend_info);
-    mail_set(&info->name, actor_name(self));
-    if (backend->node_name)
-        mail_set(&info->node, backend->node_name);
-    info->has_length = backend->inserted && backend->facts.length >= 0;
-    info->length = info->has_length ? (uint64_t)backend->facts.length : 0;
-    info->has_read_only = info->has_reactor = info->has_in_flight = info->has_queued = true;
-    info->has_queued_bytes = info->has_granted = info->has_limit = true;
-    info->has_granted_bytes = info->has_limit_bytes = true;
-    info->read_only = backend->read_only;
-    info->reactor = reactor_id(actor_reactor(self));
-    info->in_flight = backend->in_flight;
-    info->queued = backend->queue.count;
-    info->queued_bytes = backend->queued_bytes;
-    info->granted = backend->granted;
-    info->limit = backend->limit;
-    info->granted_bytes = backend->granted_bytes;
-    info->limit_bytes = backend->limit_bytes;
-    info->read = counters_mail(&backend->counters[OP_READ]);
-    info->write = counters_mail(&backend->counters[OP_WRITE]);
-    info->zeroes = counters_mail(&backend->counters[OP_ZEROES]);
-    info->discard = counters_mail(&backend->counters[OP_DISCARD]);
-    info->flush = counters_mail(&backend->counters[OP_FLUSH]);
-    info->truncate = counters_mail(&backend->counters[OP_TRUNCATE]);
-    actor_reply(self, mail_ticket(mail), MAIL_BACKEND_INFO, info);
-}
-
 /* --- Life */
 
 static void backend_init(struct actor *self)
 {
     struct backend *backend = actor_state(self);
     backend->self = self;
+    op_queue_init(&backend->held);
     op_queue_init(&backend->queue);
+    backend_error_init(backend);
 }
 
 static void backend_fini(struct actor *self)
@@ -498,6 +300,8 @@ static void backend_fini(struct actor *self)
         backend->waiters = waiter->next;
         free(waiter);
     }
+    backend_error_fini(backend);
+    account_fini(&backend->account);
     free(backend->node_name);
 }
 
@@ -515,7 +319,10 @@ const struct actor_type backend_type = {
             [MAIL_DRAIN_BEGIN] = on_drain_begin,
             [MAIL_DRAIN_END] = on_drain_end,
             [MAIL_NODE_CHANGED] = on_node_changed,
-            [MAIL_DESCRIBE] = on_describe,
+            [MAIL_DESCRIBE] = backend_on_describe,
+            [MAIL_BACKEND_SET] = backend_on_set,
+            [MAIL_PAUSE] = on_pause,
+            [MAIL_CANCEL] = on_cancel,
             [MAIL_CLOSE] = on_close,
             [MAIL_ABORT] = on_abort,
         },

@@ -112,6 +112,8 @@ static void describe(Sluice__DriverList *list, const struct driver *driver)
         mail_set(&out->help, option->help);
         out->has_required = 1;
         out->required = option->required;
+        out->has_live = option->live;
+        out->live = option->live;
     }
 }
 

@@ -228,6 +228,20 @@ static void fail_open(struct export_nbd *export, const struct err *err)
     actor_stop(export->self);
 }
 
+static void set_policies(struct export_nbd *export)
+{
+    const Sluice__ExportAdd *spec = export->spec;
+    if (!spec->has_werror && !spec->has_rerror)
+        return;
+    Sluice__BackendSet *set = MAIL_NEW(sluice__backend_set);
+    mail_set(&set->name, spec->backend);
+    set->has_werror = spec->has_werror;
+    set->werror = spec->werror;
+    set->has_rerror = spec->has_rerror;
+    set->rerror = spec->rerror;
+    actor_tell(export->self, export->backend, MAIL_BACKEND_SET, set);
+}
+
 /* The backend can be had as asked: its session has served its purpose. */
 static void backend_answered(struct actor *self, struct mail *reply, void *arg)
 {
@@ -246,6 +260,7 @@ static void backend_answered(struct actor *self, struct mail *reply, void *arg)
         fail_open(export, &err);
         return;
     }
+    set_policies(export);
     accept_more(export);
     actor_reply(self, export->opening, MAIL_EXPORT_INFO, describe(export));
 }

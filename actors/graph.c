@@ -112,6 +112,12 @@ static int perform(struct graph *graph, const Sluice__Request *request, struct t
     case SLUICE__REQUEST__BODY_STATUS:
         graph_status(graph, ticket);
         return 0;
+    case SLUICE__REQUEST__BODY_PAUSE:
+        graph_pause(graph, NULL, "asked for", ticket);
+        return 0;
+    case SLUICE__REQUEST__BODY_RESUME:
+        graph_resume(graph, ticket);
+        return 0;
     case SLUICE__REQUEST__BODY_NODE_ADD:
         return graph_node_add(graph, request->node_add, ticket, err);
     case SLUICE__REQUEST__BODY_NODE_LIST:
@@ -121,6 +127,8 @@ static int perform(struct graph *graph, const Sluice__Request *request, struct t
         return graph_show(graph, NODE, request->node_show->name, ticket, err);
     case SLUICE__REQUEST__BODY_NODE_REMOVE:
         return graph_remove(graph, NODE, request->node_remove->name, ticket, err);
+    case SLUICE__REQUEST__BODY_NODE_SET:
+        return graph_node_set(graph, request->node_set, ticket, err);
     case SLUICE__REQUEST__BODY_BACKEND_ADD:
         return graph_backend_add(graph, request->backend_add, ticket, err);
     case SLUICE__REQUEST__BODY_BACKEND_LIST:
@@ -130,6 +138,12 @@ static int perform(struct graph *graph, const Sluice__Request *request, struct t
         return graph_show(graph, BACKEND, request->backend_show->name, ticket, err);
     case SLUICE__REQUEST__BODY_BACKEND_REMOVE:
         return graph_remove(graph, BACKEND, request->backend_remove->name, ticket, err);
+    case SLUICE__REQUEST__BODY_BACKEND_SET:
+        return graph_backend_set(graph, request->backend_set, ticket, err);
+    case SLUICE__REQUEST__BODY_BACKEND_PAUSE:
+        return graph_backend_pause(graph, request->backend_pause->name, true, ticket, err);
+    case SLUICE__REQUEST__BODY_BACKEND_RESUME:
+        return graph_backend_pause(graph, request->backend_resume->name, false, ticket, err);
     case SLUICE__REQUEST__BODY_EXPORT_ADD:
         return graph_export_add(graph, request->export_add, ticket, err);
     case SLUICE__REQUEST__BODY_EXPORT_LIST:
@@ -169,6 +183,13 @@ static void on_find(struct actor *self, struct mail *mail)
     found->address = backend->address;
     found->reactor = backend->reactor;
     actor_reply(self, mail_ticket(mail), MAIL_BACKEND_FOUND, found);
+}
+
+/* An error is to pause the whole engine. */
+static void on_stop(struct actor *self, struct mail *mail)
+{
+    const Sluice__Stop *stop = (const Sluice__Stop *)mail->body;
+    graph_pause(actor_state(self), stop->backend, stop->reason, (struct ticket){0});
 }
 
 /* --- Events */
@@ -220,6 +241,7 @@ const struct actor_type graph_type = {
             [MAIL_REQUEST] = on_request,
             [MAIL_BACKEND_FIND] = on_find,
             [MAIL_EMIT] = on_emit,
+            [MAIL_STOP] = on_stop,
             [MAIL_SHUTDOWN] = on_shutdown,
         },
 };

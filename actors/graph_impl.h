@@ -44,6 +44,7 @@ struct graph {
     uint64_t changes; /* events that were told */
     size_t gathers;
     bool ending, aborted;
+    bool paused; /* no backend lets requests go to its medium */
     uint64_t deadline;
     struct ticket ender;
     struct timer again;
@@ -77,6 +78,19 @@ int graph_remove(struct graph *graph, enum object_kind kind, const char *name, s
                  struct err *err);
 /* Of one that nothing uses. */
 void graph_close_object(struct object *object, struct ticket ticket);
+
+/* --- graph_run.c: these answer `ticket` when it is done, or refuse at once */
+
+int graph_node_set(struct graph *graph, const Sluice__NodeSet *set, struct ticket ticket,
+                   struct err *err);
+int graph_backend_set(struct graph *graph, const Sluice__BackendSet *set, struct ticket ticket,
+                      struct err *err);
+int graph_backend_pause(struct graph *graph, const char *name, bool on, struct ticket ticket,
+                        struct err *err);
+/* All backends. `backend` is the one whose error it was, or null. */
+void graph_pause(struct graph *graph, const char *backend, const char *reason,
+                 struct ticket ticket);
+void graph_resume(struct graph *graph, struct ticket ticket);
 
 /* --- graph_show.c: these answer `ticket`, or refuse at once */
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "actors/backend.h"
+#include "actors/emit.h"
 #include "actors/export_nbd.h"
 #include "actors/node.h"
 #include "actors/reply.h"
@@ -139,41 +140,50 @@ static unsigned emptiest(const struct graph *graph)
 
 /* --- Events */
 
-static void emit(struct object *object, bool added)
+static void *node_event(const struct object *object)
 {
-    Sluice__Event *event = MAIL_NEW(sluice__event);
-    const char *below = object->below ? object->below->name : NULL;
-    mail_set(&event->source_kind, graph_words[object->kind]);
-    mail_set(&event->source, object->name);
-    if (object->kind == NODE) {
-        Sluice__NodeEvent *body = MAIL_NEW(sluice__node_event);
-        mail_set(&body->node, object->name);
-        mail_set(&body->driver, object->type);
-        event->body_case =
-            added ? SLUICE__EVENT__BODY_NODE_ADDED : SLUICE__EVENT__BODY_NODE_DELETED;
-        event->node_added = body; /* both cases hold the same type */
-    } else if (object->kind == BACKEND) {
-        Sluice__BackendEvent *body = MAIL_NEW(sluice__backend_event);
-        mail_set(&body->backend, object->name);
-        if (below)
-            mail_set(&body->node, below);
-        event->body_case =
-            added ? SLUICE__EVENT__BODY_BACKEND_ADDED : SLUICE__EVENT__BODY_BACKEND_DELETED;
-        event->backend_added = body;
-    } else {
-        Sluice__ExportEvent *body = MAIL_NEW(sluice__export_event);
-        mail_set(&body->export, object->name);
-        mail_set(&body->type, object->type);
-        mail_set(&body->backend, below);
-        if (object->uri)
-            mail_set(&body->uri, object->uri);
-        event->body_case =
-            added ? SLUICE__EVENT__BODY_EXPORT_ADDED : SLUICE__EVENT__BODY_EXPORT_DELETED;
-        event->export_added = body;
-    }
-    Sluice__Emit *mail = MAIL_NEW(sluice__emit);
-    mail->event = event;
-    graph_emit(object->graph, mail);
+    Sluice__NodeEvent *event = MAIL_NEW(sluice__node_event);
+    mail_set(&event->node, object->name);
+    mail_set(&event->driver, object->type);
+    return event;
+}
+
+static void *backend_event(const struct object *object)
+{
+    Sluice__BackendEvent *event = MAIL_NEW(sluice__backend_event);
+    mail_set(&event->backend, object->name);
+    if (object->below)
+        mail_set(&event->node, object->below->name);
+    return event;
+}
+
+static void *export_event(const struct object *object)
+{
+    Sluice__ExportEvent *event = MAIL_NEW(sluice__export_event);
+    mail_set(&event->export, object->name);
+    mail_set(&event->type, object->type);
+    mail_set(&event->backend, object->below->name);
+    if (object->uri)
+        mail_set(&event->uri, object->uri);
+    return event;
+}
+
+static void emit(const struct object *object, bool added)
+{
+    static const struct {
+        Sluice__Event__BodyCase added, deleted;
+        void *(*make)(const struct object *object);
+    } kinds[] = {
+        [NODE] = {SLUICE__EVENT__BODY_NODE_ADDED, SLUICE__EVENT__BODY_NODE_DELETED, node_event},
+        [BACKEND] = {SLUICE__EVENT__BODY_BACKEND_ADDED, SLUICE__EVENT__BODY_BACKEND_DELETED,
+                     backend_event},
+        [EXPORT] = {SLUICE__EVENT__BODY_EXPORT_ADDED, SLUICE__EVENT__BODY_EXPORT_DELETED,
+                    export_event},
+    };
+    graph_emit(object->graph,
+               emit_make(graph_words[object->kind], object->name, SLUICE__EVENT__SEVERITY__INFO,
+                         added ? kinds[object->kind].added : kinds[object->kind].deleted,
+                         kinds[object->kind].make(object)));
 }
 
 /* --- Adding */
@@ -281,6 +291,8 @@ int graph_backend_add(struct graph *graph, const Sluice__BackendAdd *spec, struc
     open->spec = mail_copy(spec);
     open->limit = BACKEND_REQUESTS;
     open->limit_bytes = BACKEND_BYTES;
+    open->has_paused = true;
+    open->paused = graph->paused;
     if (node) {
         open->has_node = true;
         open->node = node->address;

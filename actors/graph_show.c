@@ -273,7 +273,8 @@ void graph_status(struct graph *graph, struct ticket ticket)
     Sluice__Status *out = reply->status = MAIL_NEW(sluice__status);
     gather->reply = NULL;
     mail_set(&out->version, SLUICE_VERSION);
-    out->has_uptime = true;
+    out->has_uptime = out->has_run_state = true;
+    out->run_state = graph->paused ? SLUICE__RUN_STATE__PAUSED : SLUICE__RUN_STATE__RUNNING;
     out->uptime = (reactor_now(actor_reactor(graph->self)) - graph->started) / NS_PER_S;
     actor_ask(graph->self, world(graph->self)->events, MAIL_SNAPSHOT, reply, stamped, gather);
 }

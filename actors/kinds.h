@@ -16,6 +16,7 @@
     X(NODE_OPEN, node_open) /* answered with NODE_FACTS */                                         \
     X(NODE_FACTS, node_facts)                                                                      \
     X(NODE_WATCH, node_watch) /* answered with NODE_FACTS */                                       \
+    X(NODE_SET, node_set)     /* answered without a body */                                        \
     X(NODE_CHANGED, node_changed)                                                                  \
     X(BACKEND_OPEN, backend_open) /* answered without a body */                                    \
     X(BACKEND_FIND, backend_find) /* to the graph; answered with BACKEND_FOUND */                  \
@@ -26,6 +27,10 @@
     X(SESSION_CLOSE, session_close) /* answered without a body */                                  \
     X(DRAIN_BEGIN, drain_begin)     /* answered without a body when nothing is in flight */        \
     X(DRAIN_END, drain_end)                                                                        \
+    X(BACKEND_SET, backend_set) /* answered without a body */                                      \
+    X(PAUSE, pause)             /* to a backend; answered without a body, see Pause */             \
+    X(CANCEL, cancel)           /* to a backend; no answer */                                      \
+    X(STOP, stop)               /* backend to graph; no answer */                                  \
     X(CLOSE, close)       /* to everyone else; answered without a body when nothing is left */     \
     X(ABORT, abort)       /* to everyone, when the time for closing is up; no answer */            \
     X(DESCRIBE, describe) /* answered with NODE_, BACKEND_ or EXPORT_INFO */                       \

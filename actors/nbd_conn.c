@@ -33,6 +33,13 @@ static void arm(struct nbd_conn *conn, uint64_t ns)
     timer_arm(reactor_timers(reactor), &conn->timer, reactor_now(reactor) + ns);
 }
 
+/* Until the client must have taken the last replies; looks at requests that wait meanwhile. */
+static void linger(struct nbd_conn *conn, uint64_t ns)
+{
+    conn->linger_until = reactor_now(actor_reactor(conn->self)) + ns;
+    arm(conn, conn->in_flight && ns > NBD_CANCEL_TIME ? NBD_CANCEL_TIME : ns);
+}
+
 static void turn_end(struct turn_hook *hook)
 {
     struct nbd_conn *conn = of_hook(hook);
@@ -49,14 +56,21 @@ void nbd_schedule(struct nbd_conn *conn)
 static void time_over(struct timer *timer)
 {
     struct nbd_conn *conn = of_timer(timer);
-    if (conn->in_flight && !conn->sending) {
-        arm(conn, NBD_LINGER_TIME); /* it waits for the backend, not for the client */
-        return;
-    }
-    if (!nbd_is_ending(conn))
+    uint64_t now = reactor_now(actor_reactor(conn->self));
+    if (!nbd_is_ending(conn)) {
         nbd_end(conn, "the handshake was not finished within %llu seconds",
                 (unsigned long long)(NBD_HANDSHAKE_TIME / NS_PER_S));
-    nbd_break(conn);
+        nbd_break(conn);
+        return;
+    }
+    if (conn->in_flight)
+        nbd_requests_cancel(conn); /* again: the mail may have been faster than what it names */
+    if (conn->in_flight && !conn->sending)
+        linger(conn, NBD_LINGER_TIME); /* it waits for the backend, not for the client */
+    else if (now < conn->linger_until)
+        linger(conn, conn->linger_until - now);
+    else
+        nbd_break(conn);
 }
 
 /* --- Ending */
@@ -73,7 +87,9 @@ void nbd_end(struct nbd_conn *conn, const char *format, ...)
     timer_cancel(reactor_timers(actor_reactor(conn->self)), &conn->gather);
     if (conn->receiving)
         ring_cancel(reactor_ring(actor_reactor(conn->self)), &conn->recv);
-    arm(conn, NBD_LINGER_TIME);
+    linger(conn, NBD_LINGER_TIME);
+    if (conn->in_flight)
+        nbd_requests_cancel(conn);
     nbd_schedule(conn);
 }
 
@@ -246,7 +262,7 @@ static void on_abort(struct actor *self, struct mail *mail)
     struct nbd_conn *conn = actor_state(self);
     (void)mail;
     nbd_end(conn, "the engine is shutting down");
-    arm(conn, NBD_ABORT_TIME); /* for the last replies, whatever was left of the time before */
+    linger(conn, NBD_ABORT_TIME); /* for the last replies, whatever was left of the time before */
 }
 
 const struct actor_type nbd_conn_type = {

@@ -36,7 +36,8 @@
 #define NBD_REPLIES        512          /* in one send */
 #define NBD_HANDSHAKE_TIME (10 * NS_PER_S) /* for the whole handshake */
 #define NBD_LINGER_TIME    (10 * NS_PER_S) /* for the last replies to leave */
-#define NBD_ABORT_TIME     (NS_PER_S / 2)  /* the same, when time is up */
+#define NBD_CANCEL_TIME    (NS_PER_S / 4) /* until an ended client's requests are cancelled again */
+#define NBD_ABORT_TIME     (NS_PER_S / 2) /* the same, when time is up */
 
 enum nbd_state {
     NBD_AWAITS_FLAGS,   /* greeted; the client's flags come next */
@@ -58,6 +59,7 @@ struct nbd_chunk {
 struct nbd_request {
     struct nbd_request *next;
     struct nbd_conn *conn;
+    struct op *op;    /* while the backend has it; else null */
     uint64_t cookie;  /* the client's, in wire order */
     uint8_t kind;     /* enum op_kind */
     uint16_t flags;   /* enum op_flag */
@@ -104,7 +106,8 @@ struct nbd_conn {
     unsigned parsed_now; /* requests that the last receive brought */
     bool broken;         /* the client takes no replies any more */
     struct turn_hook hook;
-    struct timer timer; /* end of the handshake's time, then of lingering */
+    struct timer timer;    /* end of the handshake's time, then of lingering */
+    uint64_t linger_until; /* while ending: when the client must have taken its replies */
 
     /* Received: bytes from `parsed` to `filled` of the chunk are not understood yet. */
     struct nbd_chunk *chunk;
@@ -195,6 +198,8 @@ void nbd_handshake_fini(struct nbd_conn *conn);
 /* Makes room for `count` requests; false without memory. */
 bool nbd_requests_init(struct nbd_conn *conn, uint32_t count);
 void nbd_requests_fini(struct nbd_conn *conn);
+/* Asks the backend to end those of the requests that merely wait there. */
+void nbd_requests_cancel(struct nbd_conn *conn);
 bool nbd_request_parse(struct nbd_conn *conn);
 /* The payload of `filling` is whole. */
 void nbd_request_filled(struct nbd_conn *conn);

@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-#include "actors/kinds.h"
+#include "actors/emit.h"
 
 /* Epoch, sequence and time are filled in by the events actor. */
 static void tell(struct actor *self, Sluice__Event__BodyCase what, const char *export,
@@ -17,16 +17,7 @@ static void tell(struct actor *self, Sluice__Event__BodyCase what, const char *e
 
     char source[160];
     snprintf(source, sizeof(source), "%s/%llu", export, (unsigned long long)number);
-    Sluice__Event *event = MAIL_NEW(sluice__event);
-    mail_set(&event->source_kind, "connection");
-    mail_set(&event->source, source);
-    event->body_case = what;
-    /* Both cases hold the same type. */
-    event->client_connected = body;
-
-    Sluice__Emit *emit = MAIL_NEW(sluice__emit);
-    emit->event = event;
-    actor_tell(self, world(self)->graph, MAIL_EMIT, emit);
+    emit_event(self, "connection", source, SLUICE__EVENT__SEVERITY__INFO, what, body);
 }
 
 void nbd_tell_connected(struct actor *self, const char *export, uint64_t number, const char *peer)

@@ -164,6 +164,7 @@ static void send_part(struct nbd_request *request)
     request->offset += bytes;
     request->left -= bytes;
     op_push(op, part_done, request);
+    request->op = op;
     op_send(op, conn->backend);
 }
 
@@ -172,6 +173,7 @@ static void part_done(struct op *op, void *who)
     struct nbd_request *request = who;
     struct nbd_conn *conn = request->conn;
     int64_t ret = op->ret;
+    request->op = NULL;
     op_free(op);
     if (ret >= 0 && request->left && !conn->broken) {
         send_part(request);
@@ -190,6 +192,18 @@ static void submit(struct nbd_request *request, const struct asked *asked)
     request->flags = op_flags(asked);
     request->conn->in_flight++;
     send_part(request);
+}
+
+void nbd_requests_cancel(struct nbd_conn *conn)
+{
+    Sluice__Cancel *cancel = MAIL_NEW(sluice__cancel);
+    cancel->tags = calloc(conn->pool_size + 1, sizeof(*cancel->tags));
+    if (!cancel->tags)
+        abort();
+    for (uint32_t i = 0; i < conn->pool_size; i++)
+        if (conn->pool[i].op)
+            cancel->tags[cancel->n_tags++] = op_tag(conn->pool[i].op);
+    actor_tell(conn->self, conn->backend, MAIL_CANCEL, cancel);
 }
 
 /* Answers without asking the backend. */

@@ -6,8 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const can_names[] = {"discard", "zeroes", "fua",  "resize",
-                                        "flush",   "grow",   "unmap"};
+#include "engine/mem.h"
+#include "proto/reflect.h"
+
+static const char *const can_names[] = {"discard", "zeroes", "fua",   "resize",  "flush",
+                                        "grow",    "unmap",  "ioctl", "vmstate", "compress"};
 #define CAN_NAMES (sizeof(can_names) / sizeof(can_names[0]))
 
 const char *node_can_name(unsigned bit)
@@ -28,6 +31,16 @@ void node_facts_to_message(const struct driver_facts *facts, Sluice__NodeFacts *
     out->optimal_transfer = facts->optimal_transfer;
     out->read_only = facts->read_only;
     out->can = facts->can;
+    out->has_empty = out->has_sg = true;
+    out->empty = facts->empty;
+    out->sg = facts->sg;
+    out->has_logical_block = out->has_physical_block = true;
+    out->logical_block = facts->logical_block;
+    out->physical_block = facts->physical_block;
+    out->has_cylinders = out->has_heads = out->has_sectors = true;
+    out->cylinders = facts->cylinders;
+    out->heads = facts->heads;
+    out->sectors = facts->sectors;
 }
 
 void node_facts_from_message(const Sluice__NodeFacts *message, struct driver_facts *out)
@@ -40,6 +53,13 @@ void node_facts_from_message(const Sluice__NodeFacts *message, struct driver_fac
         .optimal_transfer = message->optimal_transfer,
         .read_only = message->read_only,
         .can = message->can,
+        .empty = message->empty,
+        .sg = message->sg,
+        .logical_block = message->logical_block,
+        .physical_block = message->physical_block,
+        .cylinders = message->cylinders,
+        .heads = message->heads,
+        .sectors = message->sectors,
     };
 }
 
@@ -83,7 +103,9 @@ static bool same_facts(const struct driver_facts *a, const struct driver_facts *
     return a->length == b->length && a->alignment == b->alignment &&
            a->max_transfer == b->max_transfer && a->max_vector == b->max_vector &&
            a->optimal_transfer == b->optimal_transfer && a->read_only == b->read_only &&
-           a->can == b->can;
+           a->can == b->can && a->empty == b->empty && a->sg == b->sg &&
+           a->logical_block == b->logical_block && a->physical_block == b->physical_block &&
+           a->cylinders == b->cylinders && a->heads == b->heads && a->sectors == b->sectors;
 }
 
 static void changed(struct driver_node *base)
@@ -283,6 +305,87 @@ static void on_node_open(struct actor *self, struct mail *mail)
         node->base.driver->open(&node->base, opened);
 }
 
+/* --- Changing options */
+
+/* The pairs in force, but those that are given anew. Names and values are borrowed. */
+static struct option_pair *merge_options(const struct node *node, const Sluice__NodeSet *set,
+                                         size_t *n)
+{
+    struct option_pair *pairs = NULL;
+    const char *name, *value;
+    *n = 0;
+    for (size_t i = 0; option_next(node->options, &i, &name, &value);) {
+        size_t given = 0;
+        while (given < set->n_options && !reflect_same_name(set->options[given]->key, name))
+            given++;
+        if (given < set->n_options)
+            continue;
+        pairs = mem_resize(pairs, (*n + 1) * sizeof *pairs);
+        pairs[(*n)++] = (struct option_pair){name, value};
+    }
+    for (size_t i = 0; i < set->n_options; i++) {
+        pairs = mem_resize(pairs, (*n + 1) * sizeof *pairs);
+        pairs[(*n)++] = (struct option_pair){set->options[i]->key, set->options[i]->value};
+    }
+    return pairs;
+}
+
+static int check_live(const struct node *node, const Sluice__NodeSet *set, struct err *err)
+{
+    const struct driver *driver = node->base.driver;
+    if (!set->n_options)
+        return err_field(err, "options", -EINVAL,
+                         "node %s: nothing to set was named; give KEY=VALUE", node->base.name);
+    for (size_t i = 0; i < set->n_options; i++) {
+        const struct option *option = driver->options;
+        while (option && option->name && !reflect_same_name(option->name, set->options[i]->key))
+            option++;
+        /* An unknown one is refused, with the known ones, by option_check(). */
+        if (option && option->name && !option->live)
+            return err_field(err, option->name, -ENOTSUP,
+                             "node %s: option %s of driver %s can't be changed while the node is "
+                             "open; remove the node, and add it anew",
+                             node->base.name, option->name, driver->name);
+    }
+    return 0;
+}
+
+static int set_options(struct node *node, const Sluice__NodeSet *set, struct err *err)
+{
+    const struct driver *driver = node->base.driver;
+    if (check_live(node, set, err) < 0)
+        return err->code;
+    char whose[64];
+    snprintf(whose, sizeof(whose), "driver %s", driver->name);
+    size_t n;
+    struct option_pair *pairs = merge_options(node, set, &n);
+    struct option_set *options = option_check(driver->options, whose, pairs, n, err);
+    free(pairs);
+    if (!options)
+        return err->code;
+    if (driver->set && driver->set(&node->base, options, err) < 0) {
+        option_set_free(&options);
+        return err->code;
+    }
+    option_set_free(&node->options);
+    node->base.options = node->options = options;
+    return 0;
+}
+
+static void on_node_set(struct actor *self, struct mail *mail)
+{
+    struct node *node = actor_state(self);
+    struct err err = {0};
+    if (node->stage != NODE_OPEN)
+        err_set(&err, -ENXIO, "node %s is not open", actor_name(self));
+    else
+        set_options(node, (const void *)mail->body, &err);
+    if (err.code < 0)
+        actor_refuse(self, mail_ticket(mail), &err);
+    else
+        actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
+}
+
 /* --- Closing */
 
 static void closed(struct driver_node *base)
@@ -359,6 +462,16 @@ static void describe_options(const struct node *node, Sluice__NodeInfo *info)
     }
 }
 
+static void tell_state(void *to, const char *name, const char *value)
+{
+    Sluice__NodeInfo *info = to;
+    Sluice__Option *option = MAIL_NEW(sluice__option);
+    mail_set(&option->key, name);
+    mail_set(&option->value, value);
+    info->state = grow(info->state, &info->n_state);
+    info->state[info->n_state - 1] = option;
+}
+
 static void describe_can(const struct node *node, Sluice__NodeInfo *info)
 {
     for (unsigned bit = 0; bit < CAN_NAMES; bit++) {
@@ -389,6 +502,8 @@ static void on_describe(struct actor *self, struct mail *mail)
         info->max_transfer = node->max_transfer;
         describe_can(node, info);
         describe_options(node, info);
+        if (base->driver->describe)
+            base->driver->describe((struct driver_node *)base, tell_state, info);
     }
     actor_reply(self, mail_ticket(mail), MAIL_NODE_INFO, info);
 }
@@ -448,6 +563,7 @@ const struct actor_type node_type = {
         {
             [MAIL_NODE_OPEN] = on_node_open,
             [MAIL_NODE_WATCH] = on_node_watch,
+            [MAIL_NODE_SET] = on_node_set,
             [MAIL_NODE_CHANGED] = on_node_changed,
             [MAIL_DESCRIBE] = on_describe,
             [MAIL_CLOSE] = on_close,

@@ -28,7 +28,8 @@ void node_limits(struct node *node)
     /* With an alignment, writes are listed: see `first`. */
     if (!facts->read_only && !node->mask)
         node->rules[OP_WRITE].max = max;
-    node->rules[OP_WRITE].slow = OP_BEYOND_END | (node_can(node, DRIVER_CAN_FUA) ? 0 : OP_FUA);
+    node->rules[OP_WRITE].slow = OP_BEYOND_END | (node_can(node, DRIVER_CAN_FUA) ? 0 : OP_FUA) |
+                                 (node_can(node, DRIVER_CAN_COMPRESS) ? 0 : OP_COMPRESSED);
 }
 
 /* --- Checks */
@@ -65,6 +66,8 @@ static int check_range(const struct node *node, const struct op *op)
     }
     if (op->kind == OP_DISCARD && !node_can(node, DRIVER_CAN_DISCARD))
         return -ENOTSUP;
+    if (op->flags & OP_COMPRESSED && !node_can(node, DRIVER_CAN_COMPRESS))
+        return -ENOTSUP;
     if (op->kind == OP_ZEROES && op->flags & OP_NO_FALLBACK &&
         (!node_can(node, DRIVER_CAN_ZEROES) || ((uint64_t)op->offset | op->bytes) & node->mask))
         return -ENOTSUP;
@@ -87,6 +90,14 @@ static int check(const struct node *node, const struct op *op)
     case OP_ZEROES:
     case OP_DISCARD:
         return check_range(node, op);
+    case OP_IOCTL:
+        return node_can(node, DRIVER_CAN_IOCTL) ? 0 : -ENOTSUP;
+    case OP_SAVE_VMSTATE:
+        if (node->base.facts.read_only)
+            return -EPERM;
+        /* fall through */
+    case OP_LOAD_VMSTATE:
+        return node_can(node, DRIVER_CAN_VMSTATE) ? 0 : -ENOTSUP;
     }
     return -ENOTSUP;
 }
@@ -195,13 +206,18 @@ static void slow_done(struct op *op, void *who)
         admit(node);
 }
 
+static bool has_range(const struct op *op)
+{
+    return op->kind == OP_READ || is_write(op);
+}
+
 /* Whether the driver takes the operation as it is. */
 static bool as_it_is(const struct node *node, const struct op *op)
 {
-    if (op->kind == OP_FLUSH)
-        return true;
     if (op->kind == OP_TRUNCATE)
         return !(op->flags & OP_PREALLOC_FULL);
+    if (!has_range(op))
+        return true;
     if (op->kind == OP_ZEROES || ((uint64_t)op->offset | op->bytes) & node->mask)
         return false;
     if (op->kind == OP_DISCARD)
@@ -260,9 +276,10 @@ static void bound(struct slow *slow)
 
 void node_slow(struct node *node, struct op *op)
 {
-    bool nothing = op->kind == OP_FLUSH ? !node_can(node, DRIVER_CAN_FLUSH) : !op->bytes;
+    bool nothing =
+        op->kind == OP_FLUSH ? !node_can(node, DRIVER_CAN_FLUSH) : has_range(op) && !op->bytes;
     int ret = check(node, op);
-    if (ret < 0 || (nothing && op->kind != OP_TRUNCATE)) {
+    if (ret < 0 || nothing) {
         op_complete(op, ret);
         return;
     }

@@ -131,6 +131,8 @@ static uint16_t piece_flags(const struct slow *slow, enum op_kind kind, uint64_t
         return 0;
     if (node_can(slow->node, DRIVER_CAN_FUA))
         flags |= slow->op->flags & OP_FUA;
+    if (kind == OP_WRITE)
+        flags |= slow->op->flags & OP_COMPRESSED;
     if (kind == OP_ZEROES && node_can(slow->node, DRIVER_CAN_UNMAP))
         flags |= slow->op->flags & OP_MAY_UNMAP;
     if (end > slow->node->length)

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #include "actors/sluice.h"
-#include "bench/histogram.h"
+#include "engine/histogram.h"
 
 struct load_options {
     bool random;           /* offsets: random, or one block after the other */

@@ -8,6 +8,7 @@
  * inside the limits that `open` declared, within the length unless OP_BEYOND_END, never a write on
  * a read-only instance, never empty reads, writes, zeroes or discards, and only with the kinds and
  * flags that `can` claims. OP_BEYOND_END comes with writes and zeroes only, OP_PREALLOC_FULL never.
+ * OP_IOCTL and VM state come as their sender made them.
  * What a driver leaves out is answered by the node: split, bounce, emulate (zeroes by writing, FUA
  * by flushing, full preallocation by writing zeroes) or ENOTSUP.
  *
@@ -33,6 +34,9 @@ enum driver_can {
     DRIVER_CAN_FLUSH = 16, /* without it a flush succeeds at once: nothing is cached */
     DRIVER_CAN_GROW = 32,  /* OP_BEYOND_END */
     DRIVER_CAN_UNMAP = 64, /* OP_MAY_UNMAP makes a difference to its zeroes */
+    DRIVER_CAN_IOCTL = 128,
+    DRIVER_CAN_VMSTATE = 256,
+    DRIVER_CAN_COMPRESS = 512, /* OP_COMPRESSED */
 };
 
 /* What an instance tells of itself; the driver fills it in at opening and may change `length`
@@ -48,6 +52,12 @@ struct driver_facts {
     uint32_t max_vector;       /* entries; 0: 1024 */
     bool read_only;
     unsigned can; /* enum driver_can */
+
+    /* Of a device. */
+    bool empty;                             /* a drive that says that no medium is in it */
+    bool sg;                                /* it is SCSI-generic */
+    uint32_t logical_block, physical_block; /* bytes; 0: not known */
+    uint32_t cylinders, heads, sectors;     /* its geometry; 0: not known */
 };
 
 struct driver_node {
@@ -69,6 +79,9 @@ struct driver_node {
  * called. */
 typedef void driver_opened_fn(struct driver_node *node, int ret, const struct err *err);
 
+/* Takes one line of a description. */
+typedef void driver_tell_fn(void *to, const char *name, const char *value);
+
 struct driver {
     const char *name;
     const char *help;             /* one line */
@@ -86,6 +99,14 @@ struct driver {
     void (*submit)(struct driver_node *node, struct op *op);
     /* Time is up: completes with -ESHUTDOWN what is not in the hands of a medium. Optional. */
     void (*abort)(struct driver_node *node);
+    /* A drive's tray goes out or in, its medium is locked or unlocked. Optional. */
+    void (*eject)(struct driver_node *node, bool out);
+    void (*lock)(struct driver_node *node, bool locked);
+    /* Takes new values of the options that are `live`; at once, or it fails with a sentence and
+     * changes nothing. Optional, but due when an option is live. */
+    int (*set)(struct driver_node *node, const struct option_set *options, struct err *err);
+    /* Tells what `node show` is to show beyond facts and options. Optional. */
+    void (*describe)(struct driver_node *node, driver_tell_fn *tell, void *to);
     /* The child's facts have changed (node->child_facts); optional for filters. */
     void (*child_changed)(struct driver_node *node);
     /* Before it leaves a reactor and after it arrived at another; no operation is outstanding.

@@ -3,10 +3,11 @@
 
 #include <string.h>
 
-extern const struct driver driver_null, driver_memory, driver_file, driver_raw;
+extern const struct driver driver_null, driver_memory, driver_file, driver_raw, driver_fault,
+    driver_mock;
 
 const struct driver *const drivers[] = {
-    &driver_null, &driver_memory, &driver_file, &driver_raw, NULL,
+    &driver_null, &driver_memory, &driver_file, &driver_raw, &driver_fault, &driver_mock, NULL,
 };
 
 const struct driver *driver_find(const char *name)

@@ -25,6 +25,7 @@ struct option {
     uint64_t min, max;   /* of numbers, both included; max 0: unbounded */
     const char *choices; /* "a|b|c" */
     const char *help;    /* one line, no full stop */
+    bool live;           /* can be changed while the node is open */
 };
 
 /* Checked values of one table, in its order. */

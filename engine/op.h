@@ -38,6 +38,9 @@ enum op_kind {
     OP_DISCARD = SLUICE__OP_KIND__OP_DISCARD,
     OP_FLUSH = SLUICE__OP_KIND__OP_FLUSH,
     OP_TRUNCATE = SLUICE__OP_KIND__OP_TRUNCATE, /* `offset` is the new length */
+    OP_IOCTL = SLUICE__OP_KIND__OP_IOCTL,       /* `offset` is the code */
+    OP_SAVE_VMSTATE = SLUICE__OP_KIND__OP_SAVE_VMSTATE,
+    OP_LOAD_VMSTATE = SLUICE__OP_KIND__OP_LOAD_VMSTATE,
     OP_KINDS,
 };
 
@@ -49,6 +52,7 @@ enum op_flag {
     OP_PREALLOC_FALLOC = SLUICE__OP_FLAG__OP_PREALLOC_FALLOC,
     OP_PREALLOC_FULL = SLUICE__OP_FLAG__OP_PREALLOC_FULL,
     OP_BEYOND_END = SLUICE__OP_FLAG__OP_BEYOND_END,
+    OP_COMPRESSED = SLUICE__OP_FLAG__OP_COMPRESSED,
 };
 #define OP_PREALLOC (OP_PREALLOC_METADATA | OP_PREALLOC_FALLOC | OP_PREALLOC_FULL)
 
@@ -100,6 +104,22 @@ static inline void *op_push(struct op *op, op_done_fn *done, void *who)
     frame->who = who;
     return frame->space;
 }
+
+/* Takes the top frame back without running it. */
+static inline void op_pop(struct op *op)
+{
+    assert(op->depth > 0);
+    op->depth--;
+}
+
+/* By what other threads' messages name the operation; see op_is(). */
+static inline uint64_t op_tag(const struct op *op)
+{
+    return (uint64_t)op->generation << 32 | op->slot;
+}
+
+/* Whether the operation is, or was made here for, the one that `peer` knows by this tag. */
+bool op_is(const struct op *op, unsigned peer, uint64_t tag);
 
 /* Space of the top frame. In a `done` function the frame has just been popped, and this gives its
  * space with op_popped(); it stays valid until something is pushed. */

@@ -134,6 +134,15 @@ static void remote_done(struct op *op, void *who)
     op_free(op);
 }
 
+bool op_is(const struct op *op, unsigned peer, uint64_t tag)
+{
+    if (op->depth && op->frames[0].done == remote_done) {
+        const struct remote *remote = (const void *)op->frames[0].space;
+        return remote->back->other->id == peer && remote->tag == tag;
+    }
+    return op->peer->id == peer && op_tag(op) == tag;
+}
+
 /* The actor has moved to the thread that asked: the operation goes on there as its own. */
 static void come_home(struct peer *peer, uint64_t tag)
 {

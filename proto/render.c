@@ -34,11 +34,28 @@ static void put_text(FILE *out, const char *text)
         fputc(iscntrl((unsigned char)*text) ? '?' : *text, out);
 }
 
+/* Durations are known by the field's name, which for people needs no unit. */
+static bool is_duration(const char *name)
+{
+    size_t length = strlen(name);
+    return length > 3 && strcmp(name + length - 3, "_ns") == 0;
+}
+
+static const char *label(const ProtobufCFieldDescriptor *field, char out[REFLECT_NAME])
+{
+    reflect_name(field->name, out);
+    if (is_duration(field->name))
+        out[strlen(out) - 3] = '\0';
+    return out;
+}
+
 static void put_unsigned(FILE *out, const ProtobufCFieldDescriptor *field, uint64_t number)
 {
     char size[UNITS_TEXT];
     if (is_size(field->name))
         fputs(units_print_size(number, size), out);
+    else if (is_duration(field->name))
+        fputs(units_print_duration(number, size), out);
     else if (strcmp(field->name, "uptime") == 0)
         fprintf(out, "%" PRIu64 ":%02" PRIu64 ":%02" PRIu64, number / 3600, number / 60 % 60,
                 number % 60);
@@ -50,7 +67,8 @@ static void put_enum(FILE *out, const ProtobufCEnumDescriptor *type, int number)
 {
     const ProtobufCEnumValue *value = protobuf_c_enum_descriptor_get_value(type, number);
     if (value)
-        fputs(value->name, out);
+        for (const char *letter = value->name; *letter; letter++)
+            fputc(tolower((unsigned char)*letter), out);
     else
         fprintf(out, "%d", number);
 }
@@ -195,7 +213,7 @@ static void put_inline(FILE *out, const ProtobufCMessage *message)
         char name[REFLECT_NAME];
         if (!tells(message, field))
             continue;
-        fprintf(out, "%s%s ", before, reflect_name(field->name, name));
+        fprintf(out, "%s%s ", before, label(field, name));
         put_field(out, message, field);
         before = ", ";
     }
@@ -266,7 +284,7 @@ static void render_table(FILE *out, const ProtobufCMessage *message,
         for (size_t c = 0; c < n; c++) {
             char **cell = &cells[row * n + c], name[REFLECT_NAME];
             if (row == 0)
-                *cell = strdup(reflect_name(columns[c]->name, name));
+                *cell = strdup(label(columns[c], name));
             else
                 *cell = field_text(*(ProtobufCMessage **)reflect_place(message, list, row - 1),
                                    columns[c]);
@@ -338,7 +356,7 @@ void render_message(FILE *out, const ProtobufCMessage *message)
         char name[REFLECT_NAME];
         if (is_list(field) || !tells(message, field))
             continue;
-        reflect_name(field->name, name);
+        label(field, name);
         fprintf(out, "%s:%*s ", name, width - (int)strlen(name), "");
         put_field(out, message, field);
         fputc('\n', out);

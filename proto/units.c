@@ -173,3 +173,21 @@ char *units_write_duration(uint64_t ns, char out[UNITS_TEXT])
 {
     return write_scaled(ns, duration_units, out);
 }
+
+char *units_print_duration(uint64_t ns, char out[UNITS_TEXT])
+{
+    static const struct {
+        uint64_t one;
+        const char *name;
+    } units[] = {{1000000000, "s"}, {1000000, "ms"}, {1000, "us"}, {1, "ns"}};
+    unsigned unit = 0;
+    while (unit < 3 && ns < units[unit].one)
+        unit++;
+    double value = (double)ns / (double)units[unit].one;
+    int digits = units[unit].one == 1 || value >= 100 ? 0 : value >= 10 ? 1 : 2;
+    if (ns)
+        snprintf(out, UNITS_TEXT, "%.*f %s", digits, value, units[unit].name);
+    else
+        snprintf(out, UNITS_TEXT, "0");
+    return out;
+}

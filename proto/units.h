@@ -42,4 +42,8 @@ char *units_print_size(uint64_t bytes, char out[UNITS_TEXT]);
 char *units_write_size(uint64_t bytes, char out[UNITS_TEXT]);
 char *units_write_duration(uint64_t ns, char out[UNITS_TEXT]);
 
+/* Writes a duration for people: "0", "512 ns", "31.4 us", "1.25 s", with three digits at least and
+ * as many as the whole part has. Returns `out`. */
+char *units_print_duration(uint64_t ns, char out[UNITS_TEXT]);
+
 #endif

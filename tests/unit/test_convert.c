@@ -192,6 +192,28 @@ static void what_is_written_reads_as_the_same_number(void **state)
     }
 }
 
+static void durations_are_printed_for_people(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t ns;
+        const char *text;
+    } cases[] = {
+        {0, "0"},
+        {1, "1 ns"},
+        {999, "999 ns"},
+        {1000, "1.00 us"},
+        {31400, "31.4 us"},
+        {313000, "313 us"},
+        {1250000, "1.25 ms"},
+        {1500000000, "1.50 s"},
+        {UINT64_C(7200000000000), "7200 s"},
+    };
+    char text[UNITS_TEXT];
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_string_equal(units_print_duration(cases[i].ns, text), cases[i].text);
+}
+
 static void sizes_are_shown_with_their_unit(void **state)
 {
     (void)state;
@@ -259,8 +281,9 @@ static void unknown_keys_are_the_drivers_options(void **state)
 static void refusals_name_the_field_and_what_would_do(void **state)
 {
     (void)state;
-    refused("", "", "a request is needed: status, shutdown, node-add");
-    refused("nonsense", "", "the request \"nonsense\" is unknown; known are: status, shutdown");
+    refused("", "", "a request is needed: status, shutdown, pause, resume, node-add");
+    refused("nonsense", "",
+            "the request \"nonsense\" is unknown; known are: status, shutdown, pause");
     refused("node", "", "node alone is unknown; node can be followed by: add, list, show, remove");
     refused("node destroy", "", "node destroy is unknown; node can be followed by: add, list");
     refused("id", "", "the request \"id\" is unknown");
@@ -870,6 +893,7 @@ int main(void)
         cmocka_unit_test(durations_are_exact_and_checked_for_overflow),
         cmocka_unit_test(switches_take_the_usual_words),
         cmocka_unit_test(what_is_written_reads_as_the_same_number),
+        cmocka_unit_test(durations_are_printed_for_people),
         cmocka_unit_test(sizes_are_shown_with_their_unit),
         cmocka_unit_test(one_word_or_two_name_the_same_request),
         cmocka_unit_test(a_bare_word_fills_the_first_required_field),

@@ -1,7 +1,8 @@
-/* histogram.h — latencies, log-linear: every power of two is cut into 64 equal parts, so that a
- * quantile is at most 1.6% off, a record costs a few instructions, and the whole is 30 KiB. */
-#ifndef SLUICE_BENCH_HISTOGRAM_H
-#define SLUICE_BENCH_HISTOGRAM_H
+/* histogram.h — latencies, log-linear: every power of two is cut into 64 equal parts, and a
+ * quantile is told as the middle of its part, so that it is at most 0.8% off; a record costs a few
+ * instructions, and the whole is 30 KiB. */
+#ifndef SLUICE_HISTOGRAM_H
+#define SLUICE_HISTOGRAM_H
 
 #include <stdint.h>
 
@@ -21,26 +22,32 @@ static inline unsigned histogram_cell(uint64_t value)
     return (shift << HISTOGRAM_BITS) + (unsigned)(value >> shift);
 }
 
-/* The largest value that falls in the cell. */
-static inline uint64_t histogram_top(unsigned cell)
+/* The value in the middle of the cell. */
+static inline uint64_t histogram_middle(unsigned cell)
 {
     unsigned shift = cell >> HISTOGRAM_BITS;
     if (shift <= 1)
         return cell;
     shift--;
     uint64_t first = (uint64_t)(cell - (shift << HISTOGRAM_BITS)) << shift;
-    return first + ((UINT64_C(1) << shift) - 1);
+    return first + (UINT64_C(1) << shift) / 2;
 }
 
-static inline void histogram_add(struct histogram *histogram, uint64_t value)
+/* The same value, `n` times. */
+static inline void histogram_add_many(struct histogram *histogram, uint64_t value, uint64_t n)
 {
     if (value < histogram->min || histogram->count == 0)
         histogram->min = value;
     if (value > histogram->max)
         histogram->max = value;
-    histogram->count++;
-    histogram->sum += value;
-    histogram->cells[histogram_cell(value)]++;
+    histogram->count += n;
+    histogram->sum += n * value;
+    histogram->cells[histogram_cell(value)] += n;
+}
+
+static inline void histogram_add(struct histogram *histogram, uint64_t value)
+{
+    histogram_add_many(histogram, value, 1);
 }
 
 /* The value that a fraction of all (0 to 1) does not exceed; 0 when there is none. */
@@ -52,8 +59,10 @@ static inline uint64_t histogram_quantile(const struct histogram *histogram, dou
     for (unsigned cell = 0; cell < HISTOGRAM_CELLS; cell++) {
         seen += histogram->cells[cell];
         if (seen > rank) {
-            uint64_t top = histogram_top(cell);
-            return top < histogram->max ? top : histogram->max;
+            uint64_t middle = histogram_middle(cell);
+            if (middle < histogram->min)
+                return histogram->min;
+            return middle < histogram->max ? middle : histogram->max;
         }
     }
     return histogram->max;

@@ -1,0 +1,114 @@
+/* backend_impl.h — what backend.c (life, sessions, medium, description) and backend_io.c (requests,
+ * errors, pauses, drains) share; not for others. */
+#ifndef SLUICE_BACKEND_IMPL_H
+#define SLUICE_BACKEND_IMPL_H
+
+#include "actors/account.h"
+#include "actors/backend.h"
+#include "actors/kinds.h"
+#include "drivers/driver.h"
+
+/* Why requests wait, beside drains. */
+enum pause {
+    PAUSE_REQUEST = 1, /* somebody asked */
+    PAUSE_ERROR = 2,   /* an error stopped it */
+    PAUSE_ENGINE = 4,  /* the whole engine is paused */
+};
+
+struct session {
+    struct session *next;
+    uint64_t id, bytes;
+    uint32_t requests;
+    bool write;
+    actor_addr watcher;
+    char *name;
+};
+
+struct waiter {
+    struct waiter *next;
+    struct ticket ticket;
+};
+
+struct backend {
+    /* What every operation looks at. */
+    bool waits; /* operations wait: drained, paused, or those that waited are not all through */
+    bool inserted, read_only;
+    actor_addr node;
+    uint64_t in_flight;
+    uint64_t arrivals; /* operations that were begun; orders those that are held */
+    struct driver_facts facts;
+    struct account account;
+
+    struct actor *self;
+    char *node_name;
+    bool asked_read_only;
+    bool closing, aborted;
+
+    /* Errors. */
+    Sluice__OnError__Policy on_read_error, on_error;
+    Sluice__OnError__Scope stop_scope;
+    bool keeps_io_status;
+    Sluice__IoStatus io_status;
+    struct quiet_error { /* errors that were not told one by one, of reads and of all else */
+        Sluice__IoErrorEvent *event; /* the last one, with their count; null when there is none */
+        uint64_t until;              /* no event of its own before this time */
+    } errors[2];
+    struct timer error_timer;
+
+    /* What waits. */
+    unsigned quiesced;     /* drained regions */
+    unsigned pauses;       /* enum pause */
+    struct op_queue held;  /* failed, to be tried again; in the order in which they were begun */
+    struct op_queue queue; /* not begun yet */
+    uint64_t queued_bytes;
+    struct waiter *waiters; /* for the end of what is in flight */
+
+    struct session *sessions;
+    uint64_t last_session;
+    uint64_t granted, limit, granted_bytes, limit_bytes;
+    struct ticket opening, closer;
+};
+
+/* backend_io.c */
+
+void backend_submit(struct actor *self, struct op *op);
+/* Answers `ticket` when nothing is in flight; new operations are to wait by then. */
+void backend_await_quiet(struct backend *backend, struct ticket ticket);
+/* Begins what waited, in order, if nothing stands against it. */
+void backend_go(struct backend *backend);
+/* Ends what waits, each held one with its error, others with -ESHUTDOWN. Nothing is begun any more.
+ */
+void backend_end_waiting(struct backend *backend);
+/* Ends those of the operations that wait which a peer knows by these tags: held ones with their
+ * error, those that wait for the end of a pause with -ECANCELED. */
+void backend_cancel(struct backend *backend, unsigned peer, const uint64_t *tags, size_t n);
+
+/* backend_error.c */
+
+/* What is to be done about this error of a medium, which is told. */
+Sluice__IoErrorEvent__Action backend_error(struct backend *backend, const struct op *op);
+void backend_reset_io_status(struct backend *backend);
+void backend_error_init(struct backend *backend);
+void backend_error_fini(struct backend *backend);
+/* An error has stopped it: pauses, and tells. */
+void backend_stop(struct backend *backend, const char *reason);
+/* Begins or ends pauses, and tells. */
+void backend_pause(struct backend *backend, unsigned pauses, const char *reason);
+void backend_resume(struct backend *backend, unsigned pauses);
+
+/* Tells what was only counted so far. */
+void backend_error_tell(struct backend *backend);
+
+/* backend_info.c */
+
+void backend_on_describe(struct actor *self, struct mail *mail);
+void backend_on_set(struct actor *self, struct mail *mail);
+
+/* backend.c */
+
+/* Nothing is in flight any more in a backend that is closing. */
+void backend_closed(struct backend *backend);
+void backend_take_facts(struct backend *backend, const Sluice__NodeFacts *facts);
+void backend_watch(struct backend *backend, bool on, actor_reply_fn *then, void *arg);
+
+#endif

@@ -1,0 +1,196 @@
+/* backend_info.c — a backend's description, and what of it can be set while it runs. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "actors/backend_impl.h"
+#include "engine/mem.h"
+#include "engine/reactor.h"
+#include "proto/units.h"
+
+/* --- Description */
+
+static void add_interval(Sluice__OpCounters *out, const struct account *account, unsigned kind,
+                         size_t window, uint64_t now)
+{
+    struct account_interval told;
+    account_interval(account, kind, window, now, &told);
+    Sluice__Interval *interval = MAIL_NEW(sluice__interval);
+    interval->length_ns = told.length;
+    interval->operations = told.count;
+    interval->has_min_ns = interval->has_average_ns = interval->has_max_ns = told.count;
+    interval->min_ns = told.min;
+    interval->average_ns = told.average;
+    interval->max_ns = told.max;
+    interval->has_queue_depth = true;
+    interval->queue_depth = told.queue_depth;
+    out->intervals[out->n_intervals++] = interval;
+}
+
+static void add_bins(Sluice__OpCounters *out, const struct account_kind *kind)
+{
+    out->histogram = mem_new((kind->nbounds + 1) * sizeof *out->histogram);
+    for (size_t i = 0; i <= kind->nbounds; i++) {
+        Sluice__Bin *bin = MAIL_NEW(sluice__bin);
+        bin->has_below_ns = i < kind->nbounds;
+        bin->below_ns = bin->has_below_ns ? kind->bounds[i] : 0;
+        bin->operations = kind->bins[i];
+        out->histogram[out->n_histogram++] = bin;
+    }
+}
+
+static void add_quantiles(Sluice__OpCounters *out, const struct histogram *latencies)
+{
+    out->has_p50_ns = out->has_p90_ns = out->has_p99_ns = out->has_p999_ns = out->has_max_ns = true;
+    out->p50_ns = histogram_quantile(latencies, 0.5);
+    out->p90_ns = histogram_quantile(latencies, 0.9);
+    out->p99_ns = histogram_quantile(latencies, 0.99);
+    out->p999_ns = histogram_quantile(latencies, 0.999);
+    out->max_ns = latencies->max;
+}
+
+static Sluice__OpCounters *counters(const struct account *account, unsigned number, uint64_t now)
+{
+    const struct account_kind *kind = &account->kinds[number];
+    Sluice__OpCounters *out = MAIL_NEW(sluice__op_counters);
+    out->has_operations = out->has_bytes = out->has_failed = out->has_invalid = true;
+    out->has_merged = out->has_time_ns = true;
+    out->operations = kind->operations;
+    out->bytes = kind->bytes;
+    out->failed = kind->failed;
+    out->invalid = kind->invalid;
+    out->merged = kind->merged;
+    out->time_ns = kind->time;
+    if (kind->latencies)
+        add_quantiles(out, kind->latencies);
+    if (account->nwindows)
+        out->intervals = mem_new(account->nwindows * sizeof *out->intervals);
+    for (size_t i = 0; i < account->nwindows; i++)
+        add_interval(out, account, number, i, now);
+    if (kind->nbounds)
+        add_bins(out, kind);
+    return out;
+}
+
+static Sluice__RunState run_state(const struct backend *backend)
+{
+    if (backend->pauses & PAUSE_ERROR)
+        return SLUICE__RUN_STATE__STOPPED;
+    return backend->pauses ? SLUICE__RUN_STATE__PAUSED : SLUICE__RUN_STATE__RUNNING;
+}
+
+static void describe_account(struct backend *backend, Sluice__BackendInfo *info)
+{
+    struct account *account = &backend->account;
+    uint64_t now = reactor_now(actor_reactor(backend->self));
+    account_settle(account, now);
+    info->read = counters(account, OP_READ, now);
+    info->write = counters(account, OP_WRITE, now);
+    info->zeroes = counters(account, OP_ZEROES, now);
+    info->discard = counters(account, OP_DISCARD, now);
+    info->flush = counters(account, OP_FLUSH, now);
+    info->truncate = counters(account, OP_TRUNCATE, now);
+    info->has_highest_written_bytes = true;
+    info->highest_written_bytes = account->highest_written;
+    info->has_idle_ns = account->used;
+    info->idle_ns = account->used ? now - account->last : 0;
+}
+
+void backend_on_describe(struct actor *self, struct mail *mail)
+{
+    struct backend *backend = actor_state(self);
+    Sluice__BackendInfo *info = MAIL_NEW(sluice__backend_info);
+    mail_set(&info->name, actor_name(self));
+    if (backend->node_name)
+        mail_set(&info->node, backend->node_name);
+    info->has_length = backend->inserted && backend->facts.length >= 0;
+    info->length = info->has_length ? (uint64_t)backend->facts.length : 0;
+    info->has_read_only = info->has_reactor = info->has_in_flight = info->has_queued = true;
+    info->has_queued_bytes = info->has_granted = info->has_limit = true;
+    info->has_granted_bytes = info->has_limit_bytes = true;
+    info->has_run_state = info->has_held = info->has_werror = info->has_rerror = true;
+    info->has_io_status = backend->keeps_io_status;
+    info->read_only = backend->read_only;
+    info->reactor = reactor_id(actor_reactor(self));
+    info->in_flight = backend->in_flight;
+    info->queued = backend->queue.count;
+    info->queued_bytes = backend->queued_bytes;
+    info->held = backend->held.count;
+    info->granted = backend->granted;
+    info->limit = backend->limit;
+    info->granted_bytes = backend->granted_bytes;
+    info->limit_bytes = backend->limit_bytes;
+    info->run_state = run_state(backend);
+    info->io_status = backend->io_status;
+    info->werror = backend->on_error;
+    info->rerror = backend->on_read_error;
+    describe_account(backend, info);
+    actor_reply(self, mail_ticket(mail), MAIL_BACKEND_INFO, info);
+}
+
+/* --- Settings */
+
+/* Durations with blanks between them. Returns how many, or a negative errno with a sentence. */
+static int parse_durations(const char *field, const char *text, uint64_t *out, size_t most,
+                           bool rising, struct err *err)
+{
+    char *copy = mem_string(text), *rest = NULL;
+    int ret = 0;
+    for (char *word = strtok_r(copy, " ", &rest); ret >= 0 && word;
+         word = strtok_r(NULL, " ", &rest)) {
+        uint64_t ns;
+        if ((size_t)ret == most)
+            ret = err_field(err, field, -EINVAL, "%s takes %zu times at most", field, most);
+        else if (units_parse_duration(word, &ns) < 0 || ns == 0)
+            ret = err_field(err, field, -EINVAL, "'%.40s' in %s is no time above 0; give %s", word,
+                            field, UNITS_DURATION_FORM);
+        else if (rising && ret && ns <= out[ret - 1])
+            ret = err_field(err, field, -EINVAL,
+                            "the times in %s must rise, but '%.40s' is not above the one before it",
+                            field, word);
+        else
+            out[ret++] = ns;
+    }
+    free(copy);
+    return ret;
+}
+
+/* All is checked before anything is changed. */
+static int set(struct backend *backend, const Sluice__BackendSet *set, struct err *err)
+{
+    uint64_t windows[ACCOUNT_WINDOWS], bounds[ACCOUNT_BOUNDS];
+    int nwindows = 0, nbounds = 0;
+    if (set->intervals)
+        nwindows =
+            parse_durations("intervals", set->intervals, windows, ACCOUNT_WINDOWS, false, err);
+    if (nwindows >= 0 && set->histogram)
+        nbounds = parse_durations("histogram", set->histogram, bounds, ACCOUNT_BOUNDS, true, err);
+    if (nwindows < 0 || nbounds < 0)
+        return err->code;
+    if (set->has_werror)
+        backend->on_error = set->werror;
+    if (set->has_rerror)
+        backend->on_read_error = set->rerror;
+    if (set->has_stop)
+        backend->stop_scope = set->stop;
+    if (set->has_io_status) {
+        backend->keeps_io_status = set->io_status;
+        backend_reset_io_status(backend);
+    }
+    if (set->has_account_failed)
+        backend->account.count_failed = set->account_failed;
+    if (set->intervals)
+        account_set_windows(&backend->account, windows, (size_t)nwindows);
+    for (unsigned kind = 0; set->histogram && kind < OP_KINDS; kind++)
+        account_set_bounds(&backend->account, kind, bounds, (size_t)nbounds);
+    return 0;
+}
+
+void backend_on_set(struct actor *self, struct mail *mail)
+{
+    struct err err = {0};
+    if (set(actor_state(self), (const Sluice__BackendSet *)mail->body, &err) < 0)
+        actor_refuse(self, mail_ticket(mail), &err);
+    else
+        actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
+}

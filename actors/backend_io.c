@@ -1,0 +1,283 @@
+/* backend_io.c — a backend's requests: checked, counted, begun, held, drained. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "actors/backend_impl.h"
+#include "engine/mem.h"
+#include "engine/peer.h"
+#include "engine/reactor.h"
+
+/* In the frame of an operation that is in flight. */
+struct begun {
+    uint64_t started; /* ns */
+    uint64_t arrival;
+};
+
+/* In the frame of one that is held. */
+struct held {
+    uint64_t arrival;
+    int error;
+};
+
+static uint64_t now(const struct backend *backend)
+{
+    return reactor_now(actor_reactor(backend->self));
+}
+
+/* --- Checks */
+
+static int check_range(const struct backend *backend, const struct op *op)
+{
+    if (op->bytes > INT32_MAX)
+        return -EIO;
+    if (!backend->inserted)
+        return -ENOMEDIUM;
+    if (op->offset < 0)
+        return -EIO;
+    if (!(op->flags & OP_BEYOND_END)) {
+        int64_t length = backend->facts.length;
+        if (length < 0)
+            return (int)length;
+        if (op->offset > length || (uint64_t)(length - op->offset) < op->bytes)
+            return -EIO;
+    }
+    return op->kind != OP_READ && backend->read_only ? -EPERM : 0;
+}
+
+static int check(const struct backend *backend, const struct op *op)
+{
+    if (op->kind <= OP_DISCARD)
+        return check_range(backend, op);
+    if (!backend->inserted)
+        return -ENOMEDIUM;
+    if (op->kind == OP_TRUNCATE) {
+        if (op->offset < 0)
+            return -EINVAL;
+        if (backend->read_only)
+            return -EACCES;
+    }
+    return op->kind == OP_SAVE_VMSTATE && backend->read_only ? -EPERM : 0;
+}
+_Static_assert(OP_READ <= OP_DISCARD && OP_WRITE <= OP_DISCARD && OP_ZEROES <= OP_DISCARD &&
+                   OP_FLUSH > OP_DISCARD && OP_TRUNCATE > OP_DISCARD && OP_IOCTL > OP_DISCARD,
+               "kinds with a range come first");
+
+/* --- The end of what is in flight */
+
+static void settle(struct backend *backend)
+{
+    struct waiter *waiter;
+    /* Of one frame, mail is taken first: the completions, of which the answer tells, leave before.
+     */
+    peer_flush(actor_peer(backend->self));
+    while ((waiter = backend->waiters)) {
+        backend->waiters = waiter->next;
+        actor_reply(backend->self, waiter->ticket, MAIL_NONE, NULL);
+        free(waiter);
+    }
+    if (backend->closing)
+        backend_closed(backend);
+}
+
+void backend_await_quiet(struct backend *backend, struct ticket ticket)
+{
+    struct waiter *waiter = MEM_NEW(struct waiter);
+    waiter->ticket = ticket;
+    waiter->next = backend->waiters;
+    backend->waiters = waiter;
+    if (!backend->in_flight)
+        settle(backend);
+}
+
+/* It is in flight until its callback has returned. */
+static void finish(struct backend *backend, struct op *op, int64_t ret)
+{
+    op_complete(op, ret);
+    if (!--backend->in_flight && backend->waits)
+        settle(backend);
+}
+
+/* --- Errors */
+
+static void held_ended(struct op *op, void *who)
+{
+    (void)who;
+    op_complete(op, op->ret);
+}
+
+/* Those that were begun earlier are tried again earlier. */
+static void hold(struct backend *backend, struct op *op, uint64_t arrival)
+{
+    struct held *held = op_push(op, held_ended, NULL);
+    *held = (struct held){arrival, (int)op->ret};
+    struct op **at = &backend->held.head;
+    while (*at && ((const struct held *)op_top(*at))->arrival < arrival)
+        at = &(*at)->next;
+    op->next = *at;
+    *at = op;
+    if (!op->next)
+        backend->held.tail = &op->next;
+    backend->held.count++;
+}
+
+/* What no medium is to blame for: it can't do such a thing, or was asked too late. */
+static bool is_blameless(int64_t ret)
+{
+    return ret == -ENOTSUP || ret == -ECANCELED || ret == -ESHUTDOWN || ret == -ENXIO;
+}
+
+static void failed(struct backend *backend, struct op *op, struct begun begun)
+{
+    if (is_blameless(op->ret)) {
+        account_invalid(&backend->account, op->kind, now(backend));
+        finish(backend, op, op->ret);
+        return;
+    }
+    account_failed(&backend->account, op->kind, begun.started, now(backend));
+    switch (backend_error(backend, op)) {
+    case SLUICE__IO_ERROR_EVENT__ACTION__IGNORE:
+        finish(backend, op, 0);
+        break;
+    case SLUICE__IO_ERROR_EVENT__ACTION__STOP:
+        hold(backend, op, begun.arrival);
+        if (!--backend->in_flight)
+            settle(backend);
+        break;
+    default:
+        finish(backend, op, op->ret);
+    }
+}
+
+/* --- Requests */
+
+/* The node has told of the change by now. */
+static void resized(struct actor *self, struct mail *reply, void *arg)
+{
+    struct op *op = arg;
+    if (!mail_fault(reply))
+        backend_take_facts(actor_state(self), (Sluice__NodeFacts *)reply->body);
+    finish(actor_state(self), op, op->ret);
+}
+
+static void done(struct op *op, void *who)
+{
+    struct backend *backend = who;
+    const struct begun begun = *(struct begun *)op_popped(op);
+    if (op->kind == OP_WRITE || op->kind == OP_ZEROES)
+        account_written(&backend->account, (uint64_t)op->offset + op->bytes);
+    if (__builtin_expect(op->ret < 0, 0)) {
+        failed(backend, op, begun);
+        return;
+    }
+    account_done(&backend->account, op->kind, op->kind <= OP_DISCARD ? op->bytes : 0, begun.started,
+                 now(backend));
+    if (op->kind == OP_TRUNCATE || op->flags & OP_BEYOND_END) {
+        /* The news of the length come by mail, which may be slower. Whoever sees this completed may
+         * use the new length at once, so the news come first. */
+        backend_watch(backend, true, resized, op);
+        return;
+    }
+    finish(backend, op, op->ret);
+}
+
+static void begin(struct backend *backend, struct op *op, uint64_t arrival)
+{
+    int ret = check(backend, op);
+    if (ret < 0) {
+        account_invalid(&backend->account, op->kind, now(backend));
+        op_complete(op, ret);
+        return;
+    }
+    backend->in_flight++;
+    struct begun *begun = op_push(op, done, backend);
+    *begun = (struct begun){now(backend), arrival};
+    op_send(op, backend->node);
+}
+
+void backend_submit(struct actor *self, struct op *op)
+{
+    struct backend *backend = actor_state(self);
+    if (!backend->waits) {
+        begin(backend, op, backend->arrivals++);
+    } else if (backend->closing || backend->aborted) {
+        op_complete(op, -ESHUTDOWN);
+    } else {
+        op_enqueue(&backend->queue, op);
+        backend->queued_bytes += op->bytes;
+    }
+}
+
+static bool may_go(const struct backend *backend)
+{
+    return !backend->quiesced && !backend->pauses && !backend->closing && !backend->aborted;
+}
+
+void backend_go(struct backend *backend)
+{
+    /* What arrives meanwhile queues behind, so the order stays. What fails again may stop it again:
+     * that one is held with those that were not tried yet. */
+    struct op *op;
+    while (may_go(backend) && (op = op_dequeue(&backend->held))) {
+        uint64_t arrival = ((const struct held *)op_top(op))->arrival;
+        op_pop(op);
+        begin(backend, op, arrival);
+    }
+    while (may_go(backend) && (op = op_dequeue(&backend->queue))) {
+        backend->queued_bytes -= op->bytes;
+        begin(backend, op, backend->arrivals++);
+    }
+    backend->waits = !may_go(backend);
+}
+
+/* --- Ending what waits */
+
+static void end_held(struct op *op)
+{
+    op_complete(op, ((const struct held *)op_top(op))->error);
+}
+
+void backend_end_waiting(struct backend *backend)
+{
+    struct op *op;
+    backend->waits = true;
+    while ((op = op_dequeue(&backend->held)))
+        end_held(op);
+    while ((op = op_dequeue(&backend->queue)))
+        op_complete(op, -ESHUTDOWN);
+    backend->queued_bytes = 0;
+}
+
+static bool is_named(const struct op *op, unsigned peer, const uint64_t *tags, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (op_is(op, peer, tags[i]))
+            return true;
+    return false;
+}
+
+/* Moves those that are named from one queue to another. */
+static void sort_out(struct op_queue *from, struct op_queue *to, unsigned peer,
+                     const uint64_t *tags, size_t n)
+{
+    for (size_t left = from->count; left; left--) {
+        struct op *op = op_dequeue(from);
+        op_enqueue(is_named(op, peer, tags, n) ? to : from, op);
+    }
+}
+
+void backend_cancel(struct backend *backend, unsigned peer, const uint64_t *tags, size_t n)
+{
+    struct op_queue held, queued;
+    struct op *op;
+    op_queue_init(&held);
+    op_queue_init(&queued);
+    sort_out(&backend->held, &held, peer, tags, n);
+    if (backend->pauses)
+        sort_out(&backend->queue, &queued, peer, tags, n);
+    while ((op = op_dequeue(&held)))
+        end_held(op);
+    while ((op = op_dequeue(&queued))) {
+        backend->queued_bytes -= op->bytes;
+        op_complete(op, -ECANCELED);
+    }
+}

@@ -1,0 +1,392 @@
+/* mock.c — a medium for tests of what stands above it: claims what it is told to claim, keeps a
+ * list of what it was sent, and can hold completions until told. What can be set while it is open
+ * is a script for it, over control.
+ *
+ * It keeps no data: reads give zeroes. VM state it keeps, up to 64 KiB. */
+#include "drivers/driver.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/mem.h"
+
+#define LOG     64 /* entries kept */
+#define LOGGED  80 /* bytes of one */
+#define VMSTATE 65536
+
+struct mock {
+    struct op_queue held; /* requests whose completion waits */
+    bool hold;
+    uint64_t released; /* while it holds */
+    int error;         /* what requests end with, negative errno; 0: success */
+    int64_t ioctl;     /* what an ioctl ends with */
+    bool tray_open, locked;
+    uint64_t sent; /* entries ever logged */
+    char log[LOG][LOGGED];
+    unsigned char *vmstate; /* VMSTATE bytes, or null before the first save */
+    uint64_t vmstate_bytes;
+};
+
+static const struct option mock_options[] = {
+    {.name = "size",
+     .type = OPTION_SIZE,
+     .preset = "1G",
+     .max = INT64_MAX,
+     .live = true,
+     .help = "length of the medium"},
+    {.name = "length-error",
+     .type = OPTION_INTEGER,
+     .preset = "0",
+     .max = 4095,
+     .live = true,
+     .help = "the errno with which the length can't be told; 0: it can"},
+    {.name = "can",
+     .type = OPTION_STRING,
+     .live = true,
+     .preset = "discard,zeroes,fua,resize,flush,grow,unmap,ioctl,vmstate,compress",
+     .help = "what it claims to do, as words with commas between them"},
+    {.name = "alignment",
+     .type = OPTION_SIZE,
+     .preset = "1",
+     .min = 1,
+     .max = 1 << 20,
+     .help = "of requests; a power of two"},
+    {.name = "max-transfer",
+     .type = OPTION_SIZE,
+     .preset = "0",
+     .max = INT32_MAX,
+     .help = "bytes of one read or write; 0: any"},
+    {.name = "max-zeroes",
+     .type = OPTION_SIZE,
+     .preset = "0",
+     .max = INT64_MAX,
+     .help = "bytes of one zeroes or discard; 0: any"},
+    {.name = "optimal-transfer",
+     .type = OPTION_SIZE,
+     .preset = "0",
+     .max = INT32_MAX,
+     .help = "bytes; 0: none known"},
+    {.name = "max-vector",
+     .type = OPTION_INTEGER,
+     .preset = "0",
+     .max = 1024,
+     .help = "entries of one request; 0: 1024"},
+    {.name = "read-only",
+     .type = OPTION_SWITCH,
+     .preset = "off",
+     .live = true,
+     .help = "whether it refuses changes"},
+    {.name = "empty",
+     .type = OPTION_SWITCH,
+     .preset = "off",
+     .live = true,
+     .help = "whether it says that no medium is in it"},
+    {.name = "sg",
+     .type = OPTION_SWITCH,
+     .preset = "off",
+     .live = true,
+     .help = "whether it is SCSI-generic"},
+    {.name = "logical-block",
+     .type = OPTION_SIZE,
+     .preset = "0",
+     .max = 1 << 20,
+     .live = true,
+     .help = "bytes; 0: not known"},
+    {.name = "physical-block",
+     .type = OPTION_SIZE,
+     .preset = "0",
+     .max = 1 << 20,
+     .live = true,
+     .help = "bytes; 0: not known"},
+    {.name = "cylinders",
+     .type = OPTION_INTEGER,
+     .preset = "0",
+     .max = UINT32_MAX,
+     .live = true,
+     .help = "of its geometry; 0: not known"},
+    {.name = "heads",
+     .type = OPTION_INTEGER,
+     .preset = "0",
+     .max = 255,
+     .live = true,
+     .help = "of its geometry"},
+    {.name = "sectors",
+     .type = OPTION_INTEGER,
+     .preset = "0",
+     .max = 255,
+     .live = true,
+     .help = "of a track of its geometry"},
+    {.name = "hold",
+     .type = OPTION_SWITCH,
+     .preset = "off",
+     .live = true,
+     .help = "whether completions wait; off lets those go that do"},
+    {.name = "release",
+     .type = OPTION_INTEGER,
+     .preset = "0",
+     .live = true,
+     .help = "completions let go in all while it holds, the oldest first: raise it to let more go"},
+    {.name = "error",
+     .type = OPTION_INTEGER,
+     .preset = "0",
+     .max = 4095,
+     .live = true,
+     .help = "the errno that requests end with; 0: success"},
+    {.name = "ioctl-result",
+     .type = OPTION_INTEGER,
+     .preset = "0",
+     .max = INT32_MAX,
+     .live = true,
+     .help = "what an ioctl returns"},
+    {0},
+};
+
+/* --- The list of what it was sent */
+
+static void note(struct mock *mock, const char *text)
+{
+    snprintf(mock->log[mock->sent++ % LOG], LOGGED, "%s", text);
+}
+
+static void note_op(struct mock *mock, const struct op *op)
+{
+    static const char *const kinds[OP_KINDS] = {
+        "?",     "read",     "write", "zeroes",       "discard",
+        "flush", "truncate", "ioctl", "save-vmstate", "load-vmstate",
+    };
+    static const struct {
+        unsigned flag;
+        const char *name;
+    } flags[] = {
+        {OP_FUA, "fua"},
+        {OP_MAY_UNMAP, "unmap"},
+        {OP_NO_FALLBACK, "no-fallback"},
+        {OP_BEYOND_END, "beyond-end"},
+        {OP_COMPRESSED, "compressed"},
+        {OP_PREALLOC_METADATA, "metadata"},
+        {OP_PREALLOC_FALLOC, "falloc"},
+    };
+    char text[LOGGED];
+    int n = snprintf(text, sizeof text, "%s %" PRId64 "+%" PRIu64, kinds[op->kind], op->offset,
+                     op->bytes);
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+        if (op->flags & flags[i].flag && n < (int)sizeof text)
+            n += snprintf(text + n, sizeof text - (size_t)n, " %s", flags[i].name);
+    note(mock, text);
+}
+
+/* --- Requests */
+
+static void move_vmstate(struct mock *mock, const struct op *op)
+{
+    uint64_t at = (uint64_t)op->offset;
+    if (!mock->vmstate)
+        mock->vmstate = mem_new(VMSTATE);
+    for (unsigned i = 0; i < op->niov; at += op->iov[i++].iov_len)
+        if (op->kind == OP_SAVE_VMSTATE)
+            memcpy(mock->vmstate + at, op->iov[i].iov_base, op->iov[i].iov_len);
+        else
+            memcpy(op->iov[i].iov_base, mock->vmstate + at, op->iov[i].iov_len);
+}
+
+static int64_t perform(struct driver_node *node, struct op *op)
+{
+    struct mock *mock = node->state;
+    int64_t end = op->offset + (int64_t)op->bytes;
+    if (mock->error)
+        return mock->error;
+    switch (op->kind) {
+    case OP_READ:
+        driver_clear(op, 0);
+        break;
+    case OP_TRUNCATE:
+        node->facts.length = op->offset;
+        driver_changed(node);
+        break;
+    case OP_IOCTL:
+        return mock->ioctl;
+    case OP_SAVE_VMSTATE:
+    case OP_LOAD_VMSTATE:
+        if (op->offset < 0 || end > VMSTATE)
+            return -ENOSPC;
+        move_vmstate(mock, op);
+        break;
+    }
+    if (op->flags & OP_BEYOND_END && end > node->facts.length) {
+        node->facts.length = end;
+        driver_changed(node);
+    }
+    return 0;
+}
+
+static void mock_submit(struct driver_node *node, struct op *op)
+{
+    struct mock *mock = node->state;
+    note_op(mock, op);
+    if (mock->hold)
+        op_enqueue(&mock->held, op);
+    else
+        op_complete(op, perform(node, op));
+}
+
+/* Lets completions go until so many have gone. */
+static void release(struct driver_node *node, uint64_t total)
+{
+    struct mock *mock = node->state;
+    struct op *op;
+    while (mock->released < total && (op = op_dequeue(&mock->held))) {
+        mock->released++;
+        op_complete(op, perform(node, op));
+    }
+    if (!mock->hold)
+        mock->released = 0;
+}
+
+static void mock_abort(struct driver_node *node)
+{
+    struct mock *mock = node->state;
+    struct op *op;
+    mock->hold = false;
+    while ((op = op_dequeue(&mock->held)))
+        op_complete(op, -ESHUTDOWN);
+}
+
+/* --- Its drive */
+
+static void mock_eject(struct driver_node *node, bool out)
+{
+    struct mock *mock = node->state;
+    mock->tray_open = out;
+    note(mock, out ? "eject" : "load");
+}
+
+static void mock_lock(struct driver_node *node, bool locked)
+{
+    struct mock *mock = node->state;
+    mock->locked = locked;
+    note(mock, locked ? "lock" : "unlock");
+}
+
+/* --- What it claims */
+
+static int parse_can(const struct driver_node *node, const char *text, unsigned *can,
+                     struct err *err)
+{
+    static const char *const names[] = {"discard", "zeroes", "fua",   "resize",  "flush",
+                                        "grow",    "unmap",  "ioctl", "vmstate", "compress"};
+    char *copy = mem_string(text), *rest = NULL;
+    int ret = 0;
+    *can = 0;
+    for (char *word = strtok_r(copy, ", ", &rest); ret == 0 && word;
+         word = strtok_r(NULL, ", ", &rest)) {
+        size_t bit = 0;
+        while (bit < sizeof names / sizeof *names && strcmp(names[bit], word) != 0)
+            bit++;
+        if (bit == sizeof names / sizeof *names)
+            ret = err_field(err, "can", -EINVAL,
+                            "node %s: '%.40s' is nothing that a driver can claim to do; words are "
+                            "discard, zeroes, fua, resize, flush, grow, unmap, ioctl, vmstate and "
+                            "compress",
+                            node->name, word);
+        else
+            *can |= 1u << bit;
+    }
+    free(copy);
+    return ret;
+}
+
+static int mock_facts(struct driver_node *node, const struct option_set *options, struct err *err)
+{
+    unsigned can;
+    uint64_t alignment = option_number(options, "alignment");
+    if (alignment & (alignment - 1))
+        return err_field(err, "alignment", -EINVAL,
+                         "node %s: an alignment is a power of two, which %" PRIu64 " is not",
+                         node->name, alignment);
+    int ret = parse_can(node, option_string(options, "can"), &can, err);
+    if (ret < 0)
+        return ret;
+    int64_t length = (int64_t)(option_number(options, "size") & ~(alignment - 1));
+    int64_t error = (int64_t)option_number(options, "length-error");
+    node->facts = (struct driver_facts){
+        .length = error ? -error : length,
+        .alignment = (uint32_t)alignment,
+        .max_transfer = option_number(options, "max-transfer"),
+        .max_zeroes = option_number(options, "max-zeroes"),
+        .optimal_transfer = option_number(options, "optimal-transfer"),
+        .max_vector = (uint32_t)option_number(options, "max-vector"),
+        .read_only = option_switch(options, "read-only"),
+        .can = can,
+        .empty = option_switch(options, "empty"),
+        .sg = option_switch(options, "sg"),
+        .logical_block = (uint32_t)option_number(options, "logical-block"),
+        .physical_block = (uint32_t)option_number(options, "physical-block"),
+        .cylinders = (uint32_t)option_number(options, "cylinders"),
+        .heads = (uint32_t)option_number(options, "heads"),
+        .sectors = (uint32_t)option_number(options, "sectors"),
+    };
+    struct mock *mock = node->state;
+    mock->hold = option_switch(options, "hold");
+    mock->error = -(int)option_number(options, "error");
+    mock->ioctl = (int64_t)option_number(options, "ioctl-result");
+    return 0;
+}
+
+static int mock_set(struct driver_node *node, const struct option_set *options, struct err *err)
+{
+    struct mock *mock = node->state;
+    int ret = mock_facts(node, options, err);
+    if (ret < 0)
+        return ret;
+    driver_changed(node);
+    release(node, mock->hold ? option_number(options, "release") : UINT64_MAX);
+    return 0;
+}
+
+static void mock_open(struct driver_node *node, driver_opened_fn *opened)
+{
+    struct mock *mock = node->state;
+    struct err err = {0};
+    op_queue_init(&mock->held);
+    int ret = mock_facts(node, node->options, &err);
+    opened(node, ret, &err);
+}
+
+static void mock_close(struct driver_node *node, void (*closed)(struct driver_node *node))
+{
+    struct mock *mock = node->state;
+    free(mock->vmstate);
+    closed(node);
+}
+
+static void mock_describe(struct driver_node *node, driver_tell_fn *tell, void *to)
+{
+    const struct mock *mock = node->state;
+    char name[32], value[32];
+    snprintf(value, sizeof value, "%zu", mock->held.count);
+    tell(to, "held", value);
+    tell(to, "tray", mock->tray_open ? "open" : "closed");
+    tell(to, "locked", mock->locked ? "on" : "off");
+    for (uint64_t i = mock->sent > LOG ? mock->sent - LOG : 0; i < mock->sent; i++) {
+        snprintf(name, sizeof name, "sent-%" PRIu64, i + 1);
+        tell(to, name, mock->log[i % LOG]);
+    }
+}
+
+const struct driver driver_mock = {
+    .name = "mock",
+    .help =
+        "Claims what it is told, keeps a list of what it was sent, holds completions; for tests",
+    .options = mock_options,
+    .size = sizeof(struct mock),
+    .open = mock_open,
+    .close = mock_close,
+    .submit = mock_submit,
+    .abort = mock_abort,
+    .eject = mock_eject,
+    .lock = mock_lock,
+    .set = mock_set,
+    .describe = mock_describe,
+};
