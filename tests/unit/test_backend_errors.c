@@ -1,0 +1,435 @@
+/* A backend's errors, pauses and what waits, in a whole stepped engine: each seed is another order
+ * of what happens. */
+#include "stack_rig.h"
+
+#include <stdio.h>
+
+#define FOR_EACH_SEED(seed)                                                                        \
+    for (uint64_t seed = 0; seed < STACK_SEEDS && (stack_start(STACK_THREADS(seed), seed), true);  \
+         stack_stop(), seed++)
+
+/* --- Means */
+
+static actor_addr backend;
+
+/* A mock, a fault filter on it, and a backend on that. */
+static void built(const char *rules, const char *settings)
+{
+    stack_do("node-add driver=mock name=m size=1M");
+    stack_do("node-add driver=fault name=f child=m rules='%s'", rules);
+    stack_do("backend-add name=b node=f %s", settings);
+    backend = stack_find("b");
+}
+
+static const Sluice__BackendInfo *shown(void)
+{
+    return stack_do("backend-show b")->backend;
+}
+
+/* What the mock was sent, from entry `first` on, counted from 1: "write 0+512, write 512+512". */
+static const char *sent(unsigned first)
+{
+    static char text[2048];
+    const Sluice__NodeInfo *info = stack_do("node-show m")->node;
+    size_t used = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < info->n_state; i++) {
+        unsigned number;
+        if (sscanf(info->state[i]->key, "sent-%u", &number) == 1 && number >= first)
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", used ? ", " : "",
+                                     info->state[i]->value);
+    }
+    return text;
+}
+
+static uint64_t sequence(void)
+{
+    return stack_do("status")->status->sequence;
+}
+
+static Sluice__Pause *pause_mail(bool on)
+{
+    Sluice__Pause *pause = MAIL_NEW(sluice__pause);
+    pause->on = on;
+    pause->engine = false;
+    return pause;
+}
+
+/* --- Policies */
+
+static void the_action_follows_from_the_policy_the_kind_and_the_error(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *policy, *errno_name;
+        int64_t ret; /* 1: it is held */
+    } cases[] = {
+        {"report", "EIO", -EIO}, {"report", "ENOSPC", -ENOSPC},
+        {"ignore", "EIO", 0},    {"ignore", "ENOSPC", 0},
+        {"stop", "EIO", 1},      {"stop", "ENOSPC", 1},
+        {"enospc", "EIO", -EIO}, {"enospc", "ENOSPC", 1},
+    };
+    static const struct {
+        enum op_kind kind;
+        const char *name, *field;
+    } kinds[] = {
+        {OP_READ, "read", "rerror"},     {OP_WRITE, "write", "werror"},
+        {OP_ZEROES, "zeroes", "werror"}, {OP_DISCARD, "discard", "werror"},
+        {OP_FLUSH, "flush", "werror"},   {OP_TRUNCATE, "truncate", "werror"},
+    };
+    stack_start(2, 1);
+    built("", "");
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (unsigned k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+            bool plain = kinds[k].kind == OP_FLUSH || kinds[k].kind == OP_TRUNCATE;
+            stack_pass(2 * NS_PER_S); /* so that the error is told at once */
+            uint64_t before = sequence();
+            stack_do("node-set f rules='%s errno=%s once'", kinds[k].name, cases[i].errno_name);
+            stack_do("backend-set b werror=report rerror=report");
+            stack_do("backend-set b %s=%s", kinds[k].field, cases[i].policy);
+            struct stack_op op = {0};
+            stack_submit(&op, backend, kinds[k].kind, plain ? 1 << 20 : 0, plain ? 0 : 512, 0,
+                         NULL);
+            stack_settle();
+            bool holds = cases[i].ret == 1;
+            assert_int_equal(op.came, !holds);
+            assert_int_equal(shown()->held, holds);
+            if (!strstr(stack_story(before + 1), "BLOCK_IO_ERROR"))
+                fail_msg("%s: no event: %s", cases[i].policy, stack_story(before + 1));
+            stack_do("backend-resume b");
+            stack_await_op(&op);
+            if (op.ret != (holds ? 0 : cases[i].ret))
+                fail_msg("%s of %s with %s ended with %d", cases[i].policy, kinds[k].name,
+                         cases[i].errno_name, (int)op.ret);
+        }
+    stack_stop();
+}
+
+static void what_no_medium_is_to_blame_for_is_counted_as_invalid_and_stops_nothing(void **state)
+{
+    (void)state;
+    stack_start(1, 1);
+    built("", "werror=stop rerror=stop");
+    assert_int_equal(stack_run(backend, OP_READ, 1 << 20, 1, 0), -EIO);
+    assert_int_equal(stack_run(backend, OP_READ, -1, 1, 0), -EIO);
+    assert_int_equal(stack_run(backend, OP_WRITE, 0, UINT64_C(1) << 31, 0), -EIO);
+    stack_do("node-set m can=flush");
+    assert_int_equal(stack_run(backend, OP_DISCARD, 0, 512, 0), -ENOTSUP);
+    assert_int_equal(stack_run(backend, OP_ZEROES, 0, 512, OP_NO_FALLBACK), -ENOTSUP);
+    const Sluice__BackendInfo *info = shown();
+    assert_int_equal(info->run_state, SLUICE__RUN_STATE__RUNNING);
+    assert_int_equal(info->read->invalid, 2);
+    assert_int_equal(info->write->invalid, 1);
+    assert_int_equal(info->discard->invalid, 1);
+    assert_int_equal(info->zeroes->invalid, 1);
+    assert_int_equal(info->read->failed + info->write->failed, 0);
+    stack_stop();
+}
+
+/* --- Held requests */
+
+static void held_requests_are_tried_again_in_the_order_in_which_they_were_begun(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        /* They fail in the opposite order. */
+        built("write nth=1 delay=9ms errno=EIO; write nth=2 delay=6ms errno=EIO; "
+              "write nth=3 delay=3ms errno=EIO",
+              "werror=stop");
+        struct stack_op ops[5] = {0};
+        for (unsigned i = 0; i < 3; i++)
+            stack_submit(&ops[i], backend, OP_WRITE, i * 512, 512, 0, NULL);
+        stack_pass(4 * NS_PER_MS); /* the third has stopped the backend */
+        for (unsigned i = 3; i < 5; i++)
+            stack_submit(&ops[i], backend, OP_WRITE, i * 512, 512, 0, NULL);
+        stack_pass(20 * NS_PER_MS);
+        const Sluice__BackendInfo *info = shown();
+        assert_int_equal(info->held, 3);
+        assert_int_equal(info->queued, 2);
+        assert_int_equal(info->in_flight, 0);
+        assert_string_equal(sent(1), "");
+        stack_do("backend-resume b");
+        for (unsigned i = 0; i < 5; i++) {
+            stack_await_op(&ops[i]);
+            assert_int_equal(ops[i].ret, 0);
+        }
+        assert_string_equal(
+            sent(1), "write 0+512, write 512+512, write 1024+512, write 1536+512, write 2048+512");
+        assert_int_equal(shown()->write->operations, 5);
+        assert_int_equal(shown()->write->failed, 3);
+    }
+}
+
+static void nothing_held_is_lost_or_run_twice_however_often_it_fails(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=mock name=m size=1M");
+        stack_do(
+            "node-add driver=fault name=f child=m seed=%u "
+            "rules='write probability=0.4 errno=EIO delay=1ms; write probability=0.3 delay=2ms'",
+            (unsigned)seed + 1);
+        stack_do("backend-add name=b node=f werror=stop");
+        backend = stack_find("b");
+        struct stack_op ops[24] = {0};
+        unsigned left = 24, resumes = 0;
+        for (unsigned i = 0; i < 24; i++)
+            stack_submit(&ops[i], backend, OP_WRITE, i * 512, 512, 0, NULL);
+        while (left) {
+            stack_pass(10 * NS_PER_MS);
+            left = 0;
+            for (unsigned i = 0; i < 24; i++)
+                left += !ops[i].came;
+            if (left)
+                stack_do("backend-resume b");
+            assert_true(++resumes < 1000);
+        }
+        for (unsigned i = 0; i < 24; i++)
+            assert_int_equal(ops[i].ret, 0);
+        assert_int_equal(shown()->write->operations, 24);
+        /* Each reached the medium once. */
+        unsigned writes = 0;
+        for (const char *at = sent(1); (at = strstr(at, "write")); at++)
+            writes++;
+        assert_int_equal(writes, 24);
+    }
+}
+
+static void a_drain_passes_held_requests_by_and_resume_waits_for_its_end(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        built("write once", "werror=stop");
+        struct stack_op op = {0};
+        stack_submit(&op, backend, OP_WRITE, 0, 512, 0, NULL);
+        stack_settle();
+        assert_int_equal(shown()->held, 1);
+        stack_call(backend, MAIL_DRAIN_BEGIN, MAIL_NEW(sluice__drain_begin));
+        stack_do("backend-resume b");
+        stack_settle();
+        assert_false(op.came);
+        stack_call(backend, MAIL_DRAIN_END, MAIL_NEW(sluice__drain_end));
+        stack_await_op(&op);
+        assert_int_equal(op.ret, 0);
+    }
+}
+
+static void the_end_of_the_engine_ends_held_requests_with_their_error(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        built("write errno=ENOSPC", "werror=stop");
+        struct stack_op held = {0}, queued = {0};
+        stack_submit(&held, backend, OP_WRITE, 0, 512, 0, NULL);
+        stack_settle();
+        stack_submit(&queued, backend, OP_READ, 0, 512, 0, NULL);
+        stack_settle();
+        struct stack_answer answer = {0};
+        stack_send(&answer, "backend-remove b");
+        stack_await(&answer);
+        assert_int_equal(answer.code, 0);
+        assert_true(held.came && queued.came);
+        assert_int_equal(held.ret, -ENOSPC);
+        assert_int_equal(queued.ret, -ESHUTDOWN);
+    }
+}
+
+/* --- Status and events */
+
+static void status_comes_before_the_error_and_the_error_before_the_stop(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        built("any errno=ENOSPC", "werror=stop rerror=stop");
+        uint64_t before = sequence();
+        struct stack_op first = {0}, second = {0};
+        stack_submit(&first, backend, OP_WRITE, 0, 512, 0, NULL);
+        stack_settle();
+        assert_string_equal(stack_story(before + 1), "BLOCK_IO_ERROR b, STOP b");
+        const Sluice__BackendInfo *info = shown();
+        assert_int_equal(info->run_state, SLUICE__RUN_STATE__STOPPED);
+        assert_int_equal(info->io_status, SLUICE__IO_STATUS__NOSPACE);
+        /* The first error stays, whatever comes later. */
+        stack_do("node-set f rules=any");
+        stack_do("backend-resume b");
+        stack_settle();
+        assert_int_equal(shown()->io_status, SLUICE__IO_STATUS__FAILED);
+        assert_string_equal(stack_story(before + 3), "RESUME b, BLOCK_IO_ERROR b, STOP b");
+        stack_do("node-set f rules=");
+        stack_submit(&second, backend, OP_READ, 0, 512, 0, NULL);
+        stack_do("backend-resume b");
+        stack_await_op(&first);
+        stack_await_op(&second);
+        assert_int_equal(first.ret, 0);
+        assert_int_equal(shown()->io_status, SLUICE__IO_STATUS__OK);
+        assert_int_equal(shown()->run_state, SLUICE__RUN_STATE__RUNNING);
+    }
+}
+
+static void io_status_is_kept_only_when_asked(void **state)
+{
+    (void)state;
+    stack_start(1, 1);
+    built("write", "werror=stop io_status=off");
+    struct stack_op op = {0};
+    stack_submit(&op, backend, OP_WRITE, 0, 512, 0, NULL);
+    stack_settle();
+    assert_false(shown()->has_io_status);
+    stack_do("backend-set b io_status=on");
+    assert_int_equal(shown()->io_status, SLUICE__IO_STATUS__OK);
+    stack_do("node-set f rules=");
+    stack_do("resume");
+    stack_await_op(&op);
+    stack_stop();
+}
+
+static void a_flood_of_errors_is_counted_in_few_events(void **state)
+{
+    (void)state;
+    stack_start(2, 1);
+    built("any", "");
+    uint64_t before = sequence();
+    for (unsigned i = 0; i < 100; i++) {
+        assert_int_equal(stack_run(backend, i % 2 ? OP_READ : OP_WRITE, 0, 512, 0), -EIO);
+        stack_pass(5 * NS_PER_MS);
+    }
+    stack_pass(2 * NS_PER_S);
+    const Sluice__EventList *list = stack_do("events-since since=%u", (unsigned)before + 1)->events;
+    uint64_t reads = 0, writes = 0;
+    assert_int_equal(list->n_events, 4); /* the first of each kind, and the rest of each */
+    for (size_t i = 0; i < list->n_events; i++) {
+        const Sluice__IoErrorEvent *event = list->events[i]->block_io_error;
+        assert_int_equal(list->events[i]->body_case, SLUICE__EVENT__BODY_BLOCK_IO_ERROR);
+        *(strcmp(event->operation, "read") ? &writes : &reads) += event->count;
+        assert_string_equal(event->node, "f");
+        assert_int_equal(event->action, SLUICE__IO_ERROR_EVENT__ACTION__REPORT);
+    }
+    assert_int_equal(reads, 50);
+    assert_int_equal(writes, 50);
+    stack_stop();
+}
+
+/* --- Pauses */
+
+static void a_pause_is_done_when_nothing_is_in_flight_and_loses_nothing(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        built("", "");
+        stack_do("node-set m hold=on");
+        struct stack_op before = {0}, after[3] = {0};
+        struct stack_answer answer = {0};
+        stack_submit(&before, backend, OP_WRITE, 0, 512, 0, NULL);
+        stack_settle();
+        stack_ask(&answer, backend, MAIL_PAUSE, pause_mail(true));
+        stack_settle();
+        assert_false(answer.came);
+        for (unsigned i = 0; i < 3; i++)
+            stack_submit(&after[i], backend, OP_WRITE, 4096 + i * 512, 512, 0, NULL);
+        stack_settle();
+        assert_int_equal(shown()->queued, 3);
+        assert_int_equal(shown()->queued_bytes, 1536);
+        assert_int_equal(shown()->run_state, SLUICE__RUN_STATE__PAUSED);
+        stack_do("node-set m hold=off");
+        stack_await(&answer);
+        assert_true(before.came && before.at < answer.at);
+        assert_false(after[0].came);
+        stack_do("backend-resume b");
+        for (unsigned i = 0; i < 3; i++)
+            stack_await_op(&after[i]);
+        assert_string_equal(sent(2), "write 4096+512, write 4608+512, write 5120+512");
+    }
+}
+
+static void the_engine_s_pause_covers_backends_that_are_added_meanwhile(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        built("", "");
+        uint64_t before = sequence();
+        stack_do("pause");
+        stack_do("pause"); /* again, which is fine, and tells nothing */
+        stack_do("node-add driver=null name=n");
+        stack_do("backend-add name=later node=n");
+        actor_addr later = stack_find("later");
+        struct stack_op ops[2] = {0};
+        stack_submit(&ops[0], backend, OP_READ, 0, 512, 0, NULL);
+        stack_submit(&ops[1], later, OP_READ, 0, 512, 0, NULL);
+        stack_settle();
+        assert_false(ops[0].came || ops[1].came);
+        assert_int_equal(stack_do("status")->status->run_state, SLUICE__RUN_STATE__PAUSED);
+        /* One alone can't be resumed against the engine. */
+        stack_do("backend-resume b");
+        stack_settle();
+        assert_false(ops[0].came);
+        stack_do("resume");
+        stack_await_op(&ops[0]);
+        stack_await_op(&ops[1]);
+        assert_string_equal(stack_story(before + 1),
+                            "STOP engine, NODE_ADDED n, BACKEND_ADDED later, RESUME engine");
+    }
+}
+
+static void an_error_can_pause_the_whole_engine(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        built("write once", "werror=stop stop=engine");
+        stack_do("node-add driver=null name=n");
+        stack_do("backend-add name=other node=n");
+        actor_addr other = stack_find("other");
+        uint64_t before = sequence();
+        struct stack_op failing = {0}, waiting = {0};
+        stack_submit(&failing, backend, OP_WRITE, 0, 512, 0, NULL);
+        stack_settle();
+        assert_string_equal(stack_story(before + 1), "BLOCK_IO_ERROR b, STOP engine");
+        stack_submit(&waiting, other, OP_READ, 0, 512, 0, NULL);
+        stack_settle();
+        assert_false(waiting.came);
+        stack_do("resume");
+        stack_await_op(&failing);
+        stack_await_op(&waiting);
+        assert_int_equal(failing.ret, 0);
+    }
+}
+
+static void resume_ends_stops_by_errors_but_no_pause_that_was_asked_for(void **state)
+{
+    (void)state;
+    stack_start(1, 1);
+    built("", "");
+    stack_do("backend-pause b");
+    stack_do("resume");
+    assert_int_equal(shown()->run_state, SLUICE__RUN_STATE__PAUSED);
+    stack_do("backend-resume b");
+    assert_int_equal(shown()->run_state, SLUICE__RUN_STATE__RUNNING);
+    stack_stop();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_action_follows_from_the_policy_the_kind_and_the_error),
+        cmocka_unit_test(what_no_medium_is_to_blame_for_is_counted_as_invalid_and_stops_nothing),
+        cmocka_unit_test(held_requests_are_tried_again_in_the_order_in_which_they_were_begun),
+        cmocka_unit_test(nothing_held_is_lost_or_run_twice_however_often_it_fails),
+        cmocka_unit_test(a_drain_passes_held_requests_by_and_resume_waits_for_its_end),
+        cmocka_unit_test(the_end_of_the_engine_ends_held_requests_with_their_error),
+        cmocka_unit_test(status_comes_before_the_error_and_the_error_before_the_stop),
+        cmocka_unit_test(io_status_is_kept_only_when_asked),
+        cmocka_unit_test(a_flood_of_errors_is_counted_in_few_events),
+        cmocka_unit_test(a_pause_is_done_when_nothing_is_in_flight_and_loses_nothing),
+        cmocka_unit_test(the_engine_s_pause_covers_backends_that_are_added_meanwhile),
+        cmocka_unit_test(an_error_can_pause_the_whole_engine),
+        cmocka_unit_test(resume_ends_stops_by_errors_but_no_pause_that_was_asked_for),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
