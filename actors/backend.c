@@ -70,13 +70,24 @@ static void refuse_sessions(struct backend *backend, struct mail *mail)
     actor_refuse(backend->self, mail_ticket(mail), &err);
 }
 
+static void unwatch(const struct backend *backend)
+{
+    Sluice__NodeWatch *body = MAIL_NEW(sluice__node_watch);
+    body->parent = actor_address(backend->self);
+    actor_tell(backend->self, backend->node, MAIL_NODE_WATCH, body);
+}
+
+static void forget_node(struct backend *backend)
+{
+    backend->node = 0;
+    free(backend->node_name);
+    backend->node_name = NULL;
+}
+
 void backend_closed(struct backend *backend)
 {
-    if (backend->node) {
-        Sluice__NodeWatch *body = MAIL_NEW(sluice__node_watch);
-        body->parent = actor_address(backend->self);
-        actor_tell(backend->self, backend->node, MAIL_NODE_WATCH, body);
-    }
+    if (backend->node)
+        unwatch(backend);
     backend_error_tell(backend);
     actor_reply(backend->self, backend->closer, MAIL_NONE, NULL);
     actor_stop(backend->self);
@@ -145,6 +156,18 @@ static void emit_resized(struct backend *backend)
                SLUICE__EVENT__BODY_BLOCK_RESIZED, body);
 }
 
+static void tell_watchers(const struct backend *backend)
+{
+    for (const struct session *session = backend->sessions; session; session = session->next) {
+        if (!session->watcher)
+            continue;
+        Sluice__BackendChanged *told = MAIL_NEW(sluice__backend_changed);
+        told->facts = facts_mail(backend);
+        told->inserted = backend->inserted;
+        actor_tell(backend->self, session->watcher, MAIL_BACKEND_CHANGED, told);
+    }
+}
+
 static void on_node_changed(struct actor *self, struct mail *mail)
 {
     struct backend *backend = actor_state(self);
@@ -152,14 +175,7 @@ static void on_node_changed(struct actor *self, struct mail *mail)
         return;
     int64_t before = backend->facts.length;
     backend_take_facts(backend, ((Sluice__NodeChanged *)mail->body)->facts);
-    for (const struct session *session = backend->sessions; session; session = session->next) {
-        if (!session->watcher)
-            continue;
-        Sluice__BackendChanged *told = MAIL_NEW(sluice__backend_changed);
-        told->facts = facts_mail(backend);
-        told->inserted = backend->inserted;
-        actor_tell(self, session->watcher, MAIL_BACKEND_CHANGED, told);
-    }
+    tell_watchers(backend);
     if (backend->facts.length != before && backend->facts.length >= 0)
         emit_resized(backend);
 }
@@ -170,19 +186,71 @@ static void on_watching(struct actor *self, struct mail *reply, void *arg)
     if (mail_fault(reply)) {
         struct err err = {0};
         mail_fault_err(reply, &err);
+        forget_node(backend);
         actor_refuse(self, backend->opening, &err);
         return;
     }
     backend_take_facts(backend, (Sluice__NodeFacts *)reply->body);
     backend->inserted = true;
+    tell_watchers(backend);
     actor_reply(self, backend->opening, MAIL_NONE, NULL);
+}
+
+/* The node becomes the medium; answers `ticket` when it has. Until then there is none. */
+static void take_medium(struct backend *backend, actor_addr node, const char *name,
+                        struct ticket ticket)
+{
+    backend->opening = ticket;
+    backend->node = node;
+    backend->node_name = mem_string(name);
+    backend_watch(backend, true, on_watching, backend);
+}
+
+static void on_insert(struct actor *self, struct mail *mail)
+{
+    struct backend *backend = actor_state(self);
+    const Sluice__BackendInsert *insert = (const Sluice__BackendInsert *)mail->body;
+    if (backend->node || backend->closing || backend->aborted) {
+        struct err err = {0};
+        err_set(&err, -EBUSY, "backend '%.63s' takes no medium now: it has one, or is closing",
+                actor_name(self));
+        actor_refuse(self, mail_ticket(mail), &err);
+        return;
+    }
+    take_medium(backend, insert->node, insert->name, mail_ticket(mail));
+}
+
+/* What is held is no business of the medium that goes: it is tried again on the next one. Facts but
+ * for the length stay: they are what reads of the empty backend answer. */
+void backend_removed(struct backend *backend)
+{
+    unwatch(backend);
+    forget_node(backend);
+    backend->inserted = backend->removing = false;
+    backend->quiesced--;
+    tell_watchers(backend);
+    actor_reply(backend->self, backend->remover, MAIL_NONE, NULL);
+    backend_go(backend);
+}
+
+static void on_remove(struct actor *self, struct mail *mail)
+{
+    struct backend *backend = actor_state(self);
+    if (!backend->node) {
+        actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
+        return;
+    }
+    backend->remover = mail_ticket(mail);
+    backend->removing = backend->waits = true;
+    backend->quiesced++;
+    if (!backend->in_flight)
+        backend_removed(backend);
 }
 
 static void on_open(struct actor *self, struct mail *mail)
 {
     struct backend *backend = actor_state(self);
     const Sluice__BackendOpen *open = (Sluice__BackendOpen *)mail->body;
-    backend->opening = mail_ticket(mail);
     backend->asked_read_only = backend->read_only = open->spec->read_only;
     backend->limit = open->limit;
     backend->limit_bytes = open->limit_bytes;
@@ -193,13 +261,11 @@ static void on_open(struct actor *self, struct mail *mail)
     backend->account.count_failed = open->spec->account_failed;
     if (open->paused)
         backend_pause(backend, PAUSE_ENGINE, NULL);
-    if (!open->node) {
-        actor_reply(self, backend->opening, MAIL_NONE, NULL);
-        return;
-    }
-    backend->node = open->node;
-    backend->node_name = mem_string(open->spec->node ? open->spec->node : "");
-    backend_watch(backend, true, on_watching, backend);
+    if (open->node)
+        take_medium(backend, open->node, open->spec->node ? open->spec->node : "",
+                    mail_ticket(mail));
+    else
+        actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
 }
 
 /* --- Sessions */
@@ -321,6 +387,8 @@ const struct actor_type backend_type = {
             [MAIL_NODE_CHANGED] = on_node_changed,
             [MAIL_DESCRIBE] = backend_on_describe,
             [MAIL_BACKEND_SET] = backend_on_set,
+            [MAIL_BACKEND_INSERT] = on_insert,
+            [MAIL_BACKEND_REMOVE] = on_remove,
             [MAIL_PAUSE] = on_pause,
             [MAIL_CANCEL] = on_cancel,
             [MAIL_CLOSE] = on_close,

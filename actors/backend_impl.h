@@ -67,6 +67,8 @@ struct backend {
     uint64_t last_session;
     uint64_t granted, limit, granted_bytes, limit_bytes;
     struct ticket opening, closer;
+    struct ticket remover; /* who waits for the medium to be out */
+    bool removing;
 };
 
 /* backend_io.c */
@@ -108,6 +110,8 @@ void backend_on_set(struct actor *self, struct mail *mail);
 
 /* Nothing is in flight any more in a backend that is closing. */
 void backend_closed(struct backend *backend);
+/* Nothing is in flight any more in one whose medium is to go. */
+void backend_removed(struct backend *backend);
 void backend_take_facts(struct backend *backend, const Sluice__NodeFacts *facts);
 void backend_watch(struct backend *backend, bool on, actor_reply_fn *then, void *arg);
 

@@ -75,6 +75,8 @@ static void settle(struct backend *backend)
         actor_reply(backend->self, waiter->ticket, MAIL_NONE, NULL);
         free(waiter);
     }
+    if (backend->removing)
+        backend_removed(backend);
     if (backend->closing)
         backend_closed(backend);
 }

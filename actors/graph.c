@@ -20,7 +20,9 @@ static void refuse_left(const struct object *object)
     struct err err = {0};
     err_set(&err, -ESHUTDOWN, "the engine has ended before %s '%s' could be %s",
             graph_words[object->kind], object->name,
-            object->state == CLOSING ? "removed" : "added");
+            object->state == CLOSING    ? "removed"
+            : object->state == CHANGING ? "changed"
+                                        : "added");
     if (object->state != READY)
         actor_refuse(object->graph->self, object->ticket, &err);
 }
@@ -144,6 +146,10 @@ static int perform(struct graph *graph, const Sluice__Request *request, struct t
         return graph_backend_pause(graph, request->backend_pause->name, true, ticket, err);
     case SLUICE__REQUEST__BODY_BACKEND_RESUME:
         return graph_backend_pause(graph, request->backend_resume->name, false, ticket, err);
+    case SLUICE__REQUEST__BODY_MEDIUM_INSERT:
+        return graph_medium_insert(graph, request->medium_insert, ticket, err);
+    case SLUICE__REQUEST__BODY_MEDIUM_REMOVE:
+        return graph_medium_remove(graph, request->medium_remove->backend, ticket, err);
     case SLUICE__REQUEST__BODY_EXPORT_ADD:
         return graph_export_add(graph, request->export_add, ticket, err);
     case SLUICE__REQUEST__BODY_EXPORT_LIST:

@@ -10,8 +10,9 @@
 #include "engine/timer.h"
 
 enum object_kind { NODE, BACKEND, EXPORT, OBJECT_KINDS };
-/* READY and CLOSING objects are seen from outside: between their two events. */
-enum object_state { OPENING, FAILED, READY, CLOSING };
+/* READY, CHANGING and CLOSING objects are seen from outside: between their two events. CHANGING is
+ * a backend whose medium comes or goes. */
+enum object_state { OPENING, FAILED, READY, CHANGING, CLOSING };
 
 /* The kinds, for sentences. */
 extern const char *const graph_words[OBJECT_KINDS];
@@ -91,6 +92,13 @@ int graph_backend_pause(struct graph *graph, const char *name, bool on, struct t
 void graph_pause(struct graph *graph, const char *backend, const char *reason,
                  struct ticket ticket);
 void graph_resume(struct graph *graph, struct ticket ticket);
+
+/* --- graph_medium.c: these answer `ticket` when it is done, or refuse at once */
+
+int graph_medium_insert(struct graph *graph, const Sluice__MediumInsert *insert,
+                        struct ticket ticket, struct err *err);
+int graph_medium_remove(struct graph *graph, const char *backend, struct ticket ticket,
+                        struct err *err);
 
 /* --- graph_show.c: these answer `ticket`, or refuse at once */
 

@@ -94,7 +94,9 @@ struct object *graph_ready(const struct graph *graph, enum object_kind kind, con
     if (object->state != READY) {
         err_field(err, field, -EBUSY, "%s '%s' is %s; try again when that is done",
                   graph_words[kind], object->name,
-                  object->state == CLOSING ? "being closed" : "being opened");
+                  object->state == CLOSING    ? "being closed"
+                  : object->state == CHANGING ? "getting another medium"
+                                              : "being opened");
         return NULL;
     }
     return object;

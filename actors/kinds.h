@@ -27,10 +27,12 @@
     X(SESSION_CLOSE, session_close) /* answered without a body */                                  \
     X(DRAIN_BEGIN, drain_begin)     /* answered without a body when nothing is in flight */        \
     X(DRAIN_END, drain_end)                                                                        \
-    X(BACKEND_SET, backend_set) /* answered without a body */                                      \
-    X(PAUSE, pause)             /* to a backend; answered without a body, see Pause */             \
-    X(CANCEL, cancel)           /* to a backend; no answer */                                      \
-    X(STOP, stop)               /* backend to graph; no answer */                                  \
+    X(BACKEND_INSERT, backend_insert) /* answered without a body */                                \
+    X(BACKEND_REMOVE, backend_remove) /* answered without a body when the medium is out */         \
+    X(BACKEND_SET, backend_set)       /* answered without a body */                                \
+    X(PAUSE, pause)                   /* to a backend; answered without a body, see Pause */       \
+    X(CANCEL, cancel)                 /* to a backend; no answer */                                \
+    X(STOP, stop)                     /* backend to graph; no answer */                            \
     X(CLOSE, close)       /* to everyone else; answered without a body when nothing is left */     \
     X(ABORT, abort)       /* to everyone, when the time for closing is up; no answer */            \
     X(DESCRIBE, describe) /* answered with NODE_, BACKEND_ or EXPORT_INFO */                       \
