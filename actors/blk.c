@@ -9,6 +9,8 @@
 #include "actors/node.h"
 #include "engine/mem.h"
 
+#define CANCEL_AGAIN_MS 50
+
 /* --- Opening and closing */
 
 static void take_facts(struct blk *blk, const Sluice__NodeFacts *facts, bool inserted)
@@ -21,6 +23,8 @@ void blk_changed(struct blk *blk, const Sluice__BackendChanged *told)
 {
     take_facts(blk, told->facts, told->inserted);
 }
+
+static void request_done(struct op *op, void *who);
 
 /* Returns what the backend grants, or null with `err`. */
 static Sluice__SessionGrant *open_session(blk_context *context, const char *name, int flags,
@@ -80,6 +84,17 @@ static void blk_free(struct blk *blk)
     free(blk);
 }
 
+/* Those that the backend has in flight go on. Mail may be faster than what it names: hence again,
+ * as long as there are any. */
+static void cancel_waiting(struct blk *blk)
+{
+    Sluice__Cancel *cancel = MAIL_NEW(sluice__cancel);
+    cancel->tags = mem_new(blk->in_flight * sizeof *cancel->tags);
+    cancel->n_tags =
+        op_tags(port_peer(blk->context->port), request_done, blk, cancel->tags, blk->in_flight);
+    port_tell(blk->context->port, blk->backend, MAIL_CANCEL, cancel);
+}
+
 void blk_close(blk **self)
 {
     struct blk *blk = *self;
@@ -87,8 +102,10 @@ void blk_close(blk **self)
         return;
     *self = NULL;
     blk_context *context = blk->context;
-    while (blk->in_flight > blk->running)
-        blk_wait(context, -1);
+    while (blk->in_flight > blk->running) {
+        cancel_waiting(blk);
+        blk_wait(context, CANCEL_AGAIN_MS);
+    }
     Sluice__SessionClose *close = MAIL_NEW(sluice__session_close);
     close->session = blk->session;
     port_call(context->port, blk->backend, MAIL_SESSION_CLOSE, close, NULL, NULL);
@@ -152,7 +169,7 @@ void blk_run_done(struct op *op)
 {
     const struct request request = *(struct request *)op_popped(op);
     struct blk *blk = request.blk;
-    int ret = op->ret < 0 ? (int)op->ret : 0;
+    int ret = op->ret < 0 || op->kind == OP_IOCTL ? (int)op->ret : 0;
     op_free(op); /* first: the callback may want it for its next request */
     blk->running++;
     request.done(request.opaque, ret);
@@ -202,7 +219,8 @@ static int op_flags(int flags, int known)
     if (flags & ~known)
         return -EINVAL;
     return (flags & BLK_FUA ? OP_FUA : 0) | (flags & BLK_MAY_UNMAP ? OP_MAY_UNMAP : 0) |
-           (flags & BLK_NO_FALLBACK ? OP_NO_FALLBACK : 0);
+           (flags & BLK_NO_FALLBACK ? OP_NO_FALLBACK : 0) |
+           (flags & BLK_COMPRESSED ? OP_COMPRESSED : 0);
 }
 
 /* What the backend can't check: it knows lengths without a sign, and not how this blk was opened.
@@ -213,7 +231,7 @@ static int check(const struct blk *blk, enum op_kind kind, int64_t bytes, int fl
         return -EIO;
     if (flags < 0)
         return flags;
-    if (blk->writable || kind == OP_READ || kind == OP_FLUSH)
+    if (blk->writable || kind == OP_READ || kind == OP_FLUSH || kind == OP_LOAD_VMSTATE)
         return 0;
     return kind == OP_TRUNCATE ? -EACCES : -EPERM;
 }
@@ -273,8 +291,8 @@ int blk_aio_pread(blk *blk, int64_t offset, int64_t bytes, void *buffer, int fla
 int blk_aio_pwrite(blk *blk, int64_t offset, int64_t bytes, const void *buffer, int flags,
                    blk_done_fn *done, void *opaque)
 {
-    return submit_one(blk, OP_WRITE, offset, bytes, (void *)buffer, op_flags(flags, BLK_FUA), done,
-                      opaque);
+    return submit_one(blk, OP_WRITE, offset, bytes, (void *)buffer,
+                      op_flags(flags, BLK_FUA | BLK_COMPRESSED), done, opaque);
 }
 
 int blk_aio_preadv(blk *blk, int64_t offset, const struct iovec *iov, int niov, int flags,
@@ -286,7 +304,8 @@ int blk_aio_preadv(blk *blk, int64_t offset, const struct iovec *iov, int niov, 
 int blk_aio_pwritev(blk *blk, int64_t offset, const struct iovec *iov, int niov, int flags,
                     blk_done_fn *done, void *opaque)
 {
-    return submit_vector(blk, OP_WRITE, offset, iov, niov, op_flags(flags, BLK_FUA), done, opaque);
+    return submit_vector(blk, OP_WRITE, offset, iov, niov,
+                         op_flags(flags, BLK_FUA | BLK_COMPRESSED), done, opaque);
 }
 
 int blk_aio_pwrite_zeroes(blk *blk, int64_t offset, int64_t bytes, int flags, blk_done_fn *done,
@@ -317,6 +336,13 @@ int blk_aio_truncate(blk *blk, int64_t size, enum blk_prealloc prealloc, blk_don
     };
     bool known = (unsigned)prealloc < sizeof flags / sizeof *flags;
     return submit_plain(blk, OP_TRUNCATE, size, 0, known ? flags[prealloc] : -EINVAL, done, opaque);
+}
+
+int blk_aio_ioctl(blk *blk, unsigned code, void *argument, size_t size, blk_done_fn *done,
+                  void *opaque)
+{
+    return submit_one(blk, OP_IOCTL, code, size > INT32_MAX ? -1 : (int64_t)size, argument, 0, done,
+                      opaque);
 }
 
 /* --- Synchronous */
@@ -410,4 +436,30 @@ int blk_truncate(blk *blk, int64_t size, enum blk_prealloc prealloc)
     make_room(blk);
     blk_aio_truncate(blk, size, prealloc, wake, &wait);
     return finish(blk, &wait);
+}
+
+int blk_ioctl(blk *blk, unsigned code, void *argument, size_t size)
+{
+    struct wait wait = {0};
+    make_room(blk);
+    blk_aio_ioctl(blk, code, argument, size, wake, &wait);
+    return finish(blk, &wait);
+}
+
+int64_t blk_save_vmstate(blk *blk, int64_t offset, int64_t bytes, const void *buffer)
+{
+    struct wait wait = {0};
+    make_room(blk);
+    submit_one(blk, OP_SAVE_VMSTATE, offset, bytes, (void *)buffer, 0, wake, &wait);
+    int ret = finish(blk, &wait);
+    return ret < 0 ? ret : bytes;
+}
+
+int64_t blk_load_vmstate(blk *blk, int64_t offset, int64_t bytes, void *buffer)
+{
+    struct wait wait = {0};
+    make_room(blk);
+    submit_one(blk, OP_LOAD_VMSTATE, offset, bytes, buffer, 0, wake, &wait);
+    int ret = finish(blk, &wait);
+    return ret < 0 ? ret : bytes;
 }

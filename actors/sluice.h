@@ -119,9 +119,10 @@ typedef struct blk blk;
 enum blk_flags {
     BLK_WRITABLE = 1, /* blk_open: to write too */
 
-    BLK_FUA = 16,        /* durable before completion */
-    BLK_MAY_UNMAP = 32,  /* zeroes: the range may be unmapped */
-    BLK_NO_FALLBACK = 64 /* zeroes: -ENOTSUP rather than writing them */
+    BLK_FUA = 16,         /* durable before completion */
+    BLK_MAY_UNMAP = 32,   /* zeroes: the range may be unmapped */
+    BLK_NO_FALLBACK = 64, /* zeroes: -ENOTSUP rather than writing them */
+    BLK_COMPRESSED = 128  /* write: in compressed form, or -ENOTSUP */
 };
 
 enum blk_prealloc {
@@ -134,8 +135,29 @@ enum blk_prealloc {
 /* Opens the backend with this name for requests from this context. */
 int blk_open(blk_context *context, const char *name, int flags, blk **out, char **error);
 
-/* Waits for this blk's requests, but not for callbacks of its own that call it. */
+/* Waits for this blk's requests, but not for callbacks of its own that call it. Those that merely
+ * wait, because an error or somebody paused the backend, end with an error. */
 void blk_close(blk **blk);
+
+/* What is done about a request that failed at the medium: the caller is told; told that it
+ * succeeded; or the request waits, and with it all others, until the backend is resumed (ENOSPC: if
+ * space was lacking, else report). It holds for all who use the backend. */
+enum blk_on_error {
+    BLK_ON_ERROR_REPORT,
+    BLK_ON_ERROR_IGNORE,
+    BLK_ON_ERROR_STOP,
+    BLK_ON_ERROR_ENOSPC
+};
+int blk_set_on_error(blk *blk, enum blk_on_error on_read_error, enum blk_on_error on_write_error);
+
+/* The first error that stopped the backend since it was resumed. */
+enum blk_iostatus { BLK_IOSTATUS_OK, BLK_IOSTATUS_NOSPACE, BLK_IOSTATUS_FAILED };
+int blk_iostatus(blk *blk); /* or a negative errno */
+
+/* Lets requests wait, and returns when none is with the medium; lets them go again, in order, those
+ * first that an error stopped. */
+int blk_pause(blk *blk);
+int blk_resume(blk *blk);
 
 const char *blk_name(const blk *blk);
 int64_t blk_getlength(const blk *blk); /* or -ENOMEDIUM */
@@ -145,8 +167,8 @@ uint32_t blk_get_alignment(const blk *blk);
 /* Requests from acceptance until their callback has returned. */
 unsigned blk_in_flight(const blk *blk);
 
-/* Flags: a write takes BLK_FUA, zeroes take all three, a read none; others are -EINVAL. A vector
- * has IOV_MAX entries at most (-EINVAL), a request 2^31-1 bytes (-EIO). */
+/* Flags: a write takes BLK_FUA and BLK_COMPRESSED, zeroes take the first three, a read none; others
+ * are -EINVAL. A vector has IOV_MAX entries at most (-EINVAL), a request 2^31-1 bytes (-EIO). */
 
 /* Synchronous: reads and writes return the byte count, the others 0, or a negative errno. */
 int64_t blk_pread(blk *blk, int64_t offset, int64_t bytes, void *buffer, int flags);
@@ -157,6 +179,12 @@ int blk_pwrite_zeroes(blk *blk, int64_t offset, int64_t bytes, int flags);
 int blk_pdiscard(blk *blk, int64_t offset, int64_t bytes);
 int blk_flush(blk *blk);
 int blk_truncate(blk *blk, int64_t size, enum blk_prealloc prealloc);
+/* `argument` has `size` bytes and is read and written. Returns what the device returns. */
+int blk_ioctl(blk *blk, unsigned code, void *argument, size_t size);
+/* The state of a virtual machine, kept beside the content where the driver can (else -ENOTSUP).
+ * Return the byte count. */
+int64_t blk_save_vmstate(blk *blk, int64_t offset, int64_t bytes, const void *buffer);
+int64_t blk_load_vmstate(blk *blk, int64_t offset, int64_t bytes, void *buffer);
 
 /* Asynchronous: `done` runs later (see above), never inside these calls, with 0 or a negative
  * errno; also what is wrong with a request is told there. Buffers and vectors stay the caller's and
@@ -179,6 +207,8 @@ int blk_aio_pdiscard(blk *blk, int64_t offset, int64_t bytes, blk_done_fn *done,
 int blk_aio_flush(blk *blk, blk_done_fn *done, void *opaque);
 int blk_aio_truncate(blk *blk, int64_t size, enum blk_prealloc prealloc, blk_done_fn *done,
                      void *opaque);
+int blk_aio_ioctl(blk *blk, unsigned code, void *argument, size_t size, blk_done_fn *done,
+                  void *opaque);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

@@ -57,6 +57,17 @@ void op_free(struct op *op)
     peer->ops_used--;
 }
 
+size_t op_tags(struct peer *peer, op_done_fn *done, const void *who, uint64_t *tags, size_t most)
+{
+    size_t n = 0;
+    for (unsigned i = 0; i < peer->nchunks * OP_CHUNK && n < most; i++) {
+        const struct op *op = &peer->chunks[i / OP_CHUNK][i % OP_CHUNK];
+        if (op->depth && op->frames[0].done == done && op->frames[0].who == who)
+            tags[n++] = op_tag(op);
+    }
+    return n;
+}
+
 struct op *peer_find_op(struct peer *peer, uint64_t tag)
 {
     uint32_t slot = (uint32_t)tag;

@@ -118,6 +118,10 @@ static inline uint64_t op_tag(const struct op *op)
     return (uint64_t)op->generation << 32 | op->slot;
 }
 
+/* The tags of a thread's operations whose bottom frame has this function and `who`: writes at most
+ * `most` of them, and returns how many. Some may have ended. */
+size_t op_tags(struct peer *peer, op_done_fn *done, const void *who, uint64_t *tags, size_t most);
+
 /* Whether the operation is, or was made here for, the one that `peer` knows by this tag. */
 bool op_is(const struct op *op, unsigned peer, uint64_t tag);
 

@@ -489,6 +489,80 @@ static void no_wake_up_is_lost_in_an_event_loop(void **state)
     rig_close(&rig);
 }
 
+/* --- Errors, pauses, what drivers may have */
+
+/* A request that fails once is held; the caller learns nothing, and resuming tries it again. */
+static void a_stop_holds_the_request_and_resuming_tries_it_again(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(0, memory);
+    struct tally tally = {0};
+    char data[512] = "held", *error = NULL;
+    blk *blk;
+    worked(sluice_request(rig.context, "node-add driver=mock name=m", NULL, &error), &error);
+    worked(sluice_request(rig.context,
+                          "node-add driver=fault name=f child=m rules='write errno=ENOSPC once'",
+                          NULL, &error),
+           &error);
+    worked(sluice_request(rig.context, "backend-add name=faulty node=f", NULL, &error), &error);
+    worked(blk_open(rig.context, "faulty", BLK_WRITABLE, &blk, &error), &error);
+    assert_int_equal(blk_set_on_error(blk, BLK_ON_ERROR_REPORT, BLK_ON_ERROR_STOP), 0);
+    assert_int_equal(blk_set_on_error(blk, (enum blk_on_error)9, BLK_ON_ERROR_STOP), -EINVAL);
+    assert_int_equal(blk_iostatus(blk), BLK_IOSTATUS_OK);
+    assert_int_equal(blk_aio_pwrite(blk, 0, 512, data, 0, count, &tally), 0);
+    double patience = now_s() + PATIENCE_S;
+    while (blk_iostatus(blk) == BLK_IOSTATUS_OK && now_s() < patience)
+        blk_wait(rig.context, 10);
+    assert_int_equal(blk_iostatus(blk), BLK_IOSTATUS_NOSPACE);
+    assert_int_equal(tally.calls, 0);
+    assert_int_equal(blk_in_flight(blk), 1);
+    assert_int_equal(blk_resume(blk), 0);
+    reap(rig.context, &tally.calls, 1);
+    assert_int_equal(blk_iostatus(blk), BLK_IOSTATUS_OK);
+    blk_close(&blk);
+    rig_close(&rig);
+}
+
+static void closing_ends_what_merely_waits(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(0, memory);
+    struct tally tally = {0};
+    char data[512] = "waits", *error = NULL;
+    blk *blk;
+    worked(blk_open(rig.context, blk_name(rig.blk), BLK_WRITABLE, &blk, &error), &error);
+    assert_int_equal(blk_pause(rig.blk), 0);
+    assert_int_equal(blk_aio_pwrite(blk, 0, 512, data, 0, count, &tally), 0);
+    blk_poll(rig.context);
+    blk_close(&blk);
+    assert_int_equal(tally.calls, 1);
+    assert_int_equal(tally.ret, -ECANCELED);
+    assert_int_equal(blk_resume(rig.blk), 0);
+    assert_int_equal(blk_pread(rig.blk, 0, 512, data, 0), 512);
+    assert_string_equal(data, "");
+    rig_close(&rig);
+}
+
+static void ioctls_vm_state_and_compressed_writes_reach_drivers_that_have_them(void **state)
+{
+    (void)state;
+    char data[64] = "machine", got[64] = "";
+    struct rig rig = rig_open(0, "driver=mock ioctl-result=7");
+    assert_int_equal(blk_ioctl(rig.blk, 0x1234, data, sizeof data), 7);
+    assert_int_equal(blk_save_vmstate(rig.blk, 100, sizeof data, data), sizeof data);
+    assert_int_equal(blk_load_vmstate(rig.blk, 100, sizeof got, got), sizeof got);
+    assert_string_equal(got, "machine");
+    assert_int_equal(blk_pwrite(rig.blk, 0, 64, data, BLK_COMPRESSED), 64);
+    assert_int_equal(blk_pread(rig.blk, 0, 64, got, BLK_COMPRESSED), -EINVAL);
+    rig_close(&rig);
+    rig = rig_open(0, memory);
+    assert_int_equal(blk_ioctl(rig.blk, 0x1234, data, sizeof data), -ENOTSUP);
+    assert_int_equal(blk_save_vmstate(rig.blk, 0, sizeof data, data), -ENOTSUP);
+    assert_int_equal(blk_load_vmstate(rig.blk, 0, sizeof data, data), -ENOTSUP);
+    assert_int_equal(blk_pwrite(rig.blk, 0, 64, data, BLK_COMPRESSED), -ENOTSUP);
+    rig_close(&rig);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, bound_time)
@@ -511,6 +585,9 @@ int main(void)
         TEST(closing_waits_for_what_is_outstanding),
         TEST(waiting_ends_at_the_timeout_and_not_before),
         TEST(no_wake_up_is_lost_in_an_event_loop),
+        TEST(a_stop_holds_the_request_and_resuming_tries_it_again),
+        TEST(closing_ends_what_merely_waits),
+        TEST(ioctls_vm_state_and_compressed_writes_reach_drivers_that_have_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,77 @@
+/* blk_control.c — what an embedding thread asks of a backend beside requests: policies, status,
+ * pauses. All of it goes over the control lane and waits for the answer. */
+#include <errno.h>
+
+#include "actors/context.h"
+
+static int call(blk *blk, unsigned kind, void *body, void **reply)
+{
+    return port_call(blk->context->port, blk->backend, kind, body, reply, NULL);
+}
+
+static bool policy(enum blk_on_error on_error, Sluice__OnError__Policy *out)
+{
+    static const Sluice__OnError__Policy policies[] = {
+        [BLK_ON_ERROR_REPORT] = SLUICE__ON_ERROR__POLICY__REPORT,
+        [BLK_ON_ERROR_IGNORE] = SLUICE__ON_ERROR__POLICY__IGNORE,
+        [BLK_ON_ERROR_STOP] = SLUICE__ON_ERROR__POLICY__STOP,
+        [BLK_ON_ERROR_ENOSPC] = SLUICE__ON_ERROR__POLICY__ENOSPC,
+    };
+    if ((unsigned)on_error >= sizeof policies / sizeof *policies)
+        return false;
+    *out = policies[on_error];
+    return true;
+}
+
+int blk_set_on_error(blk *blk, enum blk_on_error on_read_error, enum blk_on_error on_write_error)
+{
+    Sluice__OnError__Policy read, write;
+    if (!policy(on_read_error, &read) || !policy(on_write_error, &write))
+        return -EINVAL;
+    Sluice__BackendSet *set = MAIL_NEW(sluice__backend_set);
+    mail_set(&set->name, blk->name);
+    set->has_rerror = set->has_werror = true;
+    set->rerror = read;
+    set->werror = write;
+    return call(blk, MAIL_BACKEND_SET, set, NULL);
+}
+
+int blk_iostatus(blk *blk)
+{
+    void *reply = NULL;
+    int ret = call(blk, MAIL_DESCRIBE, NULL, &reply);
+    if (ret < 0)
+        return ret;
+    switch (((const Sluice__BackendInfo *)reply)->io_status) {
+    case SLUICE__IO_STATUS__NOSPACE:
+        ret = BLK_IOSTATUS_NOSPACE;
+        break;
+    case SLUICE__IO_STATUS__FAILED:
+        ret = BLK_IOSTATUS_FAILED;
+        break;
+    default:
+        ret = BLK_IOSTATUS_OK;
+    }
+    mail_free_body(reply);
+    return ret;
+}
+
+static int set_paused(blk *blk, bool on)
+{
+    Sluice__Pause *pause = MAIL_NEW(sluice__pause);
+    pause->on = on;
+    pause->engine = false;
+    pause->has_error = true;
+    pause->error = !on;
+    return call(blk, MAIL_PAUSE, pause, NULL);
+}
+
+int blk_pause(blk *blk)
+{
+    return set_paused(blk, true);
+}
+
+int blk_resume(blk *blk)
+{
+    return set_paused(blk, false);
+}
