@@ -223,18 +223,37 @@ void sluice_stop(sluice **self)
 
 /* --- Help */
 
+/* In the words of the requests' help: on|off, SIZE, … */
+static const char *value_word(const struct option *option)
+{
+    static const char *const words[] = {
+        [OPTION_STRING] = "TEXT",    [OPTION_SIZE] = "SIZE",     [OPTION_SWITCH] = "on|off",
+        [OPTION_INTEGER] = "NUMBER", [OPTION_DURATION] = "TIME",
+    };
+    return option->type == OPTION_CHOICE ? option->choices : words[option->type];
+}
+
+static void print_option(FILE *out, const struct option *option)
+{
+    bool preset = option->preset && *option->preset, fits = preset && strlen(option->preset) < 20;
+    char *text = NULL;
+    if (asprintf(&text, "%s%s%s%s", option->help, option->live ? "; can be set while open" : "",
+                 preset && !fits ? "; left out, it is " : "",
+                 preset && !fits ? option->preset : "") < 0)
+        abort();
+    fprintf(out, "    %s=%s%s%s%s%s\n      ", option->name, value_word(option),
+            option->required ? " (required)" : "", fits ? " [" : "", fits ? option->preset : "",
+            fits ? "]" : "");
+    help_wrap(out, text, 6);
+    free(text);
+}
+
 void sluice_print_drivers(FILE *out)
 {
     for (const struct driver *const *driver = drivers; *driver; driver++) {
         fprintf(out, "  %s%s\n      ", (*driver)->name, (*driver)->filter ? " (child=NODE)" : "");
         help_wrap(out, (*driver)->help, 6);
-        for (const struct option *o = (*driver)->options; o && o->name; o++) {
-            bool preset = o->preset && *o->preset;
-            fprintf(out, "    %s=%s%s%s%s%s%s\n      ", o->name,
-                    o->choices ? o->choices : option_type_name(o->type),
-                    o->required ? " (required)" : "", o->live ? " (can be set while open)" : "",
-                    preset ? " [" : "", preset ? o->preset : "", preset ? "]" : "");
-            help_wrap(out, o->help, 6);
-        }
+        for (const struct option *o = (*driver)->options; o && o->name; o++)
+            print_option(out, o);
     }
 }

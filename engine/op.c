@@ -52,6 +52,7 @@ struct op *op_new(struct peer *peer)
 void op_free(struct op *op)
 {
     struct peer *peer = op->peer;
+    op->generation++; /* its tag names nobody from now on */
     op->next = peer->free_ops;
     peer->free_ops = op;
     peer->ops_used--;
@@ -85,11 +86,6 @@ static uint32_t next_sequence(struct peer *peer, uint64_t to)
     return route->ops++;
 }
 
-static uint64_t tag(const struct op *op)
-{
-    return (uint64_t)op->generation << 32 | op->slot;
-}
-
 static void request(struct link *link, struct op *op, uint64_t tag)
 {
     uint64_t buffer =
@@ -109,7 +105,7 @@ static void journey(struct op *op, struct link *link)
         return;
     }
     link->credits--;
-    request(link, op, tag(op));
+    request(link, op, op_tag(op));
 }
 
 /* The operation goes on in a further one when its frames run out. */
@@ -174,7 +170,7 @@ void peer_credit(struct op *op)
     op->generation++; /* a second reply is recognised, also when the operation is sent again */
     struct op *waiting = op_dequeue(&link->waiting);
     if (waiting)
-        request(link, waiting, tag(waiting));
+        request(link, waiting, op_tag(waiting));
     else
         link->credits++;
 }
