@@ -17,6 +17,8 @@
 #include "engine/mem.h"
 #include "proto/help.h"
 
+_Static_assert(SLUICE_THREADS_MAX == ENGINE_THREADS_MAX, "sluice.h says what the engine can");
+
 #define EVENTS_KEPT     65536
 #define EVENTS_KEPT_MAX 100000000
 #define DEADLINE_MS     30000

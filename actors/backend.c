@@ -11,6 +11,11 @@
 #include "engine/mem.h"
 #include "engine/reactor.h"
 
+/* Kept of a backend's bounds for control: 64 requests of a mebibyte, as many as it begins at once.
+ */
+#define RESERVED_REQUESTS 64
+#define RESERVED_BYTES    (UINT64_C(64) << 20)
+
 /* --- Drains, pauses and the end */
 
 static void on_drain_begin(struct actor *self, struct mail *mail)
@@ -259,6 +264,7 @@ static void on_open(struct actor *self, struct mail *mail)
     backend->stop_scope = open->spec->stop;
     backend->keeps_io_status = open->spec->io_status;
     backend->account.count_failed = open->spec->account_failed;
+    backend->write_through = !open->spec->write_cache;
     if (open->paused)
         backend_pause(backend, PAUSE_ENGINE, NULL);
     if (open->node)
@@ -270,8 +276,14 @@ static void on_open(struct actor *self, struct mail *mail)
 
 /* --- Sessions */
 
+/* What of a bound this one may take: clients leave a reserve to control. */
+static uint64_t bound_of(const Sluice__SessionOpen *open, uint64_t limit, uint64_t reserve)
+{
+    return open->reserved || limit < reserve ? limit : limit - reserve;
+}
+
 static int check_session(const struct backend *backend, const Sluice__SessionOpen *open,
-                         struct err *err)
+                         uint64_t requests, uint64_t bytes, struct err *err)
 {
     const char *name = actor_name(backend->self);
     if (backend->closing || backend->aborted)
@@ -281,15 +293,21 @@ static int check_session(const struct backend *backend, const Sluice__SessionOpe
                        "'%.100s' can't write to backend '%.63s': it is read-only; ask for reading "
                        "only, or make it writable",
                        open->name, name);
-    if (open->requests && backend->granted >= backend->limit)
+    if (open->requests && backend->granted >= requests)
         return err_set(err, -ENOBUFS,
                        "backend '%.63s' has granted all of its %llu requests; close a client", name,
-                       (unsigned long long)backend->limit);
-    if (open->bytes && backend->granted_bytes >= backend->limit_bytes)
+                       (unsigned long long)requests);
+    if (open->bytes && backend->granted_bytes >= bytes)
         return err_set(err, -ENOBUFS,
                        "backend '%.63s' has granted all of its %llu bytes; close a client", name,
-                       (unsigned long long)backend->limit_bytes);
+                       (unsigned long long)bytes);
     return 0;
+}
+
+static uint64_t least_of(uint64_t asked, uint64_t bound, uint64_t granted)
+{
+    uint64_t left = granted < bound ? bound - granted : 0;
+    return asked < left ? asked : left;
 }
 
 static void on_session_open(struct actor *self, struct mail *mail)
@@ -297,16 +315,16 @@ static void on_session_open(struct actor *self, struct mail *mail)
     struct backend *backend = actor_state(self);
     const Sluice__SessionOpen *open = (Sluice__SessionOpen *)mail->body;
     struct err err = {0};
-    if (check_session(backend, open, &err) < 0) {
+    uint64_t requests = bound_of(open, backend->limit, RESERVED_REQUESTS);
+    uint64_t bytes = bound_of(open, backend->limit_bytes, RESERVED_BYTES);
+    if (check_session(backend, open, requests, bytes, &err) < 0) {
         actor_refuse(self, mail_ticket(mail), &err);
         return;
     }
-    uint64_t left = backend->limit - backend->granted;
-    uint64_t left_bytes = backend->limit_bytes - backend->granted_bytes;
     struct session *session = MEM_NEW(struct session);
     session->id = ++backend->last_session;
-    session->requests = open->requests < left ? open->requests : (uint32_t)left;
-    session->bytes = open->bytes < left_bytes ? open->bytes : left_bytes;
+    session->requests = (uint32_t)least_of(open->requests, requests, backend->granted);
+    session->bytes = least_of(open->bytes, bytes, backend->granted_bytes);
     session->write = open->write;
     session->watcher = open->watcher;
     session->name = mem_string(open->name);

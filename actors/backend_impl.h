@@ -33,6 +33,7 @@ struct backend {
     /* What every operation looks at. */
     bool waits; /* operations wait: drained, paused, or those that waited are not all through */
     bool inserted, read_only;
+    bool write_through; /* each write is durable before it is done */
     actor_addr node;
     uint64_t in_flight;
     uint64_t arrivals; /* operations that were begun; orders those that are held */

@@ -110,6 +110,8 @@ void backend_on_describe(struct actor *self, struct mail *mail)
     info->has_granted_bytes = info->has_limit_bytes = true;
     info->has_run_state = info->has_held = info->has_werror = info->has_rerror = true;
     info->has_io_status = backend->keeps_io_status;
+    info->has_write_cache = true;
+    info->write_cache = !backend->write_through;
     info->read_only = backend->read_only;
     info->reactor = reactor_id(actor_reactor(self));
     info->in_flight = backend->in_flight;
@@ -177,6 +179,8 @@ static int set(struct backend *backend, const Sluice__BackendSet *set, struct er
         backend->keeps_io_status = set->io_status;
         backend_reset_io_status(backend);
     }
+    if (set->has_write_cache)
+        backend->write_through = !set->write_cache;
     if (set->has_account_failed)
         backend->account.count_failed = set->account_failed;
     if (set->intervals)

@@ -190,6 +190,8 @@ static void begin(struct backend *backend, struct op *op, uint64_t arrival)
         op_complete(op, ret);
         return;
     }
+    if (backend->write_through && (op->kind == OP_WRITE || op->kind == OP_ZEROES))
+        op->flags |= OP_FUA;
     backend->in_flight++;
     struct begun *begun = op_push(op, done, backend);
     *begun = (struct begun){now(backend), arrival};

@@ -198,6 +198,8 @@ static struct op *prepare(struct blk *blk, enum op_kind kind, int64_t offset, ui
     op->offset = offset;
     op->bytes = bytes;
     op->flags = (uint16_t)flags;
+    if (blk->beyond_end && (kind == OP_READ || kind == OP_WRITE || kind == OP_ZEROES))
+        op->flags |= OP_BEYOND_END;
     struct request *request = op_push(op, request_done, blk);
     *request = (struct request){blk, done, opaque};
     return op;

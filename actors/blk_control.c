@@ -56,6 +56,46 @@ int blk_iostatus(blk *blk)
     return ret;
 }
 
+int blk_set_enable_write_cache(blk *blk, bool on)
+{
+    Sluice__BackendSet *set = MAIL_NEW(sluice__backend_set);
+    mail_set(&set->name, blk->name);
+    set->has_write_cache = true;
+    set->write_cache = on;
+    return call(blk, MAIL_BACKEND_SET, set, NULL);
+}
+
+int blk_enable_write_cache(blk *blk)
+{
+    void *reply = NULL;
+    int ret = call(blk, MAIL_DESCRIBE, NULL, &reply);
+    if (ret == 0)
+        ret = ((const Sluice__BackendInfo *)reply)->write_cache;
+    mail_free_body(reply);
+    return ret;
+}
+
+void blk_set_allow_write_beyond_eof(blk *blk, bool allow)
+{
+    blk->beyond_end = allow;
+}
+
+int blk_drain_begin(blk *blk)
+{
+    return call(blk, MAIL_DRAIN_BEGIN, NULL, NULL);
+}
+
+int blk_drain_end(blk *blk)
+{
+    return call(blk, MAIL_DRAIN_END, NULL, NULL);
+}
+
+int blk_drain(blk *blk)
+{
+    int ret = blk_drain_begin(blk);
+    return ret < 0 ? ret : blk_drain_end(blk);
+}
+
 static int set_paused(blk *blk, bool on)
 {
     Sluice__Pause *pause = MAIL_NEW(sluice__pause);

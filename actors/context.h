@@ -41,6 +41,7 @@ struct blk {
     uint64_t session;
     uint32_t granted;   /* requests that may be outstanding */
     bool writable;      /* opened to write too */
+    bool beyond_end;    /* see blk_set_allow_write_beyond_eof() */
     unsigned in_flight; /* from acceptance until the callback has returned */
     unsigned running;   /* callbacks that have not returned */
     bool closed;        /* by one of those: the last of them frees it */

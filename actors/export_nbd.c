@@ -281,6 +281,7 @@ static void on_open(struct actor *self, struct mail *mail)
     Sluice__SessionOpen *ask = MAIL_NEW(sluice__session_open);
     ask->requests = 1;
     ask->bytes = 4096;
+    ask->has_reserved = ask->reserved = true;
     ask->write = export->spec->writable;
     mail_set(&ask->name, export->spec->id);
     actor_ask(self, export->backend, MAIL_SESSION_OPEN, ask, backend_answered, export);

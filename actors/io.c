@@ -210,6 +210,12 @@ static void close_session(struct io *io)
 /* --- operations --------------------------------------------------------------------------------
  */
 
+static bool is_beyond(const struct io *io)
+{
+    return io->length >= 0 && (int64_t)io->offset >= 0 &&
+           (io->offset > (uint64_t)io->length || io->bytes > (uint64_t)io->length - io->offset);
+}
+
 static void explain(struct io *io, int code)
 {
     const char *why = code == -ESHUTDOWN ? "the engine is shutting down" : strerror(-code);
@@ -217,8 +223,7 @@ static void explain(struct io *io, int code)
         err_set(&io->err, code, "%s: backend \"%s\" refused: %s", io->kind->name, io->backend, why);
         return;
     }
-    if (code == -EIO && io->length >= 0 && (int64_t)io->offset >= 0 &&
-        io->offset + io->bytes > (uint64_t)io->length) {
+    if (code == -EIO && is_beyond(io)) {
         err_field(&io->err, "offset", -EINVAL,
                   "%s: backend \"%s\" is %" PRId64 " bytes long, and %" PRIu64 " bytes at %" PRId64
                   " reach beyond its end",
@@ -339,7 +344,11 @@ static void granted(struct actor *self, struct mail *mail, void *arg)
     io->chunk = io->kind->has_data ? IO_BYTES : IO_RANGE_BYTES;
     if (io->kind->has_data && grant->bytes && grant->bytes < io->chunk)
         io->chunk = grant->bytes;
-    if (make_buffer(io))
+    /* All of the range before the first part of it: a request that is refused has done nothing. */
+    bool has_range = io->kind->op != OP_FLUSH && io->kind->op != OP_TRUNCATE;
+    if (has_range && is_beyond(io))
+        explain(io, -EIO);
+    if (io->err.code || make_buffer(io))
         close_session(io);
     else
         go_on(io);
@@ -360,6 +369,7 @@ static void found(struct actor *self, struct mail *mail, void *arg)
     open->requests = 1;
     open->bytes = io->kind->has_data ? (io->bytes < IO_BYTES ? io->bytes : IO_BYTES) : 0;
     open->write = io->kind->changes;
+    open->has_reserved = open->reserved = true;
     mail_set(&open->name, "control");
     actor_ask(self, io->address, MAIL_SESSION_OPEN, open, granted, io);
 }

@@ -221,7 +221,8 @@ static bool as_it_is(const struct node *node, const struct op *op)
     if (op->kind == OP_ZEROES || ((uint64_t)op->offset | op->bytes) & node->mask)
         return false;
     if (op->kind == OP_DISCARD)
-        return op->bytes <= node->max_zeroes && !(op->flags & OP_BEYOND_END);
+        return op->bytes <= node->max_zeroes && !(op->flags & OP_BEYOND_END) &&
+               (!(op->flags & OP_FUA) || node_can(node, DRIVER_CAN_FUA));
     if (op->bytes > node->max_transfer || op->niov > node->max_vector)
         return false;
     if (op->flags & (op->kind == OP_READ              ? OP_BEYOND_END

@@ -127,7 +127,7 @@ static void piece_submit(struct slow *slow, struct op *piece)
 static uint16_t piece_flags(const struct slow *slow, enum op_kind kind, uint64_t end)
 {
     uint16_t flags = 0;
-    if (kind == OP_READ || kind == OP_DISCARD)
+    if (kind == OP_READ)
         return 0;
     if (node_can(slow->node, DRIVER_CAN_FUA))
         flags |= slow->op->flags & OP_FUA;

@@ -36,8 +36,11 @@ extern "C" {
 
 typedef struct sluice sluice;
 
+#define SLUICE_THREADS_MAX 64
+
 struct sluice_options {
-    unsigned threads;     /* reactors; 0: one per CPU that this process may run on */
+    unsigned threads;     /* reactors, SLUICE_THREADS_MAX at most; 0: one per CPU that this process
+                             may run on */
     const int *cpus;      /* the CPU of each of `threads`; null: the first that may be used */
     const char *control;  /* ZeroMQ endpoint for control requests; null: none */
     const char *events;   /* ZeroMQ endpoint for events; null: none */
@@ -153,6 +156,19 @@ int blk_set_on_error(blk *blk, enum blk_on_error on_read_error, enum blk_on_erro
 /* The first error that stopped the backend since it was resumed. */
 enum blk_iostatus { BLK_IOSTATUS_OK, BLK_IOSTATUS_NOSPACE, BLK_IOSTATUS_FAILED };
 int blk_iostatus(blk *blk); /* or a negative errno */
+
+/* Whether writes may be cached by the medium: off makes each durable before it is done. */
+int blk_set_enable_write_cache(blk *blk, bool on);
+int blk_enable_write_cache(blk *blk); /* 1, 0, or a negative errno */
+
+/* Lets this blk's reads give zeroes beyond the medium's end, and its writes grow what can grow. */
+void blk_set_allow_write_beyond_eof(blk *blk, bool allow);
+
+/* A drained region: begin returns when nothing is in flight; until the matching end, requests queue
+ * at the backend, from whomever, and then go in order. Regions nest. Not from a callback. */
+int blk_drain_begin(blk *blk);
+int blk_drain_end(blk *blk);
+int blk_drain(blk *blk); /* both */
 
 /* Lets requests wait, and returns when none is with the medium; lets them go again, in order, those
  * first that an error stopped. */

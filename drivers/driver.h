@@ -29,7 +29,7 @@
 enum driver_can {
     DRIVER_CAN_DISCARD = 1,
     DRIVER_CAN_ZEROES = 2, /* write-zeroes faster than by writing */
-    DRIVER_CAN_FUA = 4,
+    DRIVER_CAN_FUA = 4,    /* OP_FUA, with writes, zeroes and discards */
     DRIVER_CAN_RESIZE = 8, /* OP_TRUNCATE */
     DRIVER_CAN_FLUSH = 16, /* without it a flush succeeds at once: nothing is cached */
     DRIVER_CAN_GROW = 32,  /* OP_BEYOND_END */

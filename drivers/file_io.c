@@ -140,6 +140,14 @@ static void flush(struct io *io)
 
 static void discard(struct io *io);
 
+static void end_discard(struct io *io, int ret)
+{
+    if (ret == 0 && io->op->flags & OP_FUA)
+        flush(io);
+    else
+        op_complete(io->op, ret);
+}
+
 static void discarded(struct ring_req *req, int res)
 {
     struct io *io = io_of(req);
@@ -151,7 +159,7 @@ static void discarded(struct ring_req *req, int res)
         io->file->no_punch = true;
         res = 0;
     }
-    op_complete(io->op, res);
+    end_discard(io, res);
 }
 
 static void discard(struct io *io)
@@ -160,7 +168,7 @@ static void discard(struct io *io)
     uint64_t start = ((uint64_t)io->op->offset + mask) & ~mask;
     uint64_t end = (uint64_t)end_of(io->op) & ~mask;
     if (io->file->no_punch || start >= end) {
-        op_complete(io->op, 0);
+        end_discard(io, 0);
         return;
     }
     io->req.done = discarded;

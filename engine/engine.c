@@ -20,10 +20,10 @@ static int choose_cpus(const struct engine_options *options, unsigned *threads, 
                        strerror(errno));
     unsigned count = (unsigned)CPU_COUNT(&allowed);
     if (!*threads)
-        *threads = count < 64 ? count : 64;
-    if (*threads > 64)
-        return err_field(err, "threads", -EINVAL, "%u threads were asked for; 64 is the most",
-                         *threads);
+        *threads = count < ENGINE_THREADS_MAX ? count : ENGINE_THREADS_MAX;
+    if (*threads > ENGINE_THREADS_MAX)
+        return err_field(err, "threads", -EINVAL, "%u threads were asked for; %d is the most",
+                         *threads, ENGINE_THREADS_MAX);
     if (!options->stepped && !options->cpus && *threads > count)
         return err_field(
             err, "threads", -EINVAL,
@@ -51,7 +51,7 @@ static int choose_cpus(const struct engine_options *options, unsigned *threads, 
 struct engine *engine_new(const struct engine_options *options, struct err *err)
 {
     unsigned threads = options->threads;
-    int cpus[64] = {0};
+    int cpus[ENGINE_THREADS_MAX] = {0};
     if (choose_cpus(options, &threads, cpus, err) < 0)
         return NULL;
     struct engine *engine = MEM_NEW(struct engine);

@@ -16,6 +16,8 @@
 struct engine;
 struct mesh;
 
+#define ENGINE_THREADS_MAX 64
+
 struct engine_options {
     unsigned threads; /* reactors; 0: one per CPU that the process may run on */
     const int *cpus;  /* the CPU of each; null: the first that the process may run on */

@@ -202,7 +202,7 @@ static int set_option(struct daemon *daemon, int option, const char *value)
     uint64_t ns;
     switch (option) {
     case 't':
-        return parse_number("threads", value, 256, &daemon->options.threads);
+        return parse_number("threads", value, SLUICE_THREADS_MAX, &daemon->options.threads);
     case 'c':
         return set_endpoint("control", value, daemon->control);
     case 'e':

@@ -34,6 +34,11 @@ says '' sluice io truncate vd0 size=2M
 says 'length: *2 MiB' sluice backend show vd0
 says 'write: *operations 3,' sluice backend show vd0
 
+# What is refused has done nothing, however long it is.
+fails 1 'beyond its end' sluice io write vd0 offset=1M bytes=4M pattern=7
+says '00000000  00 00' sluice io read vd0 offset=1M bytes=16
+fails 1 'beyond its end' sluice io zeroes vd0 offset=1G bytes=4G
+
 # Replies as JSON are one document.
 sluice --json status >status || fail "status"
 python3 - status <<'PY' || fail "the JSON of status is not as expected"

@@ -276,7 +276,44 @@ static void forced_unit_access_reaches_the_driver_or_a_flush_follows(void **stat
         assert_int_equal(noted.op[1].kind, OP_WRITE);
         assert_int_equal(noted.op[1].flags, 0);
         assert_int_equal(noted.op[2].kind, OP_FLUSH);
+        /* A discard too. */
+        assert_int_equal(stack_run(stack_find("b"), OP_DISCARD, 0, 4096, OP_FUA), 0);
+        assert_int_equal(noted.n, 4);
+        assert_int_equal(noted.op[3].flags, OP_FUA);
+        assert_int_equal(stack_run(stack_find("c"), OP_DISCARD, 0, 4096, OP_FUA), 0);
+        assert_int_equal(noted.n, 6);
+        assert_int_equal(noted.op[4].kind, OP_DISCARD);
+        assert_int_equal(noted.op[5].kind, OP_FLUSH);
     }
+}
+
+static void without_a_write_cache_each_write_is_durable(void **state)
+{
+    (void)state;
+    stack_start(2, 1);
+    stack_do("node-add name=with driver=probe");
+    stack_do("node-add name=without driver=probe fua=off");
+    stack_do("backend-add name=b node=with write-cache=off");
+    stack_do("backend-add name=c node=without");
+    stack_do("backend-set c write-cache=off");
+    noted.n = 0;
+    actor_addr b = stack_find("b"), c = stack_find("c");
+    assert_int_equal(stack_run(b, OP_WRITE, 0, 4096, 0), 0);
+    assert_int_equal(stack_run(b, OP_ZEROES, 0, 4096, 0), 0);
+    assert_int_equal(stack_run(b, OP_READ, 0, 4096, 0), 0);
+    assert_int_equal(noted.n, 3);
+    assert_int_equal(noted.op[0].flags, OP_FUA);
+    assert_int_equal(noted.op[1].flags, OP_FUA);
+    assert_int_equal(noted.op[2].flags, 0);
+    assert_int_equal(stack_run(c, OP_WRITE, 0, 4096, 0), 0);
+    assert_int_equal(noted.n, 5);
+    assert_int_equal(noted.op[4].kind, OP_FLUSH);
+    stack_do("backend-set c write-cache=on");
+    assert_int_equal(stack_run(c, OP_WRITE, 0, 4096, 0), 0);
+    assert_int_equal(noted.n, 6);
+    assert_false(stack_do("backend-show b")->backend->write_cache);
+    assert_true(stack_do("backend-show c")->backend->write_cache);
+    stack_stop();
 }
 
 /* --- Counting */
@@ -691,6 +728,9 @@ static void a_close_during_a_drain_ends_what_waits(void **state)
 
 #define LIMIT       65536
 #define LIMIT_BYTES (UINT64_C(4) << 30)
+/* What clients can have. */
+#define REQUESTS (LIMIT - 64)
+#define BYTES    (LIMIT_BYTES - (UINT64_C(64) << 20))
 
 static void grants_stay_within_the_backend_s_bounds(void **state)
 {
@@ -701,17 +741,17 @@ static void grants_stay_within_the_backend_s_bounds(void **state)
     actor_addr b = stack_find("b");
     const Sluice__SessionGrant *grants[3];
     struct stack_answer refused;
-    grants[0] = stack_call(b, MAIL_SESSION_OPEN, stack_session(LIMIT - 36, 1000, true));
-    grants[1] = stack_call(b, MAIL_SESSION_OPEN, stack_session(100, 2 * LIMIT_BYTES, true));
-    assert_int_equal(grants[0]->requests, LIMIT - 36);
+    grants[0] = stack_call(b, MAIL_SESSION_OPEN, stack_session(REQUESTS - 36, 1000, true));
+    grants[1] = stack_call(b, MAIL_SESSION_OPEN, stack_session(100, 2 * BYTES, true));
+    assert_int_equal(grants[0]->requests, REQUESTS - 36);
     assert_int_equal(grants[0]->bytes, 1000);
     assert_int_equal(grants[1]->requests, 36);
-    assert_int_equal(grants[1]->bytes, LIMIT_BYTES - 1000);
+    assert_int_equal(grants[1]->bytes, BYTES - 1000);
     stack_ask(&refused, b, MAIL_SESSION_OPEN, stack_session(1, 0, true));
     stack_await(&refused);
     assert_int_equal(refused.code, -ENOBUFS);
     assert_string_equal(refused.text,
-                        "backend 'b' has granted all of its 65536 requests; close a client");
+                        "backend 'b' has granted all of its 65472 requests; close a client");
     stack_call(b, MAIL_SESSION_CLOSE, stack_session_end(grants[0]->session));
     stack_call(b, MAIL_SESSION_CLOSE, stack_session_end(grants[0]->session)); /* it is gone */
     stack_ask(&refused, b, MAIL_SESSION_OPEN, stack_session(1, 2000, true));
@@ -722,12 +762,19 @@ static void grants_stay_within_the_backend_s_bounds(void **state)
     stack_await(&refused);
     assert_int_equal(refused.code, -ENOBUFS);
     assert_string_equal(refused.text,
-                        "backend 'b' has granted all of its 4294967296 bytes; close a client");
+                        "backend 'b' has granted all of its 4227858432 bytes; close a client");
+    /* Control can't be locked out. */
+    Sluice__SessionOpen *reserved = stack_session(1, 1 << 20, true);
+    reserved->has_reserved = reserved->reserved = true;
+    const Sluice__SessionGrant *kept = stack_call(b, MAIL_SESSION_OPEN, reserved);
+    assert_int_equal(kept->requests, 1);
+    assert_int_equal(kept->bytes, 1 << 20);
+    stack_call(b, MAIL_SESSION_CLOSE, stack_session_end(kept->session));
     /* Who wants nothing is let in. */
     grants[2] = stack_call(b, MAIL_SESSION_OPEN, stack_session(0, 0, false));
     const Sluice__BackendInfo *info = stack_do("backend-show b")->backend;
     assert_int_equal(info->granted, 37);
-    assert_int_equal(info->granted_bytes, LIMIT_BYTES);
+    assert_int_equal(info->granted_bytes, BYTES);
     assert_int_equal(info->limit, LIMIT);
     assert_int_equal(info->limit_bytes, LIMIT_BYTES);
     for (uint64_t session = 2; session <= grants[2]->session; session++)
@@ -870,6 +917,7 @@ int main(void)
         cmocka_unit_test(a_read_only_backend_refuses_changes_and_flushes),
         cmocka_unit_test(a_truncate_asks_for_a_medium_and_a_length_and_a_flush_for_a_medium),
         cmocka_unit_test(forced_unit_access_reaches_the_driver_or_a_flush_follows),
+        cmocka_unit_test(without_a_write_cache_each_write_is_durable),
         cmocka_unit_test(what_succeeds_fails_and_is_refused_is_counted_by_kind),
         cmocka_unit_test(what_is_with_the_medium_is_in_flight_and_what_is_refused_is_not),
         cmocka_unit_test(when_a_truncate_ends_the_new_length_is_known_and_can_be_used),
