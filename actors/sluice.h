@@ -60,7 +60,7 @@ int sluice_start(const struct sluice_options *options, sluice **engine, char **e
 void sluice_shutdown(sluice *engine);
 
 /* Shuts down if that has not begun, drains backends, closes nodes, joins the threads. Contexts are
- * closed first, by their owners. */
+ * closed first, by their owners: with one still open it ends the program, and says so. */
 void sluice_stop(sluice **engine);
 
 /* The endpoints in use ("" when there is none). Owned by the engine. */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zmq.h>
@@ -120,6 +121,16 @@ void engine_free(struct engine **self)
     if (!engine)
         return;
     *self = NULL;
+    /* Another thread may use one at this moment: there is no way to go on, and waiting would be for
+     * ever. */
+    unsigned open = atomic_load(&engine->ports_open);
+    if (open) {
+        fprintf(stderr,
+                "sluice: the engine was stopped while %u context%s open: close contexts first, "
+                "each by its owner\n",
+                open, open == 1 ? " is" : "s are");
+        abort();
+    }
     unsigned threads = 0;
     for (unsigned i = 0; i < engine->nreactors; i++) {
         assert(engine->reactors[i]);

@@ -138,6 +138,7 @@ struct port *port_open(struct engine *engine, struct err *err)
         keep(port);
         return NULL;
     }
+    atomic_fetch_add(&engine->ports_open, 1);
     return port;
 }
 
@@ -152,6 +153,7 @@ void port_close(struct port **self)
     directory_remove(&port->engine->mesh.directory, port->address);
     port->address = 0;
     port->on_mail = NULL;
+    atomic_fetch_sub(&port->engine->ports_open, 1);
     keep(port);
 }
 

@@ -69,6 +69,7 @@ struct engine {
     pthread_barrier_t stopped; /* all threads run no handler any more */
     struct reactor **reactors;
     uint64_t random;
+    _Atomic unsigned ports_open;
     pthread_mutex_t ports_lock;
     struct port *ports; /* closed ones, to be used again */
     unsigned next_peer;

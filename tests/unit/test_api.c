@@ -2,6 +2,9 @@
  * threads; test_blk.c has the requests. */
 #include "api_rig.h"
 
+#include <signal.h>
+#include <sys/wait.h>
+
 #include <poll.h>
 #include <pthread.h>
 #include <sys/resource.h>
@@ -625,6 +628,39 @@ static int remove_folder(void **state)
     return rmdir(folder);
 }
 
+/* In a process of its own: it ends that. */
+static void stopping_with_a_context_open_ends_the_program_and_says_so(void **state)
+{
+    (void)state;
+    int ends[2], status;
+    char text[512] = "";
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(ends[1], STDERR_FILENO);
+        signal(SIGABRT, SIG_DFL);
+        alarm(PATIENCE_S);
+        sluice *engine = start(&(struct sluice_options){.threads = 1});
+        blk_context *context;
+        char *error;
+        if (blk_context_open(engine, 0, &context, &error) == 0)
+            sluice_stop(&engine);
+        _exit(0);
+    }
+    close(ends[1]);
+    for (size_t n = 0; n < sizeof text - 1;) {
+        ssize_t got = read(ends[0], text + n, sizeof text - 1 - n);
+        if (got <= 0)
+            break;
+        n += (size_t)got;
+    }
+    close(ends[0]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGABRT);
+    assert_non_null(strstr(text, "stopped while 1 context is open"));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, bound_time)
@@ -652,6 +688,7 @@ int main(void)
         TEST(a_context_closes_within_the_deadline_once_the_end_has_begun),
         TEST(requests_work_between_the_beginning_of_the_end_and_the_deadline),
         TEST(a_context_may_be_closed_long_after_the_deadline),
+        TEST(stopping_with_a_context_open_ends_the_program_and_says_so),
     };
     return cmocka_run_group_tests(tests, set_up, remove_folder);
 }
