@@ -139,6 +139,7 @@ void backend_watch(struct backend *backend, bool on, actor_reply_fn *then, void 
 void backend_take_facts(struct backend *backend, const Sluice__NodeFacts *facts)
 {
     node_facts_from_message(facts, &backend->facts);
+    backend->inserted = backend->has_medium && !backend->facts.empty;
     backend->read_only = backend->asked_read_only || backend->facts.read_only;
 }
 
@@ -195,8 +196,8 @@ static void on_watching(struct actor *self, struct mail *reply, void *arg)
         actor_refuse(self, backend->opening, &err);
         return;
     }
+    backend->has_medium = true;
     backend_take_facts(backend, (Sluice__NodeFacts *)reply->body);
-    backend->inserted = true;
     tell_watchers(backend);
     actor_reply(self, backend->opening, MAIL_NONE, NULL);
 }
@@ -231,7 +232,7 @@ void backend_removed(struct backend *backend)
 {
     unwatch(backend);
     forget_node(backend);
-    backend->inserted = backend->removing = false;
+    backend->inserted = backend->has_medium = backend->removing = false;
     backend->quiesced--;
     tell_watchers(backend);
     actor_reply(backend->self, backend->remover, MAIL_NONE, NULL);

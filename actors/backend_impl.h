@@ -31,8 +31,9 @@ struct waiter {
 
 struct backend {
     /* What every operation looks at. */
-    bool waits; /* operations wait: drained, paused, or those that waited are not all through */
-    bool inserted, read_only;
+    bool waits;    /* operations wait: drained, paused, or those that waited are not all through */
+    bool inserted; /* there is a medium, and its driver says so */
+    bool read_only;
     bool write_through; /* each write is durable before it is done */
     actor_addr node;
     uint64_t in_flight;
@@ -68,6 +69,7 @@ struct backend {
     uint64_t last_session;
     uint64_t granted, limit, granted_bytes, limit_bytes;
     struct ticket opening, closer;
+    bool has_medium;       /* the node is watched: what it tells holds */
     struct ticket remover; /* who waits for the medium to be out */
     bool removing;
 };

@@ -167,6 +167,31 @@ static void a_shutdown_during_a_removal_ends_both(void **state)
     }
 }
 
+static void a_drive_that_says_it_is_empty_is_not_available(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=mock name=m size=1M empty=on");
+        stack_do("backend-add name=b node=m");
+        actor_addr b = stack_find("b");
+        stack_call(b, MAIL_SESSION_OPEN, stack_session(8, 0, true));
+        assert_int_equal(stack_run(b, OP_READ, 0, 512, 0), -ENOMEDIUM);
+        assert_int_equal(stack_run(b, OP_FLUSH, 0, 0, 0), -ENOMEDIUM);
+        assert_false(shown()->has_length);
+        stack_do("node-set m empty=off");
+        stack_settle();
+        assert_true(stack_news()->inserted);
+        assert_int_equal(stack_run(b, OP_READ, 0, 512, 0), 0);
+        assert_int_equal(shown()->length, MIB);
+        stack_do("node-set m empty=on");
+        stack_settle();
+        assert_false(stack_news()->inserted);
+        assert_int_equal(stack_run(b, OP_WRITE, 0, 512, 0), -ENOMEDIUM);
+        stack_call(b, MAIL_SESSION_CLOSE, stack_session_end(1));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -174,6 +199,7 @@ int main(void)
         cmocka_unit_test(removing_waits_for_what_is_in_flight_and_what_comes_meanwhile_finds_none),
         cmocka_unit_test(what_is_held_is_tried_again_on_the_medium_then_present),
         cmocka_unit_test(read_only_stays_with_an_empty_backend),
+        cmocka_unit_test(a_drive_that_says_it_is_empty_is_not_available),
         cmocka_unit_test(mistakes_are_told_and_change_nothing),
         cmocka_unit_test(a_shutdown_during_a_removal_ends_both),
     };
