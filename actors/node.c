@@ -86,7 +86,7 @@ static void node_submit(struct actor *self, struct op *op)
 {
     struct node *node = actor_state(self);
     if (op->depth > OP_FRAMES - NODE_FRAMES)
-        op = node_relay(op);
+        op = op_further(op);
     if (!node_fits(node, op)) {
         node_slow(node, op);
         return;

@@ -166,26 +166,6 @@ static void admit(struct node *node)
 
 /* --- Entry */
 
-static void relayed(struct op *op, void *who)
-{
-    int64_t ret = op->ret;
-    op_free(op);
-    op_complete(who, ret);
-}
-
-struct op *node_relay(struct op *op)
-{
-    struct op *further = op_new(op->peer);
-    further->kind = op->kind;
-    further->flags = op->flags;
-    further->offset = op->offset;
-    further->bytes = op->bytes;
-    further->niov = op->niov;
-    further->iov = op->iov;
-    op_push(further, relayed, op);
-    return further;
-}
-
 void node_end(struct node *node, struct op *op)
 {
     bool quiet = --node->in_flight == 0 && node->stage == NODE_CLOSING;

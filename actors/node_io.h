@@ -56,10 +56,6 @@ void node_limits(struct node *node);
 /* Frames that a node and its driver take of an operation. */
 #define NODE_FRAMES 2
 
-/* For an operation that has no room for that, in a tall stack of nodes: a further one that ends it.
- */
-struct op *node_relay(struct op *op);
-
 /* Takes an operation that needs checking, splitting, bouncing, emulating, or refusing. */
 void node_slow(struct node *node, struct op *op);
 

@@ -108,7 +108,6 @@ static void journey(struct op *op, struct link *link)
     request(link, op, op_tag(op));
 }
 
-/* The operation goes on in a further one when its frames run out. */
 static void further_done(struct op *op, void *who)
 {
     int64_t ret = op->ret;
@@ -116,7 +115,7 @@ static void further_done(struct op *op, void *who)
     op_complete(who, ret);
 }
 
-static struct op *further(struct op *op)
+struct op *op_further(struct op *op)
 {
     struct op *next = op_new(op->peer);
     next->kind = op->kind;
@@ -139,7 +138,7 @@ void op_send(struct op *op, uint64_t to)
         return;
     }
     if (op->depth > OP_FRAMES - 3)
-        op = further(op);
+        op = op_further(op);
     op->to = to;
     op->origin = (uint16_t)peer->id;
     op->sequence = next_sequence(peer, to);

@@ -27,9 +27,8 @@ struct op;
 struct peer;
 struct link;
 
-#define OP_FRAMES                                                                                  \
-    8 /* layers of one operation; op_forward() goes on in a further operation beyond */
-#define OP_SPACE 112 /* bytes of each layer's own */
+#define OP_FRAMES 8   /* layers of one operation; beyond, op_further() goes on in another */
+#define OP_SPACE  112 /* bytes of each layer's own */
 
 enum op_kind {
     OP_READ = SLUICE__OP_KIND__OP_READ,
@@ -94,6 +93,9 @@ struct op {
  * memory). */
 struct op *op_new(struct peer *peer);
 void op_free(struct op *op);
+
+/* For an operation whose frames run out: another that asks the same, and ends it when it ends. */
+struct op *op_further(struct op *op);
 
 /* Pushes a frame and returns its space, undefined content. */
 static inline void *op_push(struct op *op, op_done_fn *done, void *who)
