@@ -11,7 +11,6 @@
 #include "actors/reply.h"
 #include "engine/op.h"
 #include "engine/reactor.h"
-#include "proto/reflect.h"
 
 struct io {
     struct actor *self;
@@ -22,6 +21,7 @@ struct io {
 
     const char *backend;
     uint64_t offset, bytes; /* what is asked; a truncation has no bytes */
+    uint16_t flags;         /* of each operation */
     uint64_t at;            /* bytes done */
     actor_addr address;
     uint64_t session;
@@ -38,19 +38,15 @@ struct io_kind {
     uint8_t op;
     bool changes; /* opens the backend for writing */
     bool has_data;
-    const char *fields; /* of IoRange, that it takes; each in commas */
 };
 
 static const struct io_kind kinds[] = {
-    [SLUICE__REQUEST__BODY_IO_READ] = {"io-read", OP_READ, false, true, ",backend,offset,bytes,"},
-    [SLUICE__REQUEST__BODY_IO_WRITE] = {"io-write", OP_WRITE, true, true,
-                                        ",backend,offset,bytes,data,pattern,fua,"},
-    [SLUICE__REQUEST__BODY_IO_FLUSH] = {"io-flush", OP_FLUSH, false, false, ",backend,"},
-    [SLUICE__REQUEST__BODY_IO_DISCARD] = {"io-discard", OP_DISCARD, true, false,
-                                          ",backend,offset,bytes,"},
-    [SLUICE__REQUEST__BODY_IO_ZEROES] = {"io-zeroes", OP_ZEROES, true, false,
-                                         ",backend,offset,bytes,fua,unmap,"},
-    [SLUICE__REQUEST__BODY_IO_TRUNCATE] = {"io-truncate", OP_TRUNCATE, true, false, NULL},
+    [SLUICE__REQUEST__BODY_IO_READ] = {"io-read", OP_READ, false, true},
+    [SLUICE__REQUEST__BODY_IO_WRITE] = {"io-write", OP_WRITE, true, true},
+    [SLUICE__REQUEST__BODY_IO_FLUSH] = {"io-flush", OP_FLUSH, false, false},
+    [SLUICE__REQUEST__BODY_IO_DISCARD] = {"io-discard", OP_DISCARD, true, false},
+    [SLUICE__REQUEST__BODY_IO_ZEROES] = {"io-zeroes", OP_ZEROES, true, false},
+    [SLUICE__REQUEST__BODY_IO_TRUNCATE] = {"io-truncate", OP_TRUNCATE, true, false},
 };
 
 static void go_on(struct io *io);
@@ -58,70 +54,41 @@ static void go_on(struct io *io);
 /* --- the request -------------------------------------------------------------------------------
  */
 
-static bool takes(const struct io_kind *kind, const char *field)
+static int check_range(struct io *io, const char *field, int64_t offset, uint64_t bytes,
+                       uint64_t most)
 {
-    size_t length = strlen(field);
-    for (const char *at = strstr(kind->fields, field); at; at = strstr(at + 1, field))
-        if (at[-1] == ',' && at[length] == ',')
-            return true;
-    return false;
-}
-
-static int check_fields(struct io *io, const Sluice__IoRange *range)
-{
-    for (unsigned i = 0; i < range->base.descriptor->n_fields; i++) {
-        const ProtobufCFieldDescriptor *field = &range->base.descriptor->fields[i];
-        if (reflect_count(&range->base, field) && !takes(io->kind, field->name))
-            return err_field(&io->err, field->name, -EINVAL, "%s does not take %s; leave it out",
-                             io->kind->name, field->name);
-    }
-    return 0;
-}
-
-static int check_write(struct io *io, const Sluice__IoRange *range)
-{
-    if (range->has_data == range->has_pattern)
-        return err_field(&io->err, "data", -EINVAL, "io-write: give either data or pattern");
-    if (range->has_pattern && range->pattern > 255)
-        return err_field(&io->err, "pattern", -EINVAL,
-                         "io-write: pattern is %" PRIu32 ", but a byte is 0 to 255",
-                         range->pattern);
-    if (range->has_data && range->has_bytes && range->bytes != range->data.len)
-        return err_field(&io->err, "bytes", -EINVAL,
-                         "io-write: bytes is %" PRIu64 ", but data has %zu; leave bytes out",
-                         range->bytes, range->data.len);
-    if (range->has_pattern && !range->has_bytes)
-        return err_field(&io->err, "bytes", -EINVAL,
-                         "io-write: bytes tells how many to fill with the pattern; give it");
-    io->bytes = range->has_data ? range->data.len : range->bytes;
-    return 0;
-}
-
-static int check_range(struct io *io, const Sluice__IoRange *range)
-{
-    int ret = check_fields(io, range);
-    if (ret || io->kind->op == OP_FLUSH)
-        return ret;
-    io->offset = (uint64_t)range->offset;
-    io->bytes = range->bytes;
-    if (io->kind->op == OP_WRITE) {
-        ret = check_write(io, range);
-        if (ret)
-            return ret;
-    } else if (!range->has_bytes) {
-        return err_field(&io->err, "bytes", -EINVAL, "%s: bytes tells how many; give it",
-                         io->kind->name);
-    }
-    uint64_t most = range->has_pattern ? IO_PATTERN : io->kind->has_data ? IO_BYTES : INT64_MAX;
-    if (io->bytes > most)
-        return err_field(&io->err, range->has_data ? "data" : "bytes", -EINVAL,
+    io->offset = (uint64_t)offset;
+    io->bytes = bytes;
+    if (bytes > most)
+        return err_field(&io->err, field, -EINVAL,
                          "%s: %" PRIu64 " bytes are asked for; %" PRIu64
                          " are the most in one request",
-                         io->kind->name, io->bytes, most);
+                         io->kind->name, bytes, most);
     return 0;
 }
 
-static int preallocation(struct io *io, const Sluice__IoTruncate *truncate, uint16_t *flag)
+static int check_write(struct io *io, const Sluice__IoWrite *write)
+{
+    if (write->has_data == write->has_pattern)
+        return err_field(&io->err, "data", -EINVAL, "io-write: give either data or pattern");
+    if (write->has_pattern && write->pattern > 255)
+        return err_field(&io->err, "pattern", -EINVAL,
+                         "io-write: pattern is %" PRIu32 ", but a byte is 0 to 255",
+                         write->pattern);
+    if (write->has_data && write->has_bytes && write->bytes != write->data.len)
+        return err_field(&io->err, "bytes", -EINVAL,
+                         "io-write: bytes is %" PRIu64 ", but data has %zu; leave bytes out",
+                         write->bytes, write->data.len);
+    if (write->has_pattern && !write->has_bytes)
+        return err_field(&io->err, "bytes", -EINVAL,
+                         "io-write: bytes tells how many to fill with the pattern; give it");
+    io->flags = write->fua ? OP_FUA : 0;
+    if (write->has_pattern)
+        return check_range(io, "bytes", write->offset, write->bytes, IO_PATTERN);
+    return check_range(io, "data", write->offset, write->data.len, IO_BYTES);
+}
+
+static int check_truncate(struct io *io, const Sluice__IoTruncate *truncate)
 {
     static const struct {
         const char *name;
@@ -132,9 +99,10 @@ static int preallocation(struct io *io, const Sluice__IoTruncate *truncate, uint
         {"falloc", OP_PREALLOC_FALLOC},
         {"full", OP_PREALLOC_FULL},
     };
+    io->offset = (uint64_t)truncate->size;
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
         if (strcmp(truncate->preallocation, modes[i].name) == 0) {
-            *flag = modes[i].flag;
+            io->flags = modes[i].flag;
             return 0;
         }
     return err_field(
@@ -146,16 +114,32 @@ static int preallocation(struct io *io, const Sluice__IoTruncate *truncate, uint
 
 static int check_request(struct io *io)
 {
-    uint16_t ignored;
-    if (io->kind->op == OP_TRUNCATE) {
-        const Sluice__IoTruncate *truncate = io->request->io_truncate;
-        io->backend = truncate->backend;
-        io->offset = (uint64_t)truncate->size;
-        return preallocation(io, truncate, &ignored);
+    const Sluice__Request *request = io->request;
+    switch (request->body_case) {
+    case SLUICE__REQUEST__BODY_IO_READ:
+        io->backend = request->io_read->backend;
+        return check_range(io, "bytes", request->io_read->offset, request->io_read->bytes,
+                           IO_BYTES);
+    case SLUICE__REQUEST__BODY_IO_WRITE:
+        io->backend = request->io_write->backend;
+        return check_write(io, request->io_write);
+    case SLUICE__REQUEST__BODY_IO_FLUSH:
+        io->backend = request->io_flush->backend;
+        return 0;
+    case SLUICE__REQUEST__BODY_IO_DISCARD:
+        io->backend = request->io_discard->backend;
+        return check_range(io, "bytes", request->io_discard->offset, request->io_discard->bytes,
+                           INT64_MAX);
+    case SLUICE__REQUEST__BODY_IO_ZEROES:
+        io->backend = request->io_zeroes->backend;
+        io->flags =
+            (request->io_zeroes->fua ? OP_FUA : 0) | (request->io_zeroes->unmap ? OP_MAY_UNMAP : 0);
+        return check_range(io, "bytes", request->io_zeroes->offset, request->io_zeroes->bytes,
+                           INT64_MAX);
+    default:
+        io->backend = request->io_truncate->backend;
+        return check_truncate(io, request->io_truncate);
     }
-    const Sluice__IoRange *range = io->request->io_read; /* one place for all of the union */
-    io->backend = range->backend;
-    return check_range(io, range);
 }
 
 /* --- the end -----------------------------------------------------------------------------------
@@ -252,30 +236,25 @@ static void op_ended(struct op *op, void *who)
     go_on(io);
 }
 
-static uint16_t flags_of(struct io *io)
+/* The write that fills its range with one byte, or null. */
+static const Sluice__IoWrite *filling(const struct io *io)
 {
-    uint16_t flags = 0;
-    if (io->kind->op == OP_TRUNCATE) {
-        preallocation(io, io->request->io_truncate, &flags);
-    } else {
-        const Sluice__IoRange *range = io->request->io_read;
-        flags |= range->fua ? OP_FUA : 0;
-        flags |= range->unmap ? OP_MAY_UNMAP : 0;
-    }
-    return flags;
+    if (io->kind->op == OP_WRITE && io->request->io_write->has_pattern)
+        return io->request->io_write;
+    return NULL;
 }
 
 static void submit(struct io *io)
 {
     struct op *op = op_new(actor_peer(io->self));
     op->kind = io->kind->op;
-    op->flags = flags_of(io);
+    op->flags = io->flags;
     op->offset = (int64_t)(io->offset + io->at);
     op->bytes = io->bytes - io->at < io->chunk ? io->bytes - io->at : io->chunk;
     op->niov = 0;
     op->iov = NULL;
     if (io->kind->has_data) {
-        uint64_t from = io->kind->op == OP_READ || !io->request->io_write->has_pattern ? io->at : 0;
+        uint64_t from = filling(io) ? 0 : io->at;
         op->one = (struct iovec){io->data + from, op->bytes};
         op->iov = &op->one;
         op->niov = 1;
@@ -311,21 +290,20 @@ static void go_on(struct io *io)
 
 static int make_buffer(struct io *io)
 {
-    const Sluice__IoRange *range = io->request->io_read;
+    const Sluice__IoWrite *fill = filling(io);
     if (!io->kind->has_data)
         return 0;
-    bool pattern = io->kind->op == OP_WRITE && range->has_pattern;
-    io->data_size = pattern && io->bytes > io->chunk ? io->chunk : io->bytes;
+    io->data_size = fill && io->bytes > io->chunk ? io->chunk : io->bytes;
     if (io->data_size == 0)
         io->data_size = 1; /* an empty request has an address all the same */
     io->data = buffer_alloc(reactor_buffers(actor_reactor(io->self)), io->data_size);
     if (!io->data)
         return err_set(&io->err, -ENOMEM, "%s: there is no memory for %zu bytes", io->kind->name,
                        io->data_size);
-    if (pattern)
-        memset(io->data, (int)range->pattern, io->data_size);
+    if (fill)
+        memset(io->data, (int)fill->pattern, io->data_size);
     else if (io->kind->op == OP_WRITE && io->bytes)
-        memcpy(io->data, range->data.data, io->bytes);
+        memcpy(io->data, io->request->io_write->data.data, io->bytes);
     return 0;
 }
 

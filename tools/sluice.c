@@ -132,7 +132,7 @@ static int print_reply(const struct settings *settings, const Sluice__Reply *rep
     return DONE;
 }
 
-static int read_input(Sluice__IoRange *range)
+static int read_input(Sluice__IoWrite *write)
 {
     uint8_t *data = malloc(INPUT_MAX + 1);
     if (!data)
@@ -144,9 +144,9 @@ static int read_input(Sluice__IoRange *range)
                                                   "pieces"
                                                 : "can't read standard input");
     }
-    range->has_data = 1;
-    range->data.data = data;
-    range->data.len = size;
+    write->has_data = 1;
+    write->data.data = data;
+    write->data.len = size;
     return DONE;
 }
 

@@ -38,15 +38,16 @@ fails 1 'nonsense' sluice export add type=nonsense backend=vd0
 fails 1 'backend "vd0" is 1048576 bytes long' sluice io read vd0 offset=1M bytes=1
 fails 1 'backend "vd0" is 1048576 bytes long' sluice io write vd0 offset=1M data=x
 fails 1 'offset is -1, but must be 0 or more' sluice io read vd0 offset=-1 bytes=1
-fails 1 'bytes tells how many; give it' sluice io read vd0
+fails 2 'io-read needs bytes, which is missing' sluice io read vd0
+fails 1 'bytes tells how many to fill' sluice io write vd0 pattern=1
 fails 1 '1048577 bytes are asked for; 1048576 are the most' sluice io read vd0 bytes=1048577
 fails 1 'are the most in one request' sluice io write vd0 bytes=2G pattern=0
 fails 1 'either data or pattern' sluice io write vd0
 fails 1 'either data or pattern' sluice io write vd0 data=x pattern=1
 fails 1 'pattern is 256, but a byte is 0 to 255' sluice io write vd0 bytes=1 pattern=256
 fails 1 'bytes is 7, but data has 1' sluice io write vd0 bytes=7 data=x
-fails 1 'io-flush does not take offset' sluice io flush vd0 offset=1
-fails 1 'io-read does not take fua' sluice io read vd0 bytes=1 fua=on
+fails 2 'io-flush has no field "offset"; it takes backend$' sluice io flush vd0 offset=1
+fails 2 'io-read has no field "fua"; it takes backend, offset, bytes$' sluice io read vd0 bytes=1 fua=on
 fails 1 'preallocation is "much", but must be off, metadata, falloc or full' \
     sluice io truncate vd0 size=1M preallocation=much
 fails 1 'nobody' sluice io read nobody bytes=1

@@ -13,6 +13,11 @@ for request in $requests; do
 done
 says '  name=TEXT (required)' "$client" node add --help
 says '  host=TEXT \[127.0.0.1\]' "$client" export-add --help
+# What a request does not take is not offered.
+says '^  backend=TEXT (required)' "$client" io flush --help
+! grep -q '^  offset=' out || fail "io-flush offers a range"
+says '^  offset=' "$client" io read --help
+! grep -q '^  fua=' out || fail "io-read offers to write through"
 says '^  node-remove ' "$client" node --help
 fails 2 'is unknown' "$client" nonsense --help
 says '^sluice [0-9]' "$client" --version

@@ -700,10 +700,7 @@ static void io_that_cant_be_is_refused_by_field(void **state)
     void *socket = client();
     io_refused(socket, "io-read nobody bytes=1", SLUICE__ERROR__CLASS__NOT_FOUND, "backend",
                "there is no backend \"nobody\"");
-    io_refused(socket, "io-read vd0", INVALID, "bytes", "bytes tells how many");
     io_refused(socket, "io-read vd0 bytes=1048577", INVALID, "bytes", "1048576 are the most");
-    io_refused(socket, "io-read vd0 bytes=1 fua=on", INVALID, "fua", "does not take fua");
-    io_refused(socket, "io-flush vd0 offset=0", INVALID, "offset", "does not take offset");
     io_refused(socket, "io-write vd0", INVALID, "data", "either data or pattern");
     io_refused(socket, "io-write vd0 data=x pattern=1", INVALID, "data", "either data or pattern");
     io_refused(socket, "io-write vd0 bytes=1 pattern=256", INVALID, "pattern", "0 to 255");

@@ -250,7 +250,6 @@ static void a_bare_word_fills_the_first_required_field(void **state)
     Sluice__Request *message = request("io read offset=1M vd0 bytes=4K");
     assert_string_equal(message->io_read->backend, "vd0");
     assert_int_equal(message->io_read->offset, 1 << 20);
-    assert_true(message->io_read->has_bytes);
     assert_int_equal(message->io_read->bytes, 4096);
     done(message);
     refused("node show a b", "", "\"b\" must be written as key=value");
@@ -350,8 +349,8 @@ static void bytes_are_text_or_base64(void **state)
 {
     (void)state;
     struct refusal refusal;
-    const ProtobufCMessageDescriptor *type = &sluice__io_range__descriptor;
-    Sluice__IoRange *io = from_json(type, "{\"backend\":\"b\",\"data\":\"hello\"}", &refusal);
+    const ProtobufCMessageDescriptor *type = &sluice__io_write__descriptor;
+    Sluice__IoWrite *io = from_json(type, "{\"backend\":\"b\",\"data\":\"hello\"}", &refusal);
     assert_int_equal(io->data.len, 5);
     assert_memory_equal(io->data.data, "hello", 5);
     protobuf_c_message_free_unpacked(&io->base, NULL);
