@@ -93,6 +93,21 @@ static void skip_gap(struct state *state, const Sluice__EventList *list)
     state->next = state->next > list->last ? list->last + 1 : list->first;
 }
 
+/* What control gives must be of the same start of the same engine as what the subscription gives.
+ */
+static bool is_of_subscription(struct state *state, const Sluice__EventList *list)
+{
+    char text[CLIENT_ERROR];
+    if (!state->follow->follow || list->epoch == state->epoch)
+        return true;
+    snprintf(text, sizeof text,
+             "the events from %.200s are of another engine, or another start of it, than what the "
+             "control endpoint answers; name both endpoints of one daemon with -s and -e",
+             state->follow->events);
+    fail(state, text);
+    return false;
+}
+
 /* Prints the events from `next` up to `last` (or to the newest that there is), from the past. */
 static void replay(struct state *state, uint64_t last)
 {
@@ -101,6 +116,10 @@ static void replay(struct state *state, uint64_t last)
         if (!reply)
             return;
         const Sluice__EventList *list = reply->events;
+        if (!is_of_subscription(state, list)) {
+            sluice__reply__free_unpacked(reply, NULL);
+            return;
+        }
         if (list->gap)
             skip_gap(state, list);
         state->epoch = list->epoch;

@@ -252,7 +252,8 @@ static int set_option(struct settings *settings, int option, const char *value)
     }
 }
 
-/* Without -e, the events are published beside where control listens. */
+/* Without -e, the events are published beside where control listens: "" when its name doesn't tell
+ * where that is. */
 static void derive_events(struct settings *settings, bool server_given)
 {
     if (*settings->events)
@@ -263,7 +264,7 @@ static void derive_events(struct settings *settings, bool server_given)
     if (server_given && last)
         snprintf(settings->events, ENDPOINT_MAX, "%.*sevents%s", (int)(last - settings->control),
                  settings->control, last + strlen("control"));
-    else
+    else if (!server_given)
         default_endpoint("events", settings->events);
 }
 
@@ -310,5 +311,8 @@ int main(int argc, char **argv)
     }
     if (n > 1)
         return complain(USAGE, "events takes --since, --count and --follow, and no words");
+    if (settings.follow && !*settings.events)
+        return complain(USAGE, "-s does not tell where the events of that daemon are published; "
+                               "name the events endpoint with -e");
     return run_events(&settings);
 }

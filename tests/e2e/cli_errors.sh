@@ -16,6 +16,8 @@ fails 2 '"b" must be written as key=value' sluice node show a b
 fails 2 'timeout is "soon", but must be' sluice --timeout soon status
 fails 2 'follow go with events only' sluice --follow status
 fails 2 'unrecognized option' sluice --nonsense
+fails 2 'name the events endpoint with -e' "$BUILD/bin/sluice" -s tcp://127.0.0.1:1 events --follow
+fails 1 'no daemon answers' "$BUILD/bin/sluice" -s tcp://127.0.0.1:1 events
 fails 1 'foo is no endpoint' "$BUILD/bin/sluice" -s foo status
 
 CONTROL=ipc://$WORK/control.sock EVENTS=ipc://$WORK/events.sock

@@ -7,6 +7,15 @@ start followed "$BUILD/bin/sluice" -s "$CONTROL" -e "$EVENTS" --json events --fo
 follower=$PID
 until_true 20 grep -q first followed.out || fail "the past is not shown"
 
+# Events of one daemon and the past of another do not go together.
+first_control=$CONTROL first_events=$EVENTS first=$SLUICED
+CONTROL=ipc://$WORK/second.sock EVENTS=ipc://$WORK/second-events.sock
+sluiced_start --node driver=null,name=other
+fails 1 'are of another engine' "$BUILD/bin/sluice" -s "$first_control" -e "$EVENTS" events --follow --since 1
+[ ! -s out ] || fail "events of two daemons are mixed"
+sluiced_stop
+CONTROL=$first_control EVENTS=$first_events SLUICED=$first
+
 # Two at once.
 churn() {
     for n in $(seq 60); do
