@@ -179,27 +179,27 @@ static int check_spec(Sluice__ExportAdd *spec, struct err *err)
 {
     if (strcmp(spec->type, "nbd") != 0)
         return err_field(err, "type", -EINVAL,
-                         "There is no export of type \"%.100s\"; the types are: nbd.", spec->type);
+                         "there is no export of type \"%.100s\"; the types are: nbd", spec->type);
     if (!spec->id)
         mail_set(&spec->id, spec->backend);
     if (!spec->name)
         mail_set(&spec->name, spec->backend);
     if (!!spec->unix + !!spec->has_port != 1)
         return err_field(err, "unix", -EINVAL,
-                         "Export %.64s is to listen on %s. Give exactly one of unix=PATH and "
-                         "port=NUMBER.",
+                         "export %.64s is to listen on %s; give exactly one of unix=PATH and "
+                         "port=NUMBER",
                          spec->id, spec->unix ? "both a Unix socket and a TCP port" : "nothing");
     if (strlen(spec->name) > NBD_STRING_MAX)
         return err_field(err, "name", -ENAMETOOLONG,
-                         "The name of export %.64s has %zu bytes; NBD allows %d.", spec->id,
+                         "the name of export %.64s has %zu bytes; NBD allows %d", spec->id,
                          strlen(spec->name), NBD_STRING_MAX);
     if (spec->description && strlen(spec->description) > NBD_STRING_MAX)
         return err_field(err, "description", -ENAMETOOLONG,
-                         "The description of export %.64s has %zu bytes; NBD allows %d.", spec->id,
+                         "the description of export %.64s has %zu bytes; NBD allows %d", spec->id,
                          strlen(spec->description), NBD_STRING_MAX);
     if (spec->max_connections == 0)
         return err_field(err, "max_connections", -EINVAL,
-                         "Export %.64s would serve nobody: max_connections is at least 1.",
+                         "export %.64s would serve nobody: max_connections is at least 1",
                          spec->id);
     return 0;
 }

@@ -105,6 +105,7 @@ struct object *graph_ready(const struct graph *graph, enum object_kind kind, con
 static int check_name(const struct graph *graph, enum object_kind kind, const char *name,
                       struct err *err)
 {
+    static const char *const with_article[] = {"a node", "a backend", "an export"};
     const char *field = kind == EXPORT ? "id" : "name";
     static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
     size_t length = strlen(name);
@@ -118,8 +119,8 @@ static int check_name(const struct graph *graph, enum object_kind kind, const ch
     for (unsigned other = 0; other < OBJECT_KINDS; other++)
         if ((kind == EXPORT) == (other == EXPORT) && graph_find(graph, other, name))
             return err_field(err, field, -EEXIST,
-                             "there is a %s '%s' already; choose another %s for the new %s",
-                             graph_words[other], name, field, graph_words[kind]);
+                             "there is %s '%s' already; choose another %s for the new %s",
+                             with_article[other], name, field, graph_words[kind]);
     return 0;
 }
 

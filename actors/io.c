@@ -203,6 +203,13 @@ static bool is_beyond(const struct io *io)
 static void explain(struct io *io, int code)
 {
     const char *why = code == -ESHUTDOWN ? "the engine is shutting down" : strerror(-code);
+    if (code == -EINVAL && io->flags & OP_PREALLOC && (int64_t)io->offset < io->length) {
+        err_field(&io->err, "preallocation", -EINVAL,
+                  "io-truncate: backend \"%s\" is %" PRId64
+                  " bytes long, and space is preallocated for growth only; leave preallocation out",
+                  io->backend, io->length);
+        return;
+    }
     if (io->kind->op == OP_FLUSH || io->kind->op == OP_TRUNCATE) {
         err_set(&io->err, code, "%s: backend \"%s\" refused: %s", io->kind->name, io->backend, why);
         return;

@@ -32,7 +32,7 @@ static void uri_append(FILE *out, const char *text, const char *also)
 
 static int no_memory(struct err *err)
 {
-    return err_set(err, -ENOMEM, "There is no memory to listen on a socket.");
+    return err_set(err, -ENOMEM, "there is no memory to listen on a socket");
 }
 
 static char *unix_uri(const char *path, const char *name)
@@ -94,27 +94,27 @@ static int take_over(const struct sockaddr_un *address, struct err *err)
     struct stat st;
     if (lstat(address->sun_path, &st) < 0)
         return errno == ENOENT ? 0
-                               : err_field(err, "unix", -errno, "Can't listen on %s: %s.",
+                               : err_field(err, "unix", -errno, "can't listen on %s: %s",
                                            address->sun_path, strerror(errno));
     if (!S_ISSOCK(st.st_mode))
         return err_field(err, "unix", -EEXIST,
-                         "Can't listen on %s: something that is not a socket is there. Give "
-                         "another path, or remove it.",
+                         "can't listen on %s: something that is not a socket is there; give "
+                         "another path, or remove it",
                          address->sun_path);
     int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (probe < 0)
-        return err_set(err, -errno, "Can't make a socket: %s.", strerror(errno));
+        return err_set(err, -errno, "can't make a socket: %s", strerror(errno));
     bool dead = connect(probe, (const struct sockaddr *)address, sizeof(*address)) < 0
                     ? errno == ECONNREFUSED
                     : !is_served(probe);
     close(probe);
     if (!dead)
         return err_field(err, "unix", -EADDRINUSE,
-                         "Can't listen on %s: another server listens there. Give another path, or "
-                         "end that server.",
+                         "can't listen on %s: another server listens there; give another path, or "
+                         "end that server",
                          address->sun_path);
     if (unlink(address->sun_path) < 0 && errno != ENOENT)
-        return err_field(err, "unix", -errno, "Can't remove the dead socket %s: %s.",
+        return err_field(err, "unix", -errno, "can't remove the dead socket %s: %s",
                          address->sun_path, strerror(errno));
     return 0;
 }
@@ -123,12 +123,12 @@ static int listen_unix(struct nbd_listener *listener, const char *path, struct e
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (!path[0])
-        return err_field(err, "unix", -EINVAL, "The path of the socket to listen on is empty.");
+        return err_field(err, "unix", -EINVAL, "the path of the socket to listen on is empty");
     if (strlen(path) >= sizeof(address.sun_path))
         return err_field(
             err, "unix", -ENAMETOOLONG,
-            "The socket path %.120s… has %zu bytes, more than the system's %zu. Give a "
-            "shorter one.",
+            "the socket path %.120s… has %zu bytes, more than the system's %zu; give a "
+            "shorter one",
             path, strlen(path), sizeof(address.sun_path) - 1);
     strcpy(address.sun_path, path);
     int ret = take_over(&address, err);
@@ -136,11 +136,11 @@ static int listen_unix(struct nbd_listener *listener, const char *path, struct e
         return ret;
     listener->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (listener->fd < 0)
-        return err_set(err, -errno, "Can't make a socket: %s.", strerror(errno));
+        return err_set(err, -errno, "can't make a socket: %s", strerror(errno));
     struct stat st;
     if (bind(listener->fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
         listen(listener->fd, SOMAXCONN) < 0 || lstat(path, &st) < 0)
-        return err_field(err, "unix", -errno, "Can't listen on %s: %s.", path, strerror(errno));
+        return err_field(err, "unix", -errno, "can't listen on %s: %s", path, strerror(errno));
     listener->path = absolute(path);
     listener->dev = st.st_dev;
     listener->ino = st.st_ino;
@@ -152,7 +152,7 @@ static int listen_tcp(struct nbd_listener *listener, const char *host, uint32_t 
 {
     if (port > UINT16_MAX)
         return err_field(err, "port", -EINVAL,
-                         "The port %u does not exist; ports go from 0 (any free one) to 65535.",
+                         "the port %u does not exist; ports go from 0 (any free one) to 65535",
                          port);
     char service[8];
     snprintf(service, sizeof(service), "%u", port);
@@ -162,20 +162,20 @@ static int listen_tcp(struct nbd_listener *listener, const char *host, uint32_t 
     const char *numeric = strcmp(host, "localhost") == 0 ? "127.0.0.1" : host;
     if (getaddrinfo(numeric, service, &hints, &info) != 0)
         return err_field(err, "host", -EINVAL,
-                         "Can't listen on \"%.200s\": that is no address. Give one of this machine "
-                         "as a number, such as 127.0.0.1 or ::1.",
+                         "can't listen on \"%.200s\": that is no address; give one of this machine "
+                         "as a number, such as 127.0.0.1 or ::1",
                          host);
     int ret = 0;
     const int on = 1;
     listener->fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
     if (listener->fd < 0) {
-        ret = err_set(err, -errno, "Can't make a socket: %s.", strerror(errno));
+        ret = err_set(err, -errno, "can't make a socket: %s", strerror(errno));
     } else {
         setsockopt(listener->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
         if (bind(listener->fd, info->ai_addr, info->ai_addrlen) < 0 ||
             listen(listener->fd, SOMAXCONN) < 0)
             ret = err_field(err, errno == EADDRNOTAVAIL ? "host" : "port", -errno,
-                            "Can't listen on %s port %u: %s.", host, port, strerror(errno));
+                            "can't listen on %s port %u: %s", host, port, strerror(errno));
     }
     freeaddrinfo(info);
     return ret;
@@ -212,8 +212,8 @@ int nbd_listen(struct nbd_listener *listener, const Sluice__ExportAdd *spec, str
         ret = no_memory(err);
     if (ret == 0 && !descriptors_suffice(listener->fd))
         ret = err_set(err, -EMFILE,
-                      "Can't listen at %s: too few file descriptors are left. Raise their limit "
-                      "(ulimit -n).",
+                      "can't listen at %s: too few file descriptors are left; raise their limit "
+                      "(ulimit -n)",
                       listener->uri);
     if (ret < 0)
         nbd_unlisten(listener);

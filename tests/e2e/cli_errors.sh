@@ -35,6 +35,9 @@ fails 1 '1bad' sluice node add driver=null name=1bad
 fails 1 'nonsense' sluice node add driver=nonsense name=x
 fails 1 'nonsense' sluice node add driver=memory name=x size=1M nonsense=1
 fails 1 'nonsense' sluice export add type=nonsense backend=vd0
+says '' sluice export add nbd vd0 unix="$WORK/nbd"
+fails 1 "there is an export 'vd0' already" sluice export add nbd vd0 unix="$WORK/nbd2"
+says '' sluice export remove vd0
 
 # io: what can't be, by field.
 fails 1 'backend "vd0" is 1048576 bytes long' sluice io read vd0 offset=1M bytes=1
@@ -52,6 +55,7 @@ fails 2 'io-flush has no field "offset"; it takes backend$' sluice io flush vd0 
 fails 2 'io-read has no field "fua"; it takes backend, offset, bytes$' sluice io read vd0 bytes=1 fua=on
 fails 1 'preallocation is "much", but must be off, metadata, falloc or full' \
     sluice io truncate vd0 size=1M preallocation=much
+fails 1 'preallocated for growth only' sluice io truncate vd0 size=4K preallocation=falloc
 fails 1 'nobody' sluice io read nobody bytes=1
 
 # With --json the error is a document too.

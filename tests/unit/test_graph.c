@@ -148,10 +148,10 @@ an_export_s_id_is_unique_among_exports_and_its_backend_s_name_when_left_out(void
     stack_do("node-add driver=null name=n");
     stack_do("backend-add name=b node=n");
     assert_string_equal(stack_do("export-add type=nbd backend=b port=0")->export->id, "b");
-    stack_refused(-EEXIST, "there is a export 'b' already; choose another id",
+    stack_refused(-EEXIST, "there is an export 'b' already; choose another id",
                   "export-add type=nbd backend=b port=0");
     assert_string_equal(stack_do("export-add type=nbd backend=b port=0 id=n")->export->id, "n");
-    stack_refused(-EEXIST, "there is a export 'n' already; choose another id",
+    stack_refused(-EEXIST, "there is an export 'n' already; choose another id",
                   "export-add type=nbd backend=b port=0 id=n");
     stack_stop();
 }
