@@ -17,6 +17,7 @@
 #include "engine/clock.h"
 #include "engine/descriptors.h"
 #include "engine/reactor.h"
+#include "proto/reflect.h"
 
 /* After the system has refused a client (no descriptor left, say): time before the next try. */
 #define ACCEPT_PAUSE (100 * NS_PER_MS)
@@ -189,6 +190,11 @@ static int check_spec(Sluice__ExportAdd *spec, struct err *err)
                          "export %.64s is to listen on %s; give exactly one of unix=PATH and "
                          "port=NUMBER",
                          spec->id, spec->unix ? "both a Unix socket and a TCP port" : "nothing");
+    if (spec->unix && reflect_count(&spec->base, reflect_field(spec->base.descriptor, "host")))
+        return err_field(err, "host", -EINVAL,
+                         "export %.64s is to listen on a Unix socket, which has no host; leave "
+                         "host out, or give port instead of unix",
+                         spec->id);
     if (strlen(spec->name) > NBD_STRING_MAX)
         return err_field(err, "name", -ENAMETOOLONG,
                          "the name of export %.64s has %zu bytes; NBD allows %d", spec->id,
