@@ -102,20 +102,44 @@ struct object *graph_ready(const struct graph *graph, enum object_kind kind, con
     return object;
 }
 
+/* Bytes of the character at `text`, in UTF-8. */
+static int character(const char *text)
+{
+    int bytes = 1;
+    while (((unsigned char)text[bytes] & 0xc0) == 0x80)
+        bytes++;
+    return bytes;
+}
+
+/* What is wrong with a name, or "" when nothing is. Returns `out`. */
+static const char *fault_of_name(const char *name, char *out, size_t size)
+{
+    static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
+    size_t length = strlen(name), clean = strspn(name, good);
+    *out = '\0';
+    if (!length)
+        snprintf(out, size, "it is empty");
+    else if (!memchr(good, name[0], 52))
+        snprintf(out, size, "it begins with '%.*s'", character(name), name);
+    else if (clean < length)
+        snprintf(out, size, "it has '%.*s' in it", character(name + clean), name + clean);
+    else if (length > NAME_MAX_LENGTH)
+        snprintf(out, size, "it has %zu characters", length);
+    return out;
+}
+
 static int check_name(const struct graph *graph, enum object_kind kind, const char *name,
                       struct err *err)
 {
     static const char *const with_article[] = {"a node", "a backend", "an export"};
     const char *field = kind == EXPORT ? "id" : "name";
-    static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
-    size_t length = strlen(name);
-    if (!length || length > NAME_MAX_LENGTH || strspn(name, good) != length ||
-        !memchr(good, name[0], 52))
+    char fault[64];
+    if (*fault_of_name(name, fault, sizeof(fault)))
         return err_field(
             err, field, -EINVAL,
-            "'%.100s' can't name the new %s: a name is a letter, then letters, digits, "
+            "'%.100s' can't name the new %s: %s, but a name is a letter, then letters, digits, "
             "'-', '.' or '_', %d characters at most",
-            name, graph_words[kind], NAME_MAX_LENGTH);
+            name, graph_words[kind], fault, NAME_MAX_LENGTH);
     for (unsigned other = 0; other < OBJECT_KINDS; other++)
         if ((kind == EXPORT) == (other == EXPORT) && graph_find(graph, other, name))
             return err_field(err, field, -EEXIST,

@@ -113,7 +113,11 @@ static void a_name_is_a_letter_then_letters_digits_and_three_marks(void **state)
         stack_refused(-EINVAL, "can't name the new export",
                       "export-add type=nbd backend=vd0 port=0 id=%s", bad[i]);
     }
-    stack_refused(-EINVAL, "63 characters at most", "node-add driver=null name=%s", long_name);
+    stack_refused(-EINVAL, "it is empty", "node-add driver=null name=''");
+    stack_refused(-EINVAL, "it begins with '9'", "node-add driver=null name=9a");
+    stack_refused(-EINVAL, "it has '/' in it", "node-add driver=null name=a/b");
+    stack_refused(-EINVAL, "it has '\xc3\xa4' in it", "node-add driver=null name=a\xc3\xa4@");
+    stack_refused(-EINVAL, "it has 64 characters", "node-add driver=null name=%s", long_name);
     stack_do("node-add driver=null name=%s", long_name + 1);
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         stack_do("backend-add name=%s", good[i]);
