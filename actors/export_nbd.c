@@ -80,7 +80,7 @@ static void send_away(struct export_nbd *export, int fd, uint64_t number, const 
                       const char *reason)
 {
     close(fd);
-    nbd_tell_disconnected(export->self, export->spec->id, number, peer, reason);
+    nbd_tell_disconnected(export->self, export->spec->id, number, peer, reason, false);
 }
 
 /* Gives the client behind `fd` an actor, or sends it away. */

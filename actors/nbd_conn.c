@@ -93,6 +93,13 @@ void nbd_end(struct nbd_conn *conn, const char *format, ...)
     nbd_schedule(conn);
 }
 
+void nbd_end_orderly(struct nbd_conn *conn, const char *reason)
+{
+    if (!nbd_is_ending(conn))
+        conn->orderly = true;
+    nbd_end(conn, "%s", reason);
+}
+
 void nbd_break(struct nbd_conn *conn)
 {
     conn->broken = true;
@@ -110,7 +117,8 @@ static void leave(struct nbd_conn *conn)
     close(fd);
     timer_cancel(reactor_timers(actor_reactor(conn->self)), &conn->timer);
     reactor_forget(actor_reactor(conn->self), &conn->hook);
-    nbd_tell_disconnected(conn->self, conn->spec->id, conn->number, conn->peer, conn->reason);
+    nbd_tell_disconnected(conn->self, conn->spec->id, conn->number, conn->peer, conn->reason,
+                          conn->orderly);
     Sluice__ConnectionGone *gone = MAIL_NEW(sluice__connection_gone);
     gone->number = conn->number;
     actor_tell(conn->self, conn->export, MAIL_CONNECTION_GONE, gone);
@@ -254,14 +262,14 @@ static void on_open(struct actor *self, struct mail *mail)
 static void on_close(struct actor *self, struct mail *mail)
 {
     (void)mail;
-    nbd_end(actor_state(self), "the export is being removed");
+    nbd_end_orderly(actor_state(self), "the export is being removed");
 }
 
 static void on_abort(struct actor *self, struct mail *mail)
 {
     struct nbd_conn *conn = actor_state(self);
     (void)mail;
-    nbd_end(conn, "the engine is shutting down");
+    nbd_end_orderly(conn, "the engine is shutting down");
     linger(conn, NBD_ABORT_TIME); /* for the last replies, whatever was left of the time before */
 }
 

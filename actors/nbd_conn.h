@@ -82,6 +82,7 @@ struct nbd_conn {
     struct actor *self;
     enum nbd_state state;
     char reason[192]; /* why it ends */
+    bool orderly;     /* the client or the operator wants the end */
 
     /* From the export. */
     actor_addr export, backend;
@@ -148,6 +149,8 @@ extern const struct actor_type nbd_conn_type;
 
 /* Stops reading, once: the first reason counts. */
 void nbd_end(struct nbd_conn *conn, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same at the wish of the client or the operator: nothing is wrong. */
+void nbd_end_orderly(struct nbd_conn *conn, const char *reason);
 /* Stops sending, too: the client is gone. */
 void nbd_break(struct nbd_conn *conn);
 /* Makes the end of this turn send and receive. */

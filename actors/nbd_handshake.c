@@ -45,7 +45,7 @@ static void out_sent(struct nbd_conn *conn)
         return;
     }
     if (conn->after_out == NBD_ENDING) {
-        nbd_end(conn, "the client ended the handshake");
+        nbd_end_orderly(conn, "the client ended the handshake");
         return;
     }
     conn->state = conn->after_out;

@@ -263,7 +263,7 @@ bool nbd_request_parse(struct nbd_conn *conn)
         return false;
     }
     if (asked.type == NBD_CMD_DISC) {
-        nbd_end(conn, "disconnect");
+        nbd_end_orderly(conn, "disconnect");
         return false;
     }
 

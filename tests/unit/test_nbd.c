@@ -147,6 +147,7 @@ static void release(unsigned count)
 
 static char path[80];
 static char last_reason[256]; /* of the client that left last */
+static Sluice__Event__Severity last_severity;
 static unsigned connected, disconnected;
 
 static void on_emit(struct actor *self, struct mail *mail)
@@ -158,6 +159,7 @@ static void on_emit(struct actor *self, struct mail *mail)
     if (event->body_case == SLUICE__EVENT__BODY_CLIENT_DISCONNECTED) {
         disconnected++;
         snprintf(last_reason, sizeof(last_reason), "%s", event->client_disconnected->reason);
+        last_severity = event->severity;
     }
 }
 
@@ -455,6 +457,7 @@ static void test_client_beyond_the_allowed_number_is_sent_away(void **state)
     int first = client(), second = client(), third = dial();
     assert_true(is_closed(third));
     assert_non_null(strstr(last_reason, "2 clients"));
+    assert_int_equal(last_severity, SLUICE__EVENT__SEVERITY__WARNING);
     close(first);
     settle();
     int fourth = client();
@@ -830,6 +833,7 @@ static void test_death_with_requests_in_flight_costs_the_others_nothing(void **s
     assert_int_equal(backend.sessions, 1);
     assert_int_equal(disconnected, 1);
     assert_non_null(strstr(last_reason, "without a disconnect"));
+    assert_int_equal(last_severity, SLUICE__EVENT__SEVERITY__WARNING);
     char data[512];
     assert_int_equal(take_reply(other), 0);
     assert_int_equal(take(other, data, sizeof(data)), sizeof(data));
@@ -865,6 +869,7 @@ static void test_disconnect_waits_for_what_came_before_it(void **state)
     assert_int_equal(take(fd, data, sizeof(data)), sizeof(data));
     assert_true(is_closed(fd));
     assert_string_equal(last_reason, "disconnect");
+    assert_int_equal(last_severity, SLUICE__EVENT__SEVERITY__INFO);
     close(fd);
 }
 
