@@ -48,19 +48,37 @@ static const char *type_name(const ProtobufCFieldDescriptor *field)
         return "on|off";
     case PROTOBUF_C_TYPE_MESSAGE:
         return "{…}";
-    case PROTOBUF_C_TYPE_ENUM:
-        return "WORD";
     default:
-        return "NUMBER";
+        return reflect_is_size(field) ? "SIZE" : reflect_is_duration(field) ? "TIME" : "NUMBER";
     }
+}
+
+static void print_type(FILE *out, const ProtobufCFieldDescriptor *field)
+{
+    char word[REFLECT_NAME];
+    if (field->type != PROTOBUF_C_TYPE_ENUM) {
+        fputs(type_name(field), out);
+        return;
+    }
+    const ProtobufCEnumDescriptor *type = field->descriptor;
+    for (unsigned i = 0; i < type->n_values; i++)
+        fprintf(out, "%s%s", i ? "|" : "", reflect_word(type->values[i].name, word));
 }
 
 static void print_default(FILE *out, const ProtobufCFieldDescriptor *field)
 {
     const void *value = field->default_value;
+    char word[REFLECT_NAME];
     switch (field->type) {
     case PROTOBUF_C_TYPE_STRING:
         fprintf(out, " [%s]", (const char *)value);
+        break;
+    case PROTOBUF_C_TYPE_ENUM:
+        fprintf(
+            out, " [%s]",
+            reflect_word(
+                protobuf_c_enum_descriptor_get_value(field->descriptor, *(const int *)value)->name,
+                word));
         break;
     case PROTOBUF_C_TYPE_BOOL:
         fprintf(out, " [%s]", *(const protobuf_c_boolean *)value ? "on" : "off");
@@ -97,7 +115,8 @@ void help_fields(FILE *out, const ProtobufCMessageDescriptor *type)
         if (reflect_is_options(field)) {
             fprintf(out, "  KEY=TEXT …\n");
         } else {
-            fprintf(out, "  %s=%s", reflect_name(field->name, name), type_name(field));
+            fprintf(out, "  %s=", reflect_name(field->name, name));
+            print_type(out, field);
             if (field->default_value)
                 print_default(out, field);
             fputs(field->label == PROTOBUF_C_LABEL_REQUIRED ? " (required)\n" : "\n", out);

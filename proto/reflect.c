@@ -1,5 +1,6 @@
 #include "proto/reflect.h"
 
+#include <ctype.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,6 +63,35 @@ char *reflect_values(const ProtobufCEnumDescriptor *type, char *out, size_t size
     for (unsigned i = 0; i < type->n_values; i++)
         join(out, size, type->values[i].name);
     return out;
+}
+
+char *reflect_word(const char *value, char out[REFLECT_NAME])
+{
+    size_t i = 0;
+    for (; value[i] && i < REFLECT_NAME - 1; i++)
+        out[i] = (char)tolower((unsigned char)value[i]);
+    out[i] = '\0';
+    return out;
+}
+
+static bool ends_with(const char *name, const char *end)
+{
+    size_t length = strlen(name), of_end = strlen(end);
+    return length > of_end && strcmp(name + length - of_end, end) == 0;
+}
+
+bool reflect_is_size(const ProtobufCFieldDescriptor *field)
+{
+    static const char *const names[] = {"bytes", "length", "size", "alignment", "max_transfer"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(field->name, names[i]) == 0)
+            return true;
+    return ends_with(field->name, "_bytes");
+}
+
+bool reflect_is_duration(const ProtobufCFieldDescriptor *field)
+{
+    return ends_with(field->name, "_ns");
 }
 
 bool reflect_is_options(const ProtobufCFieldDescriptor *field)

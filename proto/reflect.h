@@ -20,6 +20,14 @@ const ProtobufCFieldDescriptor *reflect_field(const ProtobufCMessageDescriptor *
 #define REFLECT_NAME 64
 char *reflect_name(const char *name, char out[REFLECT_NAME]);
 
+/* A value of an enum as people write it, in small letters. Returns `out`. */
+char *reflect_word(const char *value, char out[REFLECT_NAME]);
+
+/* Whether a field's number is of bytes, or of nanoseconds: its name tells ("size", "…_bytes";
+ * "…_ns"). */
+bool reflect_is_size(const ProtobufCFieldDescriptor *field);
+bool reflect_is_duration(const ProtobufCFieldDescriptor *field);
+
 /* Names of the fields (or of an enum's values), "a, b, c", cut when they do not fit. Those of a
  * oneof only, or those outside of one only, with `oneof`. Returns `out`. */
 char *reflect_names(const ProtobufCMessageDescriptor *type, bool oneof, char *out, size_t size);

@@ -11,16 +11,6 @@
 #include "proto/reflect.h"
 #include "proto/units.h"
 
-static bool is_size(const char *name)
-{
-    static const char *const names[] = {"bytes", "length", "size", "alignment", "max_transfer"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(name, names[i]) == 0)
-            return true;
-    size_t length = strlen(name);
-    return length > 6 && strcmp(name + length - 6, "_bytes") == 0;
-}
-
 static bool is_list(const ProtobufCFieldDescriptor *field)
 {
     return field->label == PROTOBUF_C_LABEL_REPEATED && field->type == PROTOBUF_C_TYPE_MESSAGE &&
@@ -34,17 +24,11 @@ static void put_text(FILE *out, const char *text)
         fputc(iscntrl((unsigned char)*text) ? '?' : *text, out);
 }
 
-/* Durations are known by the field's name, which for people needs no unit. */
-static bool is_duration(const char *name)
-{
-    size_t length = strlen(name);
-    return length > 3 && strcmp(name + length - 3, "_ns") == 0;
-}
-
+/* A duration needs no unit in its name for people. */
 static const char *label(const ProtobufCFieldDescriptor *field, char out[REFLECT_NAME])
 {
     reflect_name(field->name, out);
-    if (is_duration(field->name))
+    if (reflect_is_duration(field))
         out[strlen(out) - 3] = '\0';
     return out;
 }
@@ -52,9 +36,9 @@ static const char *label(const ProtobufCFieldDescriptor *field, char out[REFLECT
 static void put_unsigned(FILE *out, const ProtobufCFieldDescriptor *field, uint64_t number)
 {
     char size[UNITS_TEXT];
-    if (is_size(field->name))
+    if (reflect_is_size(field))
         fputs(units_print_size(number, size), out);
-    else if (is_duration(field->name))
+    else if (reflect_is_duration(field))
         fputs(units_print_duration(number, size), out);
     else if (strcmp(field->name, "uptime") == 0)
         fprintf(out, "%" PRIu64 ":%02" PRIu64 ":%02" PRIu64, number / 3600, number / 60 % 60,
@@ -66,9 +50,9 @@ static void put_unsigned(FILE *out, const ProtobufCFieldDescriptor *field, uint6
 static void put_enum(FILE *out, const ProtobufCEnumDescriptor *type, int number)
 {
     const ProtobufCEnumValue *value = protobuf_c_enum_descriptor_get_value(type, number);
+    char word[REFLECT_NAME];
     if (value)
-        for (const char *letter = value->name; *letter; letter++)
-            fputc(tolower((unsigned char)*letter), out);
+        fputs(reflect_word(value->name, word), out);
     else
         fprintf(out, "%d", number);
 }

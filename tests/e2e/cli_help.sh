@@ -18,6 +18,8 @@ says '^  backend=TEXT (required)' "$client" io flush --help
 ! grep -q '^  offset=' out || fail "io-flush offers a range"
 says '^  offset=' "$client" io read --help
 ! grep -q '^  fua=' out || fail "io-read offers to write through"
+says '^  werror=report|ignore|stop|enospc \[report\]$' "$client" backend add --help
+says '^  bytes=SIZE (required)' "$client" io read --help
 says '^  node-remove ' "$client" node --help
 fails 2 'is unknown' "$client" nonsense --help
 says '^sluice [0-9]' "$client" --version
