@@ -502,6 +502,7 @@ static void on_describe(struct actor *self, struct mail *mail)
         info->max_transfer = node->max_transfer;
         describe_can(node, info);
         describe_options(node, info);
+        assert(base->driver); /* one that is open has it */
         if (base->driver->describe)
             base->driver->describe((struct driver_node *)base, tell_state, info);
     }
