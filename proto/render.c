@@ -229,8 +229,8 @@ static char *field_text(const ProtobufCMessage *message, const ProtobufCFieldDes
 static bool column_tells(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *list,
                          const ProtobufCFieldDescriptor *field)
 {
-    if (field->type == PROTOBUF_C_TYPE_MESSAGE && !reflect_is_options(field))
-        return false; /* `show` tells it */
+    if (field->type == PROTOBUF_C_TYPE_MESSAGE || strcmp(field->name, "can") == 0)
+        return false; /* too wide for a row; `show` tells it */
     for (size_t i = 0; i < reflect_count(message, list); i++)
         if (tells(*(ProtobufCMessage **)reflect_place(message, list, i), field))
             return true;

@@ -1,9 +1,9 @@
 /* render.h — replies and events for people, by their descriptors.
  *
  * A list is a table, of which a column appears only when it tells something: when some row has a
- * value that is not the field's default. One object is a block of "key: value" lines. Sizes are
- * human-readable (they are known by the field's name: bytes, length, size, …); `--json` has the
- * exact ones. */
+ * value that is not the field's default. What is wide (options, capabilities) is left to the block
+ * of the object itself. One object is a block of "key: value" lines. Sizes are human-readable (they
+ * are known by the field's name: bytes, length, size, …); `--json` has the exact ones. */
 #ifndef SLUICE_RENDER_H
 #define SLUICE_RENDER_H
 

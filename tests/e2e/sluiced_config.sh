@@ -20,7 +20,7 @@ JSON
 for file in disk.yaml disk.json; do
     sluiced_start --config "$file"
     says '^vd0  *disk  *1 MiB  *on' sluice backend list
-    says "filename=$WORK/a,b.img" sluice node list
+    says "filename=$WORK/a,b.img" sluice node show disk
     fails 1 'read-only' sluice io write vd0 data=x
     sluiced_stop
 done
