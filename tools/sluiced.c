@@ -4,10 +4,12 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -22,6 +24,8 @@
 #include "proto/units.h"
 #include "proto/words.h"
 #include "tools/defaults.h"
+
+#define STOP_PATIENCE_MS 1000 /* of stopping, before a word about it */
 
 /* A request to be performed once the engine runs. */
 struct order {
@@ -38,6 +42,7 @@ struct daemon {
     blk_context *context;
     char *exports; /* URIs of the exports, each after " export=" */
     int signals;   /* signalfd */
+    int stopped;   /* eventfd: the engine has */
 };
 
 static int complain(const char *what, const char *text)
@@ -134,8 +139,9 @@ static void print_usage(void)
     printf("Usage: sluiced [OPTION]…\n"
            "\n"
            "Serves block devices. Nodes hold data, backends stand before them, exports offer\n"
-           "them to clients; all can be added and removed while it runs (see sluice(1)).\n"
-           "SIGTERM and SIGINT stop it in order.\n"
+           "them to clients; all can be added and removed while it runs (see `sluice --help`).\n"
+           "SIGTERM, SIGINT and SIGHUP stop it in order; a second SIGTERM or SIGINT ends it at\n"
+           "once, with status 1.\n"
            "\n"
            "Options:\n"
            "  -t, --threads N         reactors: threads, each pinned to a CPU [one per CPU]\n"
@@ -331,6 +337,12 @@ static void tell_ready(const struct daemon *daemon)
     sd_notify(0, "READY=1");
 }
 
+static int take_signal(struct daemon *daemon)
+{
+    struct signalfd_siginfo info;
+    return read(daemon->signals, &info, sizeof info) == sizeof info ? (int)info.ssi_signo : 0;
+}
+
 static void wait_for_end(struct daemon *daemon)
 {
     struct pollfd fds[] = {
@@ -339,15 +351,65 @@ static void wait_for_end(struct daemon *daemon)
     };
     while (poll(fds, 2, -1) < 0 && errno == EINTR)
         ;
+    if (fds[0].revents)
+        take_signal(daemon);
     sd_notify(0, "STOPPING=1");
+}
+
+/* --- stopping ----------------------------------------------------------------------------------
+ */
+
+static void tell_wait(const struct daemon *daemon)
+{
+    char limit[UNITS_TEXT];
+    units_print_duration(daemon->options.deadline_ms * UINT64_C(1000000), limit);
+    fprintf(stderr,
+            "sluiced: stopping waits for requests that are under way, %s at most from when it "
+            "began; SIGTERM or SIGINT ends it at once\n",
+            limit);
+}
+
+/* While the main thread waits for the engine, here is what the operator sees and can do. */
+static void *watch_stop(void *arg)
+{
+    struct daemon *daemon = arg;
+    struct pollfd fds[] = {
+        {.fd = daemon->signals, .events = POLLIN},
+        {.fd = daemon->stopped, .events = POLLIN},
+    };
+    int patience_ms = STOP_PATIENCE_MS;
+    for (;;) {
+        int ret = poll(fds, 2, patience_ms);
+        if (fds[1].revents)
+            return NULL;
+        if (ret == 0) {
+            tell_wait(daemon);
+            patience_ms = -1;
+        }
+        if (ret > 0 && take_signal(daemon) != SIGHUP)
+            _exit(1);
+    }
+}
+
+static void stop_engine(struct daemon *daemon)
+{
+    pthread_t watcher;
+    daemon->stopped = eventfd(0, EFD_CLOEXEC);
+    bool watched = daemon->stopped >= 0 && pthread_create(&watcher, NULL, watch_stop, daemon) == 0;
+    if (daemon->context)
+        blk_context_close(&daemon->context);
+    sluice_stop(&daemon->engine);
+    if (watched) {
+        eventfd_write(daemon->stopped, 1);
+        pthread_join(watcher, NULL);
+    }
+    close(daemon->stopped);
 }
 
 static void stop(struct daemon *daemon)
 {
-    if (daemon->context)
-        blk_context_close(&daemon->context);
     if (daemon->engine)
-        sluice_stop(&daemon->engine);
+        stop_engine(daemon);
     for (size_t i = 0; i < daemon->norders; i++) {
         free(daemon->orders[i].from);
         sluice__request__free_unpacked(daemon->orders[i].request, NULL);
@@ -383,7 +445,7 @@ static int catch_signals(void)
 
 int main(int argc, char **argv)
 {
-    struct daemon daemon = {.signals = catch_signals()};
+    struct daemon daemon = {.signals = catch_signals(), .options.deadline_ms = 30000};
     int ret = read_options(&daemon, argc, argv);
     if (ret == 0) {
         raise_descriptor_limit();

@@ -32,6 +32,7 @@ done
 for word in null memory file raw 'filename' 'driver=TEXT (required)' 'unix=TEXT' 'read-only=on|off'; do
     grep -q -e "$word" help || fail "sluiced --help lacks $word"
 done
+grep -q "SIGTERM, SIGINT and SIGHUP stop it" out || fail "sluiced --help lacks a signal"
 says '^sluiced [0-9]' sluiced --version
 # No line is too wide for a terminal.
 awk 'length($0) > 100 { print; bad = 1 } END { exit bad }' help || fail "too wide"

@@ -34,6 +34,27 @@ status_of "$reader"
 equal "$STATUS" 1
 grep -q 'the engine is shutting down' reader.err || fail "the reader is not told why"
 
+# Who waits is told for what and how long, and need not: a second signal ends it, though SIGHUP doesn't.
+# shellcheck disable=SC2086
+sluiced_start --deadline 1h $slow
+start reader "$BUILD/bin/sluice" -s "$CONTROL" --timeout 60s io read disk bytes=512
+reader=$PID
+reading() {
+    sluice backend show disk | grep -q 'in-flight: *1'
+}
+until_true 10 reading || fail "nothing is under way"
+kill -TERM "$SLUICED"
+until_true 10 grep -q 'waits for requests that are under way, 3600 s at most' sluiced.err || fail "it waits in silence"
+kill -HUP "$SLUICED"
+sleep 0.2
+alive "$SLUICED" || fail "SIGHUP ended it"
+kill -INT "$SLUICED"
+status_of "$SLUICED"
+equal "$STATUS" 1
+equal "$(wc -l <sluiced.err)" 1
+kill "$reader"
+status_of "$reader"
+
 # What is done in time is done: everything that was acknowledged is there afterwards.
 truncate -s 16M image
 disk="--node driver=file,name=n,filename=$WORK/image --backend name=disk,node=n"
