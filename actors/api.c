@@ -106,8 +106,8 @@ static int make_engine(sluice *sluice, const struct sluice_options *options, str
         return err->code;
     sluice->world.threads = engine_threads(sluice->engine);
     sluice->world.graph = engine_spawn(sluice->engine, &graph_type, "graph", 0);
-    sluice->world.events = engine_spawn(sluice->engine, &events_actor, "events", 0);
-    sluice->world.control = engine_spawn(sluice->engine, &control_actor, "control", 0);
+    sluice->world.events = engine_spawn(sluice->engine, &events_type, "events", 0);
+    sluice->world.control = engine_spawn(sluice->engine, &control_type, "control", 0);
     int ret = engine_start(sluice->engine, err);
     if (ret < 0)
         return ret;

@@ -309,7 +309,7 @@ static void control_fini(struct actor *self)
     clients_free(&control->clients);
 }
 
-const struct actor_type control_actor = {
+const struct actor_type control_type = {
     .name = "control",
     .size = sizeof(struct control),
     .init = control_init,

@@ -17,7 +17,7 @@
 #define CONTROL_FRAME_BYTES   (2 << 20)       /* of one frame; beyond, the connection ends */
 #define CONTROL_IN_FLIGHT     1024            /* requests under way, of all clients */
 
-extern const struct actor_type control_actor;
+extern const struct actor_type control_type;
 
 /* Checks and unpacks a request from outside the engine. Returns null and the request, or the reply
  * that refuses it, without an id. */

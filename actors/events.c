@@ -313,7 +313,7 @@ static void events_fini(struct actor *self)
     free(events->ring);
 }
 
-const struct actor_type events_actor = {
+const struct actor_type events_type = {
     .name = "events",
     .size = sizeof(struct events),
     .init = events_init,

@@ -17,6 +17,6 @@
 #define EVENTS_QUEUE         10000         /* messages that wait for one subscriber, at most */
 #define EVENTS_SUBSCRIPTIONS 65536         /* of all subscribers; beyond it all have to come anew */
 
-extern const struct actor_type events_actor;
+extern const struct actor_type events_type;
 
 #endif

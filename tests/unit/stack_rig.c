@@ -298,8 +298,8 @@ void stack_start(unsigned threads, uint64_t seed)
     stack.world.threads = threads;
     stack.world.graph = engine_spawn(stack.engine, &graph_type, "graph", 0);
     stack.world.events =
-        engine_spawn(stack.engine, &events_actor, "events", (unsigned)seed % threads);
-    stack.world.control = engine_spawn(stack.engine, &control_actor, "control", threads - 1);
+        engine_spawn(stack.engine, &events_type, "events", (unsigned)seed % threads);
+    stack.world.control = engine_spawn(stack.engine, &control_type, "control", threads - 1);
     stack.port = port_open(stack.engine, &err);
     if (!stack.port)
         fail_msg("%s", err.text);

@@ -194,9 +194,9 @@ static struct rig_answer open_control(const char *at)
     context = zmq_ctx_new();
     shutdown_fd = eventfd(0, EFD_NONBLOCK);
     rig_world.graph = rig_play(&graph_type);
-    rig_world.events = rig_spawn(&events_actor, "events");
+    rig_world.events = rig_spawn(&events_type, "events");
     backend_address = rig_play(&backend_type);
-    control = rig_spawn(&control_actor, "control");
+    control = rig_spawn(&control_type, "control");
     mail_set(&events_open->endpoint, "");
     events_open->kept = 10;
     rig_ask(rig_world.events, MAIL_EVENTS_OPEN, events_open);

@@ -18,7 +18,7 @@ static void open_events(const char *at, unsigned kept)
     Sluice__EventsOpen *open = MAIL_NEW(sluice__events_open);
     rig_up();
     context = zmq_ctx_new();
-    events = rig_spawn(&events_actor, "events");
+    events = rig_spawn(&events_type, "events");
     mail_set(&open->endpoint, at);
     open->context = (uintptr_t)context;
     open->kept = kept;
@@ -350,7 +350,7 @@ static void an_endpoint_that_cant_be_had_is_told(void **state)
     Sluice__EventsOpen *open = MAIL_NEW(sluice__events_open);
     rig_up();
     context = zmq_ctx_new();
-    events = rig_spawn(&events_actor, "events");
+    events = rig_spawn(&events_type, "events");
     mail_set(&open->endpoint, "tcp://0.0.0.0:1");
     open->context = (uintptr_t)context;
     open->kept = 1;
