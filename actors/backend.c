@@ -326,7 +326,6 @@ static void on_session_open(struct actor *self, struct mail *mail)
     session->id = ++backend->last_session;
     session->requests = (uint32_t)least_of(open->requests, requests, backend->granted);
     session->bytes = least_of(open->bytes, bytes, backend->granted_bytes);
-    session->write = open->write;
     session->watcher = open->watcher;
     session->name = mem_string(open->name);
     session->next = backend->sessions;

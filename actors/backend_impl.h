@@ -19,7 +19,6 @@ struct session {
     struct session *next;
     uint64_t id, bytes;
     uint32_t requests;
-    bool write;
     actor_addr watcher;
     char *name;
 };

@@ -187,7 +187,6 @@ static void on_find(struct actor *self, struct mail *mail)
     }
     Sluice__BackendFound *found = MAIL_NEW(sluice__backend_found);
     found->address = backend->address;
-    found->reactor = backend->reactor;
     actor_reply(self, mail_ticket(mail), MAIL_BACKEND_FOUND, found);
 }
 

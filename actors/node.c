@@ -9,14 +9,10 @@
 #include "engine/mem.h"
 #include "proto/reflect.h"
 
+/* By the bits of DRIVER_CAN_*, from the lowest. */
 static const char *const can_names[] = {"discard", "zeroes", "fua",   "resize",  "flush",
                                         "grow",    "unmap",  "ioctl", "vmstate", "compress"};
 #define CAN_NAMES (sizeof(can_names) / sizeof(can_names[0]))
-
-const char *node_can_name(unsigned bit)
-{
-    return bit < CAN_NAMES ? can_names[bit] : NULL;
-}
 
 void node_facts_to_message(const struct driver_facts *facts, Sluice__NodeFacts *out)
 {

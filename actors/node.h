@@ -34,7 +34,4 @@ extern const struct actor_type node_type;
 void node_facts_to_message(const struct driver_facts *facts, Sluice__NodeFacts *out);
 void node_facts_from_message(const Sluice__NodeFacts *message, struct driver_facts *out);
 
-/* Name of one DRIVER_CAN_* bit, by its number from 0; null beyond the last. */
-const char *node_can_name(unsigned bit);
-
 #endif

@@ -10,6 +10,7 @@
 #include <zmq.h>
 
 #include "engine/mem.h"
+#include "engine/port.h"
 #include "engine/reactor_impl.h"
 
 static int choose_cpus(const struct engine_options *options, unsigned *threads, int *cpus,
@@ -113,8 +114,6 @@ int engine_start(struct engine *engine, struct err *err)
     return ret;
 }
 
-void port_free_all(struct engine *engine);
-
 void engine_free(struct engine **self)
 {
     struct engine *engine = *self;
@@ -178,16 +177,6 @@ struct reactor *engine_reactor(const struct engine *engine, unsigned index)
 struct mesh *engine_mesh(const struct engine *engine)
 {
     return (struct mesh *)&engine->mesh;
-}
-
-bool engine_is_stepped(const struct engine *engine)
-{
-    return engine->options.stepped;
-}
-
-void *engine_zmq(const struct engine *engine)
-{
-    return engine->mesh.zmq;
 }
 
 uint64_t engine_now(const struct engine *engine)

@@ -38,8 +38,6 @@ void engine_free(struct engine **engine);
 unsigned engine_threads(const struct engine *engine);
 struct reactor *engine_reactor(const struct engine *engine, unsigned index);
 struct mesh *engine_mesh(const struct engine *engine);
-bool engine_is_stepped(const struct engine *engine);
-void *engine_zmq(const struct engine *engine); /* the ZeroMQ context */
 
 /* As actor_spawn, from any thread. */
 actor_addr engine_spawn(struct engine *engine, const struct actor_type *type, const char *name,

@@ -23,8 +23,6 @@ struct port {
     struct port *next;
 };
 
-void port_free_all(struct engine *engine);
-
 static void port_op(struct peer *peer, struct op *op)
 {
     (void)peer;

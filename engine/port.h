@@ -17,6 +17,8 @@ struct port;
 struct port *port_open(struct engine *engine, struct err *err);
 /* Nothing may be outstanding. */
 void port_close(struct port **port);
+/* Frees the places of all, for an engine that ends. */
+void port_free_all(struct engine *engine);
 
 /* Where the port makes operations: op_new(port_peer(port)), push a frame, op_send(). */
 struct peer *port_peer(struct port *port);

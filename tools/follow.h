@@ -15,7 +15,6 @@ struct follow {
     bool since_given;
     uint64_t since;
     uint64_t count; /* events to print; 0: all */
-    int timeout_ms;
 };
 
 /* Prints events until all that was asked for is printed, or the engine has shut down. Returns the

@@ -190,7 +190,6 @@ static int run_events(const struct settings *settings)
         .since_given = settings->since_given,
         .since = settings->since,
         .count = settings->count,
-        .timeout_ms = settings->timeout_ms,
     };
     int status = follow_run(&follow);
     client_free(&follow.client);
