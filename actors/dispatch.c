@@ -96,6 +96,20 @@ static void *add_to(ProtobufCMessage *message, const char *field,
     return added;
 }
 
+/* `choices` is "a|b|c", or null. */
+static void add_choices(Sluice__OptionInfo *info, const char *choices)
+{
+    const ProtobufCFieldDescriptor *field = reflect_field(info->base.descriptor, "choices");
+    while (choices && *choices) {
+        size_t length = strcspn(choices, "|");
+        char *choice = strndup(choices, length);
+        if (!choice)
+            abort();
+        *(char **)reflect_set(&info->base, field) = choice;
+        choices += length + (choices[length] == '|');
+    }
+}
+
 static void describe(Sluice__DriverList *list, const struct driver *driver)
 {
     Sluice__DriverInfo *info = add_to(&list->base, "drivers", &sluice__driver_info__descriptor);
@@ -106,7 +120,8 @@ static void describe(Sluice__DriverList *list, const struct driver *driver)
     for (const struct option *option = driver->options; option && option->name; option++) {
         Sluice__OptionInfo *out = add_to(&info->base, "options", &sluice__option_info__descriptor);
         mail_set(&out->name, option->name);
-        mail_set(&out->type, option->choices ? option->choices : option_type_name(option->type));
+        mail_set(&out->type, option_type_name(option->type));
+        add_choices(out, option->choices);
         if (option->preset)
             mail_set(&out->default_value, option->preset);
         mail_set(&out->help, option->help);

@@ -585,7 +585,10 @@ static void drivers_are_listed_with_their_options(void **state)
     assert_int_equal(info->n_options, 2);
     assert_string_equal(info->options[0]->type, "size");
     assert_true(info->options[0]->required);
-    assert_string_equal(info->options[1]->type, "a|b");
+    assert_string_equal(info->options[1]->type, "choice");
+    assert_int_equal(info->options[1]->n_choices, 2);
+    assert_string_equal(info->options[1]->choices[0], "a");
+    assert_string_equal(info->options[1]->choices[1], "b");
     assert_string_equal(info->options[1]->default_value, "a");
     sluice__reply__free_unpacked(reply, NULL);
     zmq_close(socket);
