@@ -68,7 +68,7 @@ char *reflect_values(const ProtobufCEnumDescriptor *type, char *out, size_t size
 char *reflect_word(const char *value, char out[REFLECT_NAME])
 {
     size_t i = 0;
-    for (; value[i] && i < REFLECT_NAME - 1; i++)
+    for (; i < REFLECT_NAME - 1 && value[i]; i++)
         out[i] = (char)tolower((unsigned char)value[i]);
     out[i] = '\0';
     return out;
