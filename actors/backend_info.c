@@ -169,6 +169,8 @@ static int set(struct backend *backend, const Sluice__BackendSet *set, struct er
         nbounds = parse_durations("histogram", set->histogram, bounds, ACCOUNT_BOUNDS, true, err);
     if (nwindows < 0 || nbounds < 0)
         return err->code;
+    /* What ran until now belongs to what was chosen until now. */
+    account_settle(&backend->account, reactor_now(actor_reactor(backend->self)));
     if (set->has_werror)
         backend->on_error = set->werror;
     if (set->has_rerror)

@@ -10,10 +10,6 @@
 #include "proto/reflect.h"
 
 /* By the bits of DRIVER_CAN_*, from the lowest. */
-static const char *const can_names[] = {"discard", "zeroes", "fua",   "resize",  "flush",
-                                        "grow",    "unmap",  "ioctl", "vmstate", "compress"};
-#define CAN_NAMES (sizeof(can_names) / sizeof(can_names[0]))
-
 void node_facts_to_message(const struct driver_facts *facts, Sluice__NodeFacts *out)
 {
     *out = (Sluice__NodeFacts)SLUICE__NODE_FACTS__INIT;
@@ -470,12 +466,12 @@ static void tell_state(void *to, const char *name, const char *value)
 
 static void describe_can(const struct node *node, Sluice__NodeInfo *info)
 {
-    for (unsigned bit = 0; bit < CAN_NAMES; bit++) {
+    for (unsigned bit = 0; bit < DRIVER_CANS; bit++) {
         if (!(node->base.facts.can >> bit & 1))
             continue;
         info->can = grow(info->can, &info->n_can);
         info->can[info->n_can - 1] = NULL;
-        mail_set(&info->can[info->n_can - 1], can_names[bit]);
+        mail_set(&info->can[info->n_can - 1], driver_can_names[bit]);
     }
 }
 

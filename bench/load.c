@@ -1,4 +1,5 @@
 #include "bench/load.h"
+#include "engine/random.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -56,15 +57,6 @@ static double cpu_s(int who)
            (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-/* splitmix64, by Sebastiano Vigna, in the public domain: one multiplication chain, any seed. */
-static uint64_t next_random(uint64_t *state)
-{
-    uint64_t x = *state += UINT64_C(0x9e3779b97f4a7c15);
-    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return x ^ (x >> 31);
-}
-
 static void completed(void *opaque, int ret)
 {
     struct slot *slot = opaque;
@@ -76,7 +68,7 @@ static void completed(void *opaque, int ret)
 static void submit(struct load *load, struct slot *slot, uint64_t now)
 {
     const struct load_options *options = load->options;
-    uint64_t random = next_random(&load->random), block;
+    uint64_t random = random_next(&load->random), block;
     if (options->random) {
         block = (uint64_t)((unsigned __int128)random * load->blocks >> 64);
     } else {
@@ -177,7 +169,7 @@ int load_run(blk_context *context, blk *blk, const struct load_options *options,
         return -ENOMEM;
     }
     for (uint64_t i = 0; i < stride * options->depth; i += sizeof(uint64_t)) {
-        uint64_t random = next_random(&load.random);
+        uint64_t random = random_next(&load.random);
         memcpy(memory + i, &random, sizeof random);
     }
     load.random = options->seed;

@@ -39,6 +39,10 @@ enum driver_can {
     DRIVER_CAN_COMPRESS = 512, /* OP_COMPRESSED */
 };
 
+/* Their names, by the number of the bit. */
+#define DRIVER_CANS 10
+extern const char *const driver_can_names[];
+
 /* What an instance tells of itself; the driver fills it in at opening and may change `length`
  * later, followed by driver_changed(). */
 struct driver_facts {
@@ -99,9 +103,6 @@ struct driver {
     void (*submit)(struct driver_node *node, struct op *op);
     /* Time is up: completes with -ESHUTDOWN what is not in the hands of a medium. Optional. */
     void (*abort)(struct driver_node *node);
-    /* A drive's tray goes out or in, its medium is locked or unlocked. Optional. */
-    void (*eject)(struct driver_node *node, bool out);
-    void (*lock)(struct driver_node *node, bool locked);
     /* Takes new values of the options that are `live`; at once, or it fails with a sentence and
      * changes nothing. Optional, but due when an option is live. */
     int (*set)(struct driver_node *node, const struct option_set *options, struct err *err);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/mem.h"
+#include "engine/random.h"
 #include "proto/units.h"
 
 #define RULES_MAX 64
@@ -187,15 +188,6 @@ void fault_rules_free(struct fault_rules *rules)
 
 /* --- Meeting */
 
-/* splitmix64, by Sebastiano Vigna (public domain): a good spread from any seed. */
-static uint64_t draw(struct fault_rules *rules)
-{
-    uint64_t z = (rules->random += UINT64_C(0x9e3779b97f4a7c15));
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
 static bool fits(const struct fault_rule *rule, const struct op *op)
 {
     if (!(rule->kinds >> op->kind & 1))
@@ -218,7 +210,7 @@ static bool acts(struct fault_rules *rules, const struct fault_rule *rule)
         return false;
     if (rule->every && rule->met % rule->every != 0)
         return false;
-    return !rule->chancy || (draw(rules) >> 32) < rule->probability;
+    return !rule->chancy || (random_next(&rules->random) >> 32) < rule->probability;
 }
 
 struct fault_rule *fault_rules_meet(struct fault_rules *rules, const struct op *op)

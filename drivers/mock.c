@@ -22,8 +22,7 @@ struct mock {
     uint64_t released; /* while it holds */
     int error;         /* what requests end with, negative errno; 0: success */
     int64_t ioctl;     /* what an ioctl ends with */
-    bool tray_open, locked;
-    uint64_t sent; /* entries ever logged */
+    uint64_t sent;     /* entries ever logged */
     char log[LOG][LOGGED];
     unsigned char *vmstate; /* VMSTATE bytes, or null before the first save */
     uint64_t vmstate_bytes;
@@ -253,38 +252,20 @@ static void mock_abort(struct driver_node *node)
         op_complete(op, -ESHUTDOWN);
 }
 
-/* --- Its drive */
-
-static void mock_eject(struct driver_node *node, bool out)
-{
-    struct mock *mock = node->state;
-    mock->tray_open = out;
-    note(mock, out ? "eject" : "load");
-}
-
-static void mock_lock(struct driver_node *node, bool locked)
-{
-    struct mock *mock = node->state;
-    mock->locked = locked;
-    note(mock, locked ? "lock" : "unlock");
-}
-
 /* --- What it claims */
 
 static int parse_can(const struct driver_node *node, const char *text, unsigned *can,
                      struct err *err)
 {
-    static const char *const names[] = {"discard", "zeroes", "fua",   "resize",  "flush",
-                                        "grow",    "unmap",  "ioctl", "vmstate", "compress"};
     char *copy = mem_string(text), *rest = NULL;
     int ret = 0;
     *can = 0;
     for (char *word = strtok_r(copy, ", ", &rest); ret == 0 && word;
          word = strtok_r(NULL, ", ", &rest)) {
         size_t bit = 0;
-        while (bit < sizeof names / sizeof *names && strcmp(names[bit], word) != 0)
+        while (bit < DRIVER_CANS && strcmp(driver_can_names[bit], word) != 0)
             bit++;
-        if (bit == sizeof names / sizeof *names)
+        if (bit == DRIVER_CANS)
             ret = err_field(err, "can", -EINVAL,
                             "node %s: '%.40s' is nothing that a driver can claim to do; words are "
                             "discard, zeroes, fua, resize, flush, grow, unmap, ioctl, vmstate and "
@@ -367,8 +348,6 @@ static void mock_describe(struct driver_node *node, driver_tell_fn *tell, void *
     char name[32], value[32];
     snprintf(value, sizeof value, "%zu", mock->held.count);
     tell(to, "held", value);
-    tell(to, "tray", mock->tray_open ? "open" : "closed");
-    tell(to, "locked", mock->locked ? "on" : "off");
     for (uint64_t i = mock->sent > LOG ? mock->sent - LOG : 0; i < mock->sent; i++) {
         snprintf(name, sizeof name, "sent-%" PRIu64, i + 1);
         tell(to, name, mock->log[i % LOG]);
@@ -385,8 +364,6 @@ const struct driver driver_mock = {
     .close = mock_close,
     .submit = mock_submit,
     .abort = mock_abort,
-    .eject = mock_eject,
-    .lock = mock_lock,
     .set = mock_set,
     .describe = mock_describe,
 };

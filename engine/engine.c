@@ -11,6 +11,7 @@
 
 #include "engine/mem.h"
 #include "engine/port.h"
+#include "engine/random.h"
 #include "engine/reactor_impl.h"
 
 static int choose_cpus(const struct engine_options *options, unsigned *threads, int *cpus,
@@ -187,13 +188,9 @@ uint64_t engine_now(const struct engine *engine)
 /* --- Stepping
  * --------------------------------------------------------------------------------------- */
 
-/* splitmix64, by Sebastiano Vigna (public domain): a good spread from any seed. */
 uint64_t engine_draw(struct engine *engine, uint64_t below)
 {
-    uint64_t z = (engine->random += UINT64_C(0x9e3779b97f4a7c15));
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return (z ^ (z >> 31)) % below;
+    return random_next(&engine->random) % below;
 }
 
 static bool step_one(struct reactor *reactor)

@@ -414,6 +414,33 @@ static void resume_ends_stops_by_errors_but_no_pause_that_was_asked_for(void **s
     stack_stop();
 }
 
+/* --- Accounting over control */
+
+static void windows_and_histograms_begin_when_they_are_chosen(void **state)
+{
+    (void)state;
+    stack_start(2, 1);
+    built("", "");
+    for (unsigned i = 0; i < 5; i++)
+        assert_int_equal(stack_run(backend, OP_WRITE, 0, 512, 0), 0);
+    stack_do("backend-set b intervals='1s 1m' histogram='1us 1ms'");
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(stack_run(backend, OP_WRITE, 0, 512, 0), 0);
+    const Sluice__OpCounters *write = shown()->write;
+    uint64_t binned = 0;
+    assert_int_equal(write->operations, 8);
+    assert_int_equal(write->n_intervals, 2);
+    assert_int_equal(write->intervals[1]->length_ns, 60 * NS_PER_S);
+    assert_int_equal(write->intervals[1]->operations, 3);
+    assert_int_equal(write->n_histogram, 3);
+    for (size_t i = 0; i < write->n_histogram; i++)
+        binned += write->histogram[i]->operations;
+    assert_int_equal(binned, 3);
+    stack_do("backend-set b intervals='' histogram=''");
+    assert_int_equal(shown()->write->n_intervals + shown()->write->n_histogram, 0);
+    stack_stop();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -426,6 +453,7 @@ int main(void)
         cmocka_unit_test(status_comes_before_the_error_and_the_error_before_the_stop),
         cmocka_unit_test(io_status_is_kept_only_when_asked),
         cmocka_unit_test(a_flood_of_errors_is_counted_in_few_events),
+        cmocka_unit_test(windows_and_histograms_begin_when_they_are_chosen),
         cmocka_unit_test(a_pause_is_done_when_nothing_is_in_flight_and_loses_nothing),
         cmocka_unit_test(the_engine_s_pause_covers_backends_that_are_added_meanwhile),
         cmocka_unit_test(an_error_can_pause_the_whole_engine),

@@ -1,0 +1,8 @@
+#include "drivers/driver.h"
+
+const char *const driver_can_names[] = {
+    "discard", "zeroes", "fua", "resize", "flush", "grow", "unmap", "ioctl", "vmstate", "compress",
+};
+_Static_assert(sizeof driver_can_names / sizeof *driver_can_names == DRIVER_CANS &&
+                   DRIVER_CAN_COMPRESS == 1 << (DRIVER_CANS - 1),
+               "a name for each capability");
