@@ -136,11 +136,32 @@ void backend_watch(struct backend *backend, bool on, actor_reply_fn *then, void 
 
 /* --- The medium */
 
+/* Which operations may go to the medium. Reading needs no permission, as one may want to look at
+ * what another is changing. */
+static void allow(struct backend *backend)
+{
+    unsigned change = 1U << OP_WRITE | 1U << OP_ZEROES | 1U << OP_DISCARD | 1U << OP_SAVE_VMSTATE;
+    backend->allowed = ~(change | 1U << OP_TRUNCATE);
+    if (!backend->read_only && backend->perm & PERM_WRITE)
+        backend->allowed |= change;
+    if (!backend->read_only && backend->perm & PERM_RESIZE)
+        backend->allowed |= 1U << OP_TRUNCATE;
+}
+
 void backend_take_facts(struct backend *backend, const Sluice__NodeFacts *facts)
 {
     node_facts_from_message(facts, &backend->facts);
     backend->inserted = backend->has_medium && !backend->facts.empty;
     backend->read_only = backend->asked_read_only || backend->facts.read_only;
+    allow(backend);
+}
+
+static void on_permit(struct actor *self, struct mail *mail)
+{
+    struct backend *backend = actor_state(self);
+    backend->perm = ((Sluice__BackendPermit *)mail->body)->permissions->perm;
+    allow(backend);
+    actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
 }
 
 /* As a frontend is told: read-only when the backend is. */
@@ -289,11 +310,6 @@ static int check_session(const struct backend *backend, const Sluice__SessionOpe
     const char *name = actor_name(backend->self);
     if (backend->closing || backend->aborted)
         return err_set(err, -ESHUTDOWN, "backend '%.63s' is closing; choose another", name);
-    if (open->write && backend->read_only)
-        return err_set(err, -EPERM,
-                       "'%.100s' can't write to backend '%.63s': it is read-only; ask for reading "
-                       "only, or make it writable",
-                       open->name, name);
     if (open->requests && backend->granted >= requests)
         return err_set(err, -ENOBUFS,
                        "backend '%.63s' has granted all of its %llu requests; close a client", name,
@@ -365,6 +381,7 @@ static void backend_init(struct actor *self)
 {
     struct backend *backend = actor_state(self);
     backend->self = self;
+    allow(backend);
     op_queue_init(&backend->held);
     op_queue_init(&backend->queue);
     backend_error_init(backend);
@@ -398,6 +415,7 @@ const struct actor_type backend_type = {
     .handlers =
         {
             [MAIL_BACKEND_OPEN] = on_open,
+            [MAIL_BACKEND_PERMIT] = on_permit,
             [MAIL_SESSION_OPEN] = on_session_open,
             [MAIL_SESSION_CLOSE] = on_session_close,
             [MAIL_DRAIN_BEGIN] = on_drain_begin,

@@ -33,6 +33,7 @@ struct backend {
     bool waits;    /* operations wait: drained, paused, or those that waited are not all through */
     bool inserted; /* there is a medium, and its driver says so */
     bool read_only;
+    unsigned allowed;   /* kinds of operations that permissions let through, by bit */
     bool write_through; /* each write is durable before it is done */
     actor_addr node;
     uint64_t in_flight;
@@ -42,6 +43,7 @@ struct backend {
 
     struct actor *self;
     char *node_name;
+    unsigned perm; /* enum driver_perm; what the graph has got for its users */
     bool asked_read_only;
     bool closing, aborted;
 

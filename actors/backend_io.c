@@ -41,7 +41,7 @@ static int check_range(const struct backend *backend, const struct op *op)
         if (op->offset > length || (uint64_t)(length - op->offset) < op->bytes)
             return -EIO;
     }
-    return op->kind != OP_READ && backend->read_only ? -EPERM : 0;
+    return backend->allowed >> op->kind & 1 ? 0 : -EPERM;
 }
 
 static int check(const struct backend *backend, const struct op *op)
@@ -56,7 +56,7 @@ static int check(const struct backend *backend, const struct op *op)
         if (backend->read_only)
             return -EACCES;
     }
-    return op->kind == OP_SAVE_VMSTATE && backend->read_only ? -EPERM : 0;
+    return backend->allowed >> op->kind & 1 ? 0 : -EPERM;
 }
 _Static_assert(OP_READ <= OP_DISCARD && OP_WRITE <= OP_DISCARD && OP_ZEROES <= OP_DISCARD &&
                    OP_FLUSH > OP_DISCARD && OP_TRUNCATE > OP_DISCARD && OP_IOCTL > OP_DISCARD,

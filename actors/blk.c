@@ -26,47 +26,95 @@ void blk_changed(struct blk *blk, const Sluice__BackendChanged *told)
 
 static void request_done(struct op *op, void *who);
 
-/* Returns what the backend grants, or null with `err`. */
-static Sluice__SessionGrant *open_session(blk_context *context, const char *name, int flags,
-                                          actor_addr *backend, struct err *err)
+/* What a blk is called in messages. */
+static void write_name(const blk_context *context, char *out, size_t size)
 {
-    Sluice__BackendFind *find = MAIL_NEW(sluice__backend_find);
-    mail_set(&find->name, name);
-    void *reply;
-    if (port_call(context->port, context->sluice->world.graph, MAIL_BACKEND_FIND, find, &reply,
-                  err) < 0)
-        return NULL;
-    *backend = ((Sluice__BackendFound *)reply)->address;
-    mail_free_body(reply);
+    snprintf(out, size, "context %u", (unsigned)port_address(context->port));
+}
 
+Sluice__Permissions *blk_permissions(struct driver_perms perms)
+{
+    Sluice__Permissions *out = MAIL_NEW(sluice__permissions);
+    out->perm = perms.perm;
+    out->shared = perms.shared;
+    return out;
+}
+
+/* Returns what the graph grants, or null with `err`. */
+static Sluice__Claimed *claim(blk_context *context, const char *name, struct driver_perms perms,
+                              struct err *err)
+{
     char who[32];
-    snprintf(who, sizeof who, "context %u", (unsigned)port_address(context->port));
+    write_name(context, who, sizeof who);
+    Sluice__Claim *claim = MAIL_NEW(sluice__claim);
+    mail_set(&claim->backend, name);
+    mail_set(&claim->name, who);
+    claim->permissions = blk_permissions(perms);
+    void *reply = NULL;
+    port_call(context->port, context->sluice->world.graph, MAIL_CLAIM, claim, &reply, err);
+    return reply;
+}
+
+static void end_claim(blk_context *context, uint64_t claim)
+{
+    Sluice__ClaimEnd *end = MAIL_NEW(sluice__claim_end);
+    end->claim = claim;
+    port_call(context->port, context->sluice->world.graph, MAIL_CLAIM_END, end, NULL, NULL);
+}
+
+/* Returns what the backend grants, or null with `err`. */
+static Sluice__SessionGrant *open_session(blk_context *context, actor_addr backend, struct err *err)
+{
+    char who[32];
+    write_name(context, who, sizeof who);
     Sluice__SessionOpen *session = MAIL_NEW(sluice__session_open);
     session->requests = context->depth;
     session->bytes = 0; /* data stays in the caller's memory: nothing of it waits in the engine */
-    session->write = flags & BLK_WRITABLE;
     session->has_watcher = true;
     session->watcher = port_address(context->port);
     mail_set(&session->name, who);
-    if (port_call(context->port, *backend, MAIL_SESSION_OPEN, session, &reply, err) < 0)
-        return NULL;
+    void *reply = NULL;
+    port_call(context->port, backend, MAIL_SESSION_OPEN, session, &reply, err);
     return reply;
+}
+
+/* As flags ask. */
+static struct driver_perms flag_perms(int flags)
+{
+    struct driver_perms perms = {0, PERM_ALL};
+    if (!(flags & BLK_NO_IO))
+        perms.perm = PERM_CONSISTENT_READ | (flags & BLK_WRITABLE ? PERM_WRITE : 0);
+    if (flags & BLK_RESIZE)
+        perms.perm |= PERM_RESIZE;
+    return perms;
 }
 
 int blk_open(blk_context *context, const char *name, int flags, blk **out, char **error)
 {
     struct err err = {0};
     *out = NULL;
-    if (flags & ~BLK_WRITABLE)
-        return context_error(error, -EINVAL, "blk_open takes the flag BLK_WRITABLE, or 0");
-    actor_addr backend;
-    Sluice__SessionGrant *grant = open_session(context, name, flags, &backend, &err);
-    if (!grant)
+    if (flags & ~(BLK_WRITABLE | BLK_RESIZE | BLK_NO_IO))
+        return context_error(
+            error, -EINVAL,
+            "blk_open takes the flags BLK_WRITABLE, BLK_RESIZE and BLK_NO_IO, or 0");
+    struct driver_perms perms = flag_perms(flags);
+    Sluice__Claimed *claimed = claim(context, name, perms, &err);
+    if (!claimed)
         return context_error(error, err.code, err.text);
+    actor_addr backend = claimed->address;
+    uint64_t number = claimed->claim;
+    mail_free_body(claimed);
+    Sluice__SessionGrant *grant = open_session(context, backend, &err);
+    if (!grant) {
+        end_claim(context, number);
+        return context_error(error, err.code, err.text);
+    }
     struct blk *blk = MEM_NEW(struct blk);
     blk->context = context;
     blk->name = mem_string(name);
     blk->backend = backend;
+    blk->claim = number;
+    blk->perms = perms;
     blk->session = grant->session;
     blk->granted = grant->requests;
     blk->writable = flags & BLK_WRITABLE;
@@ -109,6 +157,7 @@ void blk_close(blk **self)
     Sluice__SessionClose *close = MAIL_NEW(sluice__session_close);
     close->session = blk->session;
     port_call(context->port, blk->backend, MAIL_SESSION_CLOSE, close, NULL, NULL);
+    end_claim(context, blk->claim);
     struct blk **at = &context->blks;
     while (*at != blk)
         at = &(*at)->next;

@@ -75,6 +75,38 @@ int blk_enable_write_cache(blk *blk)
     return ret;
 }
 
+_Static_assert((int)BLK_PERM_CONSISTENT_READ == (int)PERM_CONSISTENT_READ &&
+                   (int)BLK_PERM_WRITE == (int)PERM_WRITE &&
+                   (int)BLK_PERM_WRITE_UNCHANGED == (int)PERM_WRITE_UNCHANGED &&
+                   (int)BLK_PERM_RESIZE == (int)PERM_RESIZE &&
+                   (int)BLK_PERM_GRAPH_MOD == (int)PERM_GRAPH_MOD &&
+                   (int)BLK_PERM_ALL == (int)PERM_ALL,
+               "sluice.h says what the graph means");
+
+int blk_set_perm(blk *blk, unsigned perm, unsigned shared, char **error)
+{
+    struct err err = {0};
+    if ((perm | shared) & ~PERM_ALL)
+        return context_error(
+            error, -EINVAL,
+            "blk_set_perm was given a bit that is no permission; see enum blk_perm");
+    Sluice__ClaimSet *set = MAIL_NEW(sluice__claim_set);
+    set->claim = blk->claim;
+    set->permissions = blk_permissions((struct driver_perms){perm, shared});
+    if (port_call(blk->context->port, blk->context->sluice->world.graph, MAIL_CLAIM_SET, set, NULL,
+                  &err) < 0)
+        return context_error(error, err.code, err.text);
+    blk->perms = (struct driver_perms){perm, shared};
+    blk->writable = perm & PERM_WRITE;
+    return context_error(error, 0, NULL);
+}
+
+void blk_get_perm(const blk *blk, unsigned *perm, unsigned *shared)
+{
+    *perm = blk->perms.perm;
+    *shared = blk->perms.shared;
+}
+
 void blk_set_allow_write_beyond_eof(blk *blk, bool allow)
 {
     blk->beyond_end = allow;

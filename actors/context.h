@@ -38,19 +38,22 @@ struct blk {
     blk_context *context;
     char *name;
     actor_addr backend;
-    uint64_t session;
-    uint32_t granted;   /* requests that may be outstanding */
-    bool writable;      /* opened to write too */
-    bool beyond_end;    /* see blk_set_allow_write_beyond_eof() */
-    unsigned in_flight; /* from acceptance until the callback has returned */
-    unsigned running;   /* callbacks that have not returned */
-    bool closed;        /* by one of those: the last of them frees it */
+    uint64_t claim, session;
+    uint32_t granted;          /* requests that may be outstanding */
+    struct driver_perms perms; /* what it has */
+    bool writable;             /* opened to write too */
+    bool beyond_end;           /* see blk_set_allow_write_beyond_eof() */
+    unsigned in_flight;        /* from acceptance until the callback has returned */
+    unsigned running;          /* callbacks that have not returned */
+    bool closed;               /* by one of those: the last of them frees it */
     struct driver_facts facts;
     bool inserted;
 };
 
 /* Puts the sentence where the caller wants it; `error` may be null. Returns `code`. */
 int context_error(char **error, int code, const char *text);
+/* As a message, the caller's. */
+Sluice__Permissions *blk_permissions(struct driver_perms perms);
 /* Runs the callback of a request that has ended. */
 void blk_run_done(struct op *op);
 /* The backend has told of a change. */

@@ -288,7 +288,6 @@ static void on_open(struct actor *self, struct mail *mail)
     ask->requests = 1;
     ask->bytes = 4096;
     ask->has_reserved = ask->reserved = true;
-    ask->write = export->spec->writable;
     mail_set(&ask->name, export->spec->id);
     actor_ask(self, export->backend, MAIL_SESSION_OPEN, ask, backend_answered, export);
 }

@@ -42,8 +42,8 @@ static void end(struct graph *graph)
 
 void graph_step_end(struct graph *graph)
 {
-    size_t left = graph->gathers;
-    for (unsigned kind = 0; kind < OBJECT_KINDS; kind++) {
+    size_t left = graph->gathers + (graph->changes != NULL);
+    for (unsigned kind = 0; kind < HOSTED_KINDS; kind++) {
         struct table *table = &graph->tables[kind];
         left += table->n;
         for (size_t i = 0; i < table->n; i++)
@@ -57,7 +57,7 @@ void graph_step_end(struct graph *graph)
 static void abort_all(struct graph *graph)
 {
     graph->aborted = true;
-    for (unsigned kind = 0; kind < OBJECT_KINDS; kind++)
+    for (unsigned kind = 0; kind < HOSTED_KINDS; kind++)
         for (size_t i = 0; i < graph->tables[kind].n; i++)
             actor_tell(graph->self, graph->tables[kind].all[i]->address, MAIL_ABORT, NULL);
 }
@@ -100,7 +100,7 @@ static void on_shutdown(struct actor *self, struct mail *mail)
 
 /* --- Requests */
 
-static int refuse_ending(const struct graph *graph, struct err *err)
+int graph_refuse_ending(const struct graph *graph, struct err *err)
 {
     return graph->ending
                ? err_set(err, -ESHUTDOWN, "the engine is shutting down; it takes no more requests")
@@ -168,26 +168,9 @@ static void on_request(struct actor *self, struct mail *mail)
 {
     struct graph *graph = actor_state(self);
     struct err err = {0};
-    if (refuse_ending(graph, &err) < 0 ||
+    if (graph_refuse_ending(graph, &err) < 0 ||
         perform(graph, (Sluice__Request *)mail->body, mail_ticket(mail), &err) < 0)
         actor_refuse(self, mail_ticket(mail), &err);
-}
-
-static void on_find(struct actor *self, struct mail *mail)
-{
-    struct graph *graph = actor_state(self);
-    const char *name = ((Sluice__BackendFind *)mail->body)->name;
-    struct err err = {0};
-    const struct object *backend = NULL;
-    if (refuse_ending(graph, &err) == 0)
-        backend = graph_ready(graph, BACKEND, name, "backend", &err);
-    if (!backend) {
-        actor_refuse(self, mail_ticket(mail), &err);
-        return;
-    }
-    Sluice__BackendFound *found = MAIL_NEW(sluice__backend_found);
-    found->address = backend->address;
-    actor_reply(self, mail_ticket(mail), MAIL_BACKEND_FOUND, found);
 }
 
 /* An error is to pause the whole engine. */
@@ -201,7 +184,7 @@ static void on_stop(struct actor *self, struct mail *mail)
 
 void graph_emit(struct graph *graph, Sluice__Emit *emit)
 {
-    graph->changes++;
+    graph->told++;
     actor_tell(graph->self, world(graph->self)->events, MAIL_EMIT, emit);
 }
 
@@ -219,6 +202,7 @@ static void graph_init(struct actor *self)
     graph->self = self;
     graph->started = reactor_now(actor_reactor(self));
     graph->again.fire = fire;
+    graph->last_change = &graph->changes;
     graph->reactors = mem_new(graph_threads(graph) * sizeof *graph->reactors);
     for (unsigned i = 0; i < graph_threads(graph); i++)
         graph->reactors[i] = actor_spawn(self, &reactor_info_type, "reactor", i);
@@ -233,6 +217,11 @@ static void graph_fini(struct actor *self)
             graph_object_free(graph->tables[kind].all[i]);
         free(graph->tables[kind].all);
     }
+    struct change *change;
+    while ((change = graph->changes)) {
+        graph->changes = change->next;
+        free(change);
+    }
     free(graph->reactors);
 }
 
@@ -244,7 +233,9 @@ const struct actor_type graph_type = {
     .handlers =
         {
             [MAIL_REQUEST] = on_request,
-            [MAIL_BACKEND_FIND] = on_find,
+            [MAIL_CLAIM] = graph_on_claim,
+            [MAIL_CLAIM_SET] = graph_on_claim_set,
+            [MAIL_CLAIM_END] = graph_on_claim_end,
             [MAIL_EMIT] = on_emit,
             [MAIL_STOP] = on_stop,
             [MAIL_SHUTDOWN] = on_shutdown,

@@ -1,15 +1,20 @@
-/* graph_impl.h — what the graph knows, for its three sources: graph.c (requests and the end),
- * graph_objects.c (the tables; adding and removing) and graph_show.c (lists, descriptions, status).
- */
+/* graph_impl.h — what the graph knows, for its sources: graph.c (requests and the end),
+ * graph_objects.c (the tables; adding and removing), graph_perm.c (edges and permissions),
+ * graph_claim.c (those who use backends without being objects), graph_medium.c, graph_run.c and
+ * graph_show.c (lists, descriptions, status). */
 #ifndef SLUICE_GRAPH_IMPL_H
 #define SLUICE_GRAPH_IMPL_H
 
 #include "actors/graph.h"
 
 #include "actors/kinds.h"
+#include "drivers/driver.h"
 #include "engine/timer.h"
 
-enum object_kind { NODE, BACKEND, EXPORT, OBJECT_KINDS };
+/* Users come after what they use: see graph_perm.c. */
+enum object_kind { NODE, BACKEND, EXPORT, CLAIM, OBJECT_KINDS };
+#define HOSTED_KINDS CLAIM /* kinds below have an actor each, and a name that is seen */
+
 /* READY, CHANGING and CLOSING objects are seen from outside: between their two events. CHANGING is
  * a backend whose medium comes or goes. */
 enum object_state { OPENING, FAILED, READY, CHANGING, CLOSING };
@@ -18,18 +23,46 @@ enum object_state { OPENING, FAILED, READY, CHANGING, CLOSING };
 extern const char *const graph_words[OBJECT_KINDS];
 
 struct graph;
+struct object;
+
+/* What an object is in the graph. */
+struct standing {
+    struct object *to[EDGES];         /* child and backing; medium; what is exported or used */
+    struct driver_perms wants[EDGES]; /* there; nodes and backends have needs instead, which
+                                         follow from those of their users */
+    bool inactive;                    /* a backend that has given its permissions up */
+};
+
 struct object {
     struct graph *graph;
     enum object_kind kind;
     enum object_state state;
-    char *name;
-    char *type; /* a node's driver, an export's protocol */
-    char *uri;  /* an export's */
-    actor_addr address;
+    char *name;                  /* of a claim: whose it is */
+    char *type;                  /* a node's driver, an export's protocol */
+    char *uri;                   /* an export's */
+    const struct driver *driver; /* a node's; null when there is no such */
+    actor_addr address;          /* 0 before it is spawned, and for claims */
+    uint64_t id;                 /* a claim's */
     unsigned reactor;
-    struct object *below; /* child, medium, or what is exported */
-    struct ticket ticket; /* of the change under way */
-    struct err err;       /* why it failed */
+    bool read_only; /* a backend that refuses changes whatever its node allows */
+    struct standing standing;
+    struct driver_perms total;                   /* what its users have and share together */
+    struct driver_perms granted;                 /* what a backend was told that it has */
+    struct driver_perms next[EDGES], total_next; /* while a change is tried */
+    struct ticket ticket;                        /* of the change under way */
+    struct err err;                              /* why it failed */
+    void *body;                                  /* to be sent to it when it is spawned */
+};
+
+/* A change has been committed (`err` is null), or has changed nothing. */
+typedef void change_fn(struct object *object, const struct err *err);
+
+/* A change that is under way or waits; see graph_perm.c. */
+struct change {
+    struct change *next;
+    struct object *object;
+    struct standing standing; /* to be; while it is tried, the one that was */
+    change_fn *then;
 };
 
 struct table {
@@ -42,13 +75,18 @@ struct graph {
     struct table tables[OBJECT_KINDS];
     actor_addr *reactors; /* who tells of each (reactor_info.h) */
     uint64_t started;
-    uint64_t changes; /* events that were told */
+    uint64_t told; /* events */
     size_t gathers;
     bool ending, aborted;
     bool paused; /* no backend lets requests go to its medium */
     uint64_t deadline;
     struct ticket ender;
     struct timer again;
+    uint64_t last_claim;
+    struct change *changes, **last_change; /* the first one is under way when `changing` */
+    bool changing;
+    size_t change_waits; /* answers to come */
+    struct err change_err;
 };
 
 static inline unsigned graph_threads(const struct graph *graph)
@@ -63,9 +101,13 @@ struct object *graph_find(const struct graph *graph, enum object_kind kind, cons
 /* The object with this name, when it can be used; else null, and `err` names `field`. */
 struct object *graph_ready(const struct graph *graph, enum object_kind kind, const char *name,
                            const char *field, struct err *err);
-/* The next one that stands on `object`, after `*kind` and `*i`; they start at 0. */
+/* What a sentence calls it. */
+const char *graph_name(const struct object *object);
+/* The next one that stands on `object`, or is about to, after `*kind` and `*i`; they start at 0. */
 struct object *graph_next_user(const struct object *object, unsigned *kind, size_t *i);
 struct object *graph_first_user(const struct object *object);
+struct object *graph_object_add(struct graph *graph, enum object_kind kind, const char *name);
+void graph_object_drop(struct object *object);
 void graph_object_free(struct object *object);
 
 /* These check, begin, and answer `ticket` when it is done; or refuse at once, unanswered. */
@@ -79,6 +121,23 @@ int graph_remove(struct graph *graph, enum object_kind kind, const char *name, s
                  struct err *err);
 /* Of one that nothing uses. */
 void graph_close_object(struct object *object, struct ticket ticket);
+
+/* --- graph_perm.c */
+
+/* Gives the object another standing, or refuses; then tells. The object stays until then, and what
+ * it is to stand on counts as used. */
+void graph_change(struct object *object, struct standing standing, change_fn *then);
+/* Appends the names of permissions to a message's list. */
+void graph_perm_names(unsigned perms, char ***out, size_t *n);
+
+/* --- graph_claim.c */
+
+/* Refuses what a read-only backend does not give to `who`. */
+int graph_check_writable(const struct object *backend, const char *who, struct driver_perms wants,
+                         struct err *err);
+void graph_on_claim(struct actor *self, struct mail *mail);
+void graph_on_claim_set(struct actor *self, struct mail *mail);
+void graph_on_claim_end(struct actor *self, struct mail *mail);
 
 /* --- graph_run.c: these answer `ticket` when it is done, or refuse at once */
 
@@ -108,6 +167,9 @@ int graph_show(struct graph *graph, enum object_kind kind, const char *name, str
 void graph_status(struct graph *graph, struct ticket ticket);
 
 /* --- graph.c */
+
+/* Refuses what comes while the engine ends. */
+int graph_refuse_ending(const struct graph *graph, struct err *err);
 
 /* Tells an event; takes it over. */
 void graph_emit(struct graph *graph, Sluice__Emit *emit);

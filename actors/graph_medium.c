@@ -16,29 +16,58 @@ static void tell(const struct object *backend, const struct object *node,
                emit_make("backend", backend->name, SLUICE__EVENT__SEVERITY__INFO, what, event));
 }
 
-static void finish(struct object *backend, struct mail *reply)
+static void finish(struct object *backend, const struct err *err)
 {
-    struct err err = {0};
+    struct graph *graph = backend->graph;
     backend->state = READY;
-    if (mail_fault(reply)) {
-        mail_fault_err(reply, &err);
-        actor_refuse(backend->graph->self, backend->ticket, &err);
-    } else {
-        actor_reply(backend->graph->self, backend->ticket, MAIL_REPLY, reply_done());
-    }
-    if (backend->graph->ending)
-        graph_step_end(backend->graph);
+    if (err)
+        actor_refuse(graph->self, backend->ticket, err);
+    else
+        actor_reply(graph->self, backend->ticket, MAIL_REPLY, reply_done());
+    if (graph->ending)
+        graph_step_end(graph);
+}
+
+/* The backend's standing, on another medium. */
+static struct standing on(const struct object *backend, struct object *node)
+{
+    struct standing standing = backend->standing;
+    standing.to[0] = node;
+    return standing;
+}
+
+/* --- Insertion */
+
+static void put_back(struct object *backend, const struct err *err)
+{
+    (void)err; /* giving up is never refused */
+    finish(backend, &backend->err);
 }
 
 static void inserted(struct actor *self, struct mail *reply, void *arg)
 {
     struct object *backend = arg;
     (void)self;
-    if (mail_fault(reply))
-        backend->below = NULL;
-    else
-        tell(backend, backend->below, SLUICE__EVENT__BODY_MEDIUM_INSERTED);
-    finish(backend, reply);
+    if (mail_fault(reply)) {
+        mail_fault_err(reply, &backend->err);
+        graph_change(backend, on(backend, NULL), put_back);
+        return;
+    }
+    tell(backend, backend->standing.to[0], SLUICE__EVENT__BODY_MEDIUM_INSERTED);
+    finish(backend, NULL);
+}
+
+static void attached(struct object *backend, const struct err *err)
+{
+    if (err) {
+        finish(backend, err);
+        return;
+    }
+    const struct object *node = backend->standing.to[0];
+    Sluice__BackendInsert *mail = MAIL_NEW(sluice__backend_insert);
+    mail->node = node->address;
+    mail_set(&mail->name, node->name);
+    actor_ask(backend->graph->self, backend->address, MAIL_BACKEND_INSERT, mail, inserted, backend);
 }
 
 int graph_medium_insert(struct graph *graph, const Sluice__MediumInsert *insert,
@@ -47,34 +76,39 @@ int graph_medium_insert(struct graph *graph, const Sluice__MediumInsert *insert,
     struct object *backend = graph_ready(graph, BACKEND, insert->backend, "backend", err), *node;
     if (!backend)
         return err->code;
-    if (backend->below)
+    if (backend->standing.to[0])
         return err_field(err, "backend", -EBUSY,
                          "backend '%s' has a medium already, node '%s'; remove that first",
-                         backend->name, backend->below->name);
+                         backend->name, backend->standing.to[0]->name);
     node = graph_ready(graph, NODE, insert->node, "node", err);
     if (!node)
         return err->code;
-    /* From now on the node can't be removed. */
-    backend->below = node;
     backend->state = CHANGING;
     backend->ticket = ticket;
-    Sluice__BackendInsert *mail = MAIL_NEW(sluice__backend_insert);
-    mail->node = node->address;
-    mail_set(&mail->name, node->name);
-    actor_ask(graph->self, backend->address, MAIL_BACKEND_INSERT, mail, inserted, backend);
+    graph_change(backend, on(backend, node), attached);
     return 0;
+}
+
+/* --- Removal */
+
+static void detached(struct object *backend, const struct err *err)
+{
+    (void)err; /* giving up is never refused */
+    finish(backend, NULL);
 }
 
 static void removed(struct actor *self, struct mail *reply, void *arg)
 {
     struct object *backend = arg;
-    const struct object *node = backend->below;
     (void)self;
-    if (!mail_fault(reply)) {
-        backend->below = NULL;
-        tell(backend, node, SLUICE__EVENT__BODY_MEDIUM_REMOVED);
+    if (mail_fault(reply)) {
+        struct err err = {0};
+        mail_fault_err(reply, &err);
+        finish(backend, &err);
+        return;
     }
-    finish(backend, reply);
+    tell(backend, backend->standing.to[0], SLUICE__EVENT__BODY_MEDIUM_REMOVED);
+    graph_change(backend, on(backend, NULL), detached);
 }
 
 int graph_medium_remove(struct graph *graph, const char *name, struct ticket ticket,
@@ -83,7 +117,7 @@ int graph_medium_remove(struct graph *graph, const char *name, struct ticket tic
     struct object *backend = graph_ready(graph, BACKEND, name, "backend", err);
     if (!backend)
         return err->code;
-    if (!backend->below) { /* fine: it is as asked */
+    if (!backend->standing.to[0]) { /* fine: it is as asked */
         actor_reply(graph->self, ticket, MAIL_REPLY, reply_done());
         return 0;
     }

@@ -17,7 +17,7 @@
 #define BACKEND_REQUESTS 65536
 #define BACKEND_BYTES    (UINT64_C(4) << 30) /* so that NBD connections by the hundred have theirs */
 
-const char *const graph_words[OBJECT_KINDS] = {"node", "backend", "export"};
+const char *const graph_words[OBJECT_KINDS] = {"node", "backend", "export", "client"};
 
 /* --- Tables */
 
@@ -30,13 +30,19 @@ struct object *graph_find(const struct graph *graph, enum object_kind kind, cons
     return NULL;
 }
 
-static struct object *add(struct graph *graph, enum object_kind kind, const char *name)
+const char *graph_name(const struct object *object)
+{
+    return object->name;
+}
+
+struct object *graph_object_add(struct graph *graph, enum object_kind kind, const char *name)
 {
     struct table *table = &graph->tables[kind];
     struct object *object = MEM_NEW(struct object);
     object->graph = graph;
     object->kind = kind;
     object->name = mem_string(name);
+    object->total.shared = object->total_next.shared = object->granted.shared = PERM_ALL;
     table->all = mem_resize(table->all, (table->n + 1) * sizeof(struct object *));
     table->all[table->n++] = object;
     return object;
@@ -47,10 +53,11 @@ void graph_object_free(struct object *object)
     free(object->name);
     free(object->type);
     free(object->uri);
+    mail_free_body(object->body);
     free(object);
 }
 
-static void drop(struct object *object)
+void graph_object_drop(struct object *object)
 {
     struct graph *graph = object->graph;
     struct table *table = &graph->tables[object->kind];
@@ -64,13 +71,30 @@ static void drop(struct object *object)
         graph_step_end(graph);
 }
 
+static bool stands_on(const struct standing *standing, const struct object *object)
+{
+    for (int i = 0; i < EDGES; i++)
+        if (standing->to[i] == object)
+            return true;
+    return false;
+}
+
 struct object *graph_next_user(const struct object *object, unsigned *kind, size_t *i)
 {
     for (; *kind < OBJECT_KINDS; ++*kind, *i = 0) {
         const struct table *table = &object->graph->tables[*kind];
         while (*i < table->n)
-            if (table->all[(*i)++]->below == object)
+            if (stands_on(&table->all[(*i)++]->standing, object))
                 return table->all[*i - 1];
+    }
+    /* Then those that are about to. */
+    size_t number = 0;
+    for (struct change *change = object->graph->changes; change; change = change->next) {
+        if (number++ < *i || stands_on(&change->object->standing, object) ||
+            !stands_on(&change->standing, object))
+            continue;
+        *i = number;
+        return change->object;
     }
     return NULL;
 }
@@ -140,7 +164,7 @@ static int check_name(const struct graph *graph, enum object_kind kind, const ch
             "'%.100s' can't name the new %s: %s, but a name is a letter, then letters, digits, "
             "'-', '.' or '_', %d characters at most",
             name, graph_words[kind], fault, NAME_MAX_LENGTH);
-    for (unsigned other = 0; other < OBJECT_KINDS; other++)
+    for (unsigned other = 0; other < HOSTED_KINDS; other++)
         if ((kind == EXPORT) == (other == EXPORT) && graph_find(graph, other, name))
             return err_field(err, field, -EEXIST,
                              "there is %s '%s' already; choose another %s for the new %s",
@@ -179,8 +203,8 @@ static void *backend_event(const struct object *object)
 {
     Sluice__BackendEvent *event = MAIL_NEW(sluice__backend_event);
     mail_set(&event->backend, object->name);
-    if (object->below)
-        mail_set(&event->node, object->below->name);
+    if (object->standing.to[0])
+        mail_set(&event->node, object->standing.to[0]->name);
     return event;
 }
 
@@ -189,7 +213,7 @@ static void *export_event(const struct object *object)
     Sluice__ExportEvent *event = MAIL_NEW(sluice__export_event);
     mail_set(&event->export, object->name);
     mail_set(&event->type, object->type);
-    mail_set(&event->backend, object->below->name);
+    mail_set(&event->backend, object->standing.to[0]->name);
     if (object->uri)
         mail_set(&event->uri, object->uri);
     return event;
@@ -215,12 +239,19 @@ static void emit(const struct object *object, bool added)
 
 /* --- Adding */
 
+/* What it held is given up: nothing is left of it. */
+static void failed(struct object *object, const struct err *err)
+{
+    (void)err;
+    actor_refuse(object->graph->self, object->ticket, &object->err);
+    graph_object_drop(object);
+}
+
 static void failed_closed(struct actor *self, struct mail *reply, void *arg)
 {
-    struct object *object = arg;
+    (void)self;
     (void)reply;
-    actor_refuse(self, object->ticket, &object->err);
-    drop(object);
+    graph_change(arg, (struct standing){0}, failed);
 }
 
 /* Tells where it listens. */
@@ -257,41 +288,71 @@ static void opened(struct actor *self, struct mail *reply, void *arg)
         graph_step_end(object->graph);
 }
 
-/* Makes the actor and asks it to open; takes over `body`. */
-static void open_object(struct object *object, const struct actor_type *type, unsigned kind,
-                        void *body, struct ticket ticket)
+/* It has what it needs: makes the actor and asks it to open. */
+static void placed(struct object *object, const struct err *err)
 {
+    static const struct {
+        const struct actor_type *type;
+        unsigned open;
+    } hosts[HOSTED_KINDS] = {
+        [NODE] = {&node_type, MAIL_NODE_OPEN},
+        [BACKEND] = {&backend_type, MAIL_BACKEND_OPEN},
+        [EXPORT] = {&export_nbd_type, MAIL_EXPORT_OPEN},
+    };
     struct actor *self = object->graph->self;
-    object->ticket = ticket;
-    object->address = actor_spawn(self, type, object->name, object->reactor);
-    if (object->address) {
-        actor_ask(self, object->address, kind, body, opened, object);
+    if (err) {
+        object->err = *err;
+        failed(object, NULL);
         return;
     }
-    struct err err = {0};
-    err_set(&err, -ENOBUFS, "%s '%s' can't be added: the table of actors is full; remove something",
+    object->address = actor_spawn(self, hosts[object->kind].type, object->name, object->reactor);
+    if (object->address) {
+        actor_ask(self, object->address, hosts[object->kind].open, object->body, opened, object);
+        object->body = NULL;
+        return;
+    }
+    err_set(&object->err, -ENOBUFS,
+            "%s '%s' can't be added: the table of actors is full; remove something",
             graph_words[object->kind], object->name);
-    mail_free_body(body);
-    actor_refuse(self, ticket, &err);
-    drop(object);
+    failed_closed(self, NULL, object);
+}
+
+/* Takes over `body`. */
+static void begin_add(struct object *object, struct standing standing, void *body,
+                      struct ticket ticket)
+{
+    object->ticket = ticket;
+    object->body = body;
+    graph_change(object, standing, placed);
+}
+
+static int find_children(struct graph *graph, const Sluice__NodeAdd *spec, struct object **to,
+                         struct err *err)
+{
+    if (spec->child && !(to[EDGE_CHILD] = graph_ready(graph, NODE, spec->child, "child", err)))
+        return err->code;
+    if (spec->backing &&
+        !(to[EDGE_BACKING] = graph_ready(graph, NODE, spec->backing, "backing", err)))
+        return err->code;
+    return 0;
 }
 
 int graph_node_add(struct graph *graph, const Sluice__NodeAdd *spec, struct ticket ticket,
                    struct err *err)
 {
-    struct object *child = NULL;
-    if (check_name(graph, NODE, spec->name, err) < 0)
-        return err->code;
-    if (spec->child && !(child = graph_ready(graph, NODE, spec->child, "child", err)))
+    struct standing standing = {0};
+    if (check_name(graph, NODE, spec->name, err) < 0 ||
+        find_children(graph, spec, standing.to, err) < 0)
         return err->code;
     if (spec->has_reactor && spec->reactor >= graph_threads(graph))
         return err_field(err, "reactor", -EINVAL,
                          "node '%s' can't live on reactor %u: the reactors are 0 to %u", spec->name,
                          spec->reactor, graph_threads(graph) - 1);
+    const struct object *child = standing.to[EDGE_CHILD];
     unsigned reactor = spec->has_reactor ? spec->reactor : child ? child->reactor : emptiest(graph);
-    struct object *object = add(graph, NODE, spec->name);
+    struct object *object = graph_object_add(graph, NODE, spec->name);
     object->type = mem_string(spec->driver);
-    object->below = child;
+    object->driver = driver_find(spec->driver);
     object->reactor = reactor;
     Sluice__NodeOpen *open = MAIL_NEW(sluice__node_open);
     open->spec = mail_copy(spec);
@@ -299,7 +360,7 @@ int graph_node_add(struct graph *graph, const Sluice__NodeAdd *spec, struct tick
         open->has_child = true;
         open->child = child->address;
     }
-    open_object(object, &node_type, MAIL_NODE_OPEN, open, ticket);
+    begin_add(object, standing, open, ticket);
     return 0;
 }
 
@@ -311,9 +372,9 @@ int graph_backend_add(struct graph *graph, const Sluice__BackendAdd *spec, struc
         return err->code;
     if (spec->node && !(node = graph_ready(graph, NODE, spec->node, "node", err)))
         return err->code;
-    struct object *object = add(graph, BACKEND, spec->name);
-    object->below = node;
+    struct object *object = graph_object_add(graph, BACKEND, spec->name);
     object->reactor = node ? node->reactor : emptiest(graph);
+    object->read_only = spec->read_only;
     Sluice__BackendOpen *open = MAIL_NEW(sluice__backend_open);
     open->spec = mail_copy(spec);
     open->limit = BACKEND_REQUESTS;
@@ -324,7 +385,7 @@ int graph_backend_add(struct graph *graph, const Sluice__BackendAdd *spec, struc
         open->has_node = true;
         open->node = node->address;
     }
-    open_object(object, &backend_type, MAIL_BACKEND_OPEN, open, ticket);
+    begin_add(object, (struct standing){.to = {node}}, open, ticket);
     return 0;
 }
 
@@ -332,15 +393,17 @@ int graph_export_add(struct graph *graph, const Sluice__ExportAdd *spec, struct 
                      struct err *err)
 {
     const char *id = spec->id ? spec->id : spec->backend;
+    struct driver_perms wants = {PERM_CONSISTENT_READ | (spec->writable ? PERM_WRITE : 0),
+                                 PERM_ALL};
     if (strcmp(spec->type, "nbd") != 0)
         return err_field(err, "type", -EINVAL,
                          "there is no export of type '%.100s'; the types are: nbd", spec->type);
     struct object *backend = graph_ready(graph, BACKEND, spec->backend, "backend", err);
-    if (!backend || check_name(graph, EXPORT, id, err) < 0)
+    if (!backend || check_name(graph, EXPORT, id, err) < 0 ||
+        graph_check_writable(backend, id, wants, err) < 0)
         return err->code;
-    struct object *object = add(graph, EXPORT, id);
+    struct object *object = graph_object_add(graph, EXPORT, id);
     object->type = mem_string(spec->type);
-    object->below = backend;
     object->reactor = backend->reactor;
     Sluice__ExportOpen *open = MAIL_NEW(sluice__export_open);
     open->spec = mail_copy(spec);
@@ -349,11 +412,19 @@ int graph_export_add(struct graph *graph, const Sluice__ExportAdd *spec, struct 
         mail_set(&open->spec->id, id);
     if (!spec->name)
         mail_set(&open->spec->name, spec->backend);
-    open_object(object, &export_nbd_type, MAIL_EXPORT_OPEN, open, ticket);
+    begin_add(object, (struct standing){.to = {backend}, .wants = {wants}}, open, ticket);
     return 0;
 }
 
 /* --- Removing */
+
+/* The event tells what it stood on. */
+static void left(struct object *object, const struct err *err)
+{
+    (void)err; /* giving up is never refused */
+    actor_reply(object->graph->self, object->ticket, MAIL_REPLY, reply_done());
+    graph_object_drop(object);
+}
 
 static void closed(struct actor *self, struct mail *reply, void *arg)
 {
@@ -368,8 +439,7 @@ static void closed(struct actor *self, struct mail *reply, void *arg)
         }
     }
     emit(object, false);
-    actor_reply(self, object->ticket, MAIL_REPLY, reply_done());
-    drop(object);
+    graph_change(object, (struct standing){0}, left);
 }
 
 void graph_close_object(struct object *object, struct ticket ticket)
@@ -389,7 +459,7 @@ static unsigned name_users(const struct object *object, char *out, size_t size)
         if (size - used < 2 * NAME_MAX_LENGTH)
             continue;
         used += (size_t)snprintf(out + used, size - used, "%s%s '%s'", n ? ", " : "",
-                                 graph_words[user->kind], user->name);
+                                 graph_words[user->kind], graph_name(user));
         named++;
     }
     if (n > named)

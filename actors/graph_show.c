@@ -14,8 +14,8 @@ struct gather {
     struct ticket ticket;
     Sluice__Reply *reply;
     size_t outstanding;
-    uint64_t changes; /* of the graph, when it was begun */
-    bool missed;      /* one has ended, and the graph will hear of it */
+    uint64_t told; /* of the graph, when it was begun */
+    bool missed;   /* one has ended, and the graph will hear of it */
 };
 
 struct part {
@@ -42,14 +42,21 @@ static void complete_info(struct graph *graph, const struct part *part)
     size_t i = 0;
     if (part->kind == NODE) {
         Sluice__NodeInfo *info = *part->slot;
-        if (object->below)
-            mail_set(&info->child, object->below->name);
+        if (object->standing.to[EDGE_CHILD])
+            mail_set(&info->child, object->standing.to[EDGE_CHILD]->name);
+        if (object->standing.to[EDGE_BACKING])
+            mail_set(&info->backing, object->standing.to[EDGE_BACKING]->name);
         while ((user = graph_next_user(object, &other, &i)))
             add_user(&info->users, &info->n_users, user->name);
+        graph_perm_names(object->total.perm, &info->permissions, &info->n_permissions);
+        graph_perm_names(object->total.shared, &info->shares, &info->n_shares);
     } else if (part->kind == BACKEND) {
         Sluice__BackendInfo *info = *part->slot;
         while ((user = graph_next_user(object, &other, &i)))
-            add_user(&info->users, &info->n_users, user->name);
+            if (user->kind != CLAIM)
+                add_user(&info->users, &info->n_users, user->name);
+        graph_perm_names(object->total.perm, &info->permissions, &info->n_permissions);
+        graph_perm_names(object->total.shared, &info->shares, &info->n_shares);
     }
 }
 
@@ -96,7 +103,7 @@ static void gathered(struct gather *gather)
         close_gaps((void **)reply->status->nodes, &reply->status->n_nodes);
         close_gaps((void **)reply->status->backends, &reply->status->n_backends);
         close_gaps((void **)reply->status->exports, &reply->status->n_exports);
-        if (gather->changes == graph->changes && !gather->missed) {
+        if (gather->told == graph->told && !gather->missed) {
             actor_reply(graph->self, gather->ticket, MAIL_REPLY, reply);
             break;
         }
@@ -204,7 +211,7 @@ static struct gather *gather_new(struct graph *graph, struct ticket ticket,
                               .ticket = ticket,
                               .reply = MAIL_NEW(sluice__reply),
                               .outstanding = 1,
-                              .changes = graph->changes};
+                              .told = graph->told};
     gather->reply->body_case = body;
     graph->gathers++;
     return gather;

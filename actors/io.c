@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "actors/kinds.h"
+#include "drivers/driver.h"
 #include "actors/reply.h"
 #include "engine/op.h"
 #include "engine/reactor.h"
@@ -24,7 +25,7 @@ struct io {
     uint16_t flags;         /* of each operation */
     uint64_t at;            /* bytes done */
     actor_addr address;
-    uint64_t session;
+    uint64_t claim, session;
     int64_t length; /* of the medium, when the session was opened */
     uint64_t chunk; /* bytes of one operation, at most */
     uint8_t *data;  /* data->bytes: the whole of what is read, or what each operation writes */
@@ -36,17 +37,17 @@ struct io {
 struct io_kind {
     const char *name; /* for sentences */
     uint8_t op;
-    bool changes; /* opens the backend for writing */
+    uint8_t needs; /* enum driver_perm */
     bool has_data;
 };
 
 static const struct io_kind kinds[] = {
-    [SLUICE__REQUEST__BODY_IO_READ] = {"io-read", OP_READ, false, true},
-    [SLUICE__REQUEST__BODY_IO_WRITE] = {"io-write", OP_WRITE, true, true},
-    [SLUICE__REQUEST__BODY_IO_FLUSH] = {"io-flush", OP_FLUSH, false, false},
-    [SLUICE__REQUEST__BODY_IO_DISCARD] = {"io-discard", OP_DISCARD, true, false},
-    [SLUICE__REQUEST__BODY_IO_ZEROES] = {"io-zeroes", OP_ZEROES, true, false},
-    [SLUICE__REQUEST__BODY_IO_TRUNCATE] = {"io-truncate", OP_TRUNCATE, true, false},
+    [SLUICE__REQUEST__BODY_IO_READ] = {"io-read", OP_READ, PERM_CONSISTENT_READ, true},
+    [SLUICE__REQUEST__BODY_IO_WRITE] = {"io-write", OP_WRITE, PERM_WRITE, true},
+    [SLUICE__REQUEST__BODY_IO_FLUSH] = {"io-flush", OP_FLUSH, 0, false},
+    [SLUICE__REQUEST__BODY_IO_DISCARD] = {"io-discard", OP_DISCARD, PERM_WRITE, false},
+    [SLUICE__REQUEST__BODY_IO_ZEROES] = {"io-zeroes", OP_ZEROES, PERM_WRITE, false},
+    [SLUICE__REQUEST__BODY_IO_TRUNCATE] = {"io-truncate", OP_TRUNCATE, PERM_RESIZE, false},
 };
 
 static void go_on(struct io *io);
@@ -177,11 +178,25 @@ static void finish(struct io *io)
     free(io);
 }
 
+static void claim_ended(struct actor *self, struct mail *mail, void *arg)
+{
+    (void)self;
+    (void)mail; /* a graph that is gone has ended it too */
+    finish(arg);
+}
+
+static void end_claim(struct io *io)
+{
+    Sluice__ClaimEnd *body = MAIL_NEW(sluice__claim_end);
+    body->claim = io->claim;
+    actor_ask(io->self, world(io->self)->graph, MAIL_CLAIM_END, body, claim_ended, io);
+}
+
 static void session_closed(struct actor *self, struct mail *mail, void *arg)
 {
     (void)self;
     (void)mail; /* a backend that is gone has closed it too */
-    finish(arg);
+    end_claim(arg);
 }
 
 static void close_session(struct io *io)
@@ -320,7 +335,7 @@ static void granted(struct actor *self, struct mail *mail, void *arg)
     (void)self;
     if (mail_fault(mail)) {
         mail_fault_err(mail, &io->err);
-        finish(io);
+        end_claim(io);
         return;
     }
     const Sluice__SessionGrant *grant = (Sluice__SessionGrant *)mail->body;
@@ -339,21 +354,20 @@ static void granted(struct actor *self, struct mail *mail, void *arg)
         go_on(io);
 }
 
-static void found(struct actor *self, struct mail *mail, void *arg)
+static void claimed(struct actor *self, struct mail *mail, void *arg)
 {
     struct io *io = arg;
     if (mail_fault(mail)) {
         mail_fault_err(mail, &io->err);
-        if (!*io->err.field)
-            strcpy(io->err.field, "backend");
         finish(io);
         return;
     }
-    io->address = ((Sluice__BackendFound *)mail->body)->address;
+    const Sluice__Claimed *claimed = (Sluice__Claimed *)mail->body;
+    io->address = claimed->address;
+    io->claim = claimed->claim;
     Sluice__SessionOpen *open = MAIL_NEW(sluice__session_open);
     open->requests = 1;
     open->bytes = io->kind->has_data ? (io->bytes < IO_BYTES ? io->bytes : IO_BYTES) : 0;
-    open->write = io->kind->changes;
     open->has_reserved = open->reserved = true;
     mail_set(&open->name, "control");
     actor_ask(self, io->address, MAIL_SESSION_OPEN, open, granted, io);
@@ -373,7 +387,11 @@ void io_run(struct actor *self, Sluice__Request *request, dispatch_done_fn *done
         finish(io);
         return;
     }
-    Sluice__BackendFind *find = MAIL_NEW(sluice__backend_find);
-    mail_set(&find->name, io->backend);
-    actor_ask(self, world(self)->graph, MAIL_BACKEND_FIND, find, found, io);
+    Sluice__Claim *claim = MAIL_NEW(sluice__claim);
+    mail_set(&claim->backend, io->backend);
+    mail_set(&claim->name, "control");
+    claim->permissions = MAIL_NEW(sluice__permissions);
+    claim->permissions->perm = io->kind->needs;
+    claim->permissions->shared = PERM_ALL;
+    actor_ask(self, world(self)->graph, MAIL_CLAIM, claim, claimed, io);
 }

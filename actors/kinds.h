@@ -19,8 +19,12 @@
     X(NODE_SET, node_set)     /* answered without a body */                                        \
     X(NODE_CHANGED, node_changed)                                                                  \
     X(BACKEND_OPEN, backend_open) /* answered without a body */                                    \
-    X(BACKEND_FIND, backend_find) /* to the graph; answered with BACKEND_FOUND */                  \
-    X(BACKEND_FOUND, backend_found)                                                                \
+    X(CLAIM, claim)               /* to the graph; answered with CLAIMED */                        \
+    X(CLAIMED, claimed)                                                                            \
+    X(CLAIM_SET, claim_set)           /* to the graph; answered without a body */                  \
+    X(CLAIM_END, claim_end)           /* to the graph; answered without a body */                  \
+    X(NODE_PERMIT, node_permit)       /* see NodePermit */                                         \
+    X(BACKEND_PERMIT, backend_permit) /* answered without a body */                                \
     X(BACKEND_CHANGED, backend_changed)                                                            \
     X(SESSION_OPEN, session_open) /* answered with SESSION_GRANT */                                \
     X(SESSION_GRANT, session_grant)                                                                \

@@ -195,7 +195,6 @@ void nbd_session_open(struct nbd_conn *conn)
     Sluice__SessionOpen *ask = MAIL_NEW(sluice__session_open);
     ask->requests = NBD_REQUESTS;
     ask->bytes = NBD_BYTES;
-    ask->write = conn->spec->writable;
     mail_set(&ask->name, actor_name(conn->self));
     ask->has_watcher = true;
     ask->watcher = actor_address(conn->self);

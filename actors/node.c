@@ -378,6 +378,43 @@ static void on_node_set(struct actor *self, struct mail *mail)
         actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
 }
 
+/* --- Permissions */
+
+static int permit(const struct node *node, struct driver_perms perms, struct err *err)
+{
+    const struct driver_node *base = &node->base;
+    unsigned change = perms.perm & (PERM_WRITE | PERM_WRITE_UNCHANGED | PERM_RESIZE);
+    if (base->facts.read_only && change)
+        return err_set(err, -EPERM,
+                       "node '%s' is read-only, so nobody can have '%s' there; ask for reading "
+                       "only, or make it writable",
+                       base->name, driver_perm_names[__builtin_ctz(change)]);
+    if (base->driver->permit)
+        return base->driver->permit((struct driver_node *)base, perms, err);
+    return 0;
+}
+
+/* Nothing is taken before it stands, so there is nothing to give back when it does not. */
+static void on_node_permit(struct actor *self, struct mail *mail)
+{
+    struct node *node = actor_state(self);
+    const Sluice__NodePermit *asked = (const void *)mail->body;
+    struct driver_perms perms = {asked->permissions->perm, asked->permissions->shared};
+    struct err err = {0};
+    if (asked->step == SLUICE__NODE_PERMIT__STEP__COMMIT)
+        node->base.perms = perms;
+    if (asked->step != SLUICE__NODE_PERMIT__STEP__PREPARE)
+        return;
+    if (node->stage != NODE_OPEN)
+        err_set(&err, -ENXIO, "node %s is not open", actor_name(self));
+    else
+        permit(node, perms, &err);
+    if (err.code < 0)
+        actor_refuse(self, mail_ticket(mail), &err);
+    else
+        actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
+}
+
 /* --- Closing */
 
 static void closed(struct driver_node *base)
@@ -557,6 +594,7 @@ const struct actor_type node_type = {
             [MAIL_NODE_OPEN] = on_node_open,
             [MAIL_NODE_WATCH] = on_node_watch,
             [MAIL_NODE_SET] = on_node_set,
+            [MAIL_NODE_PERMIT] = on_node_permit,
             [MAIL_NODE_CHANGED] = on_node_changed,
             [MAIL_DESCRIBE] = on_describe,
             [MAIL_CLOSE] = on_close,

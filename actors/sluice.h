@@ -121,6 +121,8 @@ typedef struct blk blk;
 
 enum blk_flags {
     BLK_WRITABLE = 1, /* blk_open: to write too */
+    BLK_RESIZE = 2,   /* blk_open: to truncate */
+    BLK_NO_IO = 4,    /* blk_open: neither to read nor to write */
 
     BLK_FUA = 16,         /* durable before completion */
     BLK_MAY_UNMAP = 32,   /* zeroes: the range may be unmapped */
@@ -135,7 +137,19 @@ enum blk_prealloc {
     BLK_PREALLOC_FULL
 };
 
-/* Opens the backend with this name for requests from this context. */
+/* What a user of a medium may do there. Each has some of these, and shares some: what others may
+ * have. What is not shared can't be had by others, nor had when others have it already. */
+enum blk_perm {
+    BLK_PERM_CONSISTENT_READ = 1, /* what is read is the content, not something half done */
+    BLK_PERM_WRITE = 2,
+    BLK_PERM_WRITE_UNCHANGED = 4, /* write what is there already */
+    BLK_PERM_RESIZE = 8,
+    BLK_PERM_GRAPH_MOD = 16, /* put another node in the place of this one */
+    BLK_PERM_ALL = 31
+};
+
+/* Opens the backend with this name for requests from this context. It has consistent-read, unless
+ * BLK_NO_IO; write, and resize, as the flags say; and shares all. */
 int blk_open(blk_context *context, const char *name, int flags, blk **out, char **error);
 
 /* Waits for this blk's requests, but not for callbacks of its own that call it. Those that merely
@@ -174,6 +188,12 @@ int blk_drain(blk *blk); /* both */
  * first that an error stopped. */
 int blk_pause(blk *blk);
 int blk_resume(blk *blk);
+
+/* Has and shares other permissions from now on, when all others who use the medium, of this backend
+ * or another, agree: else -EPERM with a sentence, and all stays. Without a medium it is remembered.
+ * A change that lacks its permission ends with -EPERM. */
+int blk_set_perm(blk *blk, unsigned perm, unsigned shared, char **error);
+void blk_get_perm(const blk *blk, unsigned *perm, unsigned *shared);
 
 const char *blk_name(const blk *blk);
 int64_t blk_getlength(const blk *blk); /* or -ENOMEDIUM */

@@ -64,6 +64,28 @@ struct driver_facts {
     uint32_t cylinders, heads, sectors;     /* its geometry; 0: not known */
 };
 
+/* What those who use a node may do there: each has some of these, and shares some, which others may
+ * have. Sharing none of something means that nobody else has it. */
+enum driver_perm {
+    PERM_CONSISTENT_READ = 1, /* what is read is what the medium holds, not something half done */
+    PERM_WRITE = 2,
+    PERM_WRITE_UNCHANGED = 4, /* write what is there already */
+    PERM_RESIZE = 8,
+    PERM_GRAPH_MOD = 16, /* put something else in its place in the graph */
+};
+#define PERM_ALL 31
+
+/* Their names, by the number of the bit. */
+#define PERMS 5
+extern const char *const driver_perm_names[];
+
+struct driver_perms {
+    unsigned perm, shared; /* enum driver_perm */
+};
+
+/* The places of nodes that a driver stands on. */
+enum driver_edge { EDGE_CHILD, EDGE_BACKING, EDGES };
+
 struct driver_node {
     const struct driver *driver;
     const char *name;        /* the node's */
@@ -74,6 +96,7 @@ struct driver_node {
     struct driver_facts facts;
     actor_addr child; /* 0 for a driver without */
     struct driver_facts child_facts;
+    struct driver_perms perms;                 /* what all above it have and share together */
     const struct option_set *options;          /* checked against the table, defaults filled in */
     void (*changed)(struct driver_node *node); /* see driver_changed() */
     void (*catch_up)(struct driver_node *node, struct op *op); /* see driver_catch_up() */
@@ -108,6 +131,12 @@ struct driver {
     int (*set)(struct driver_node *node, const struct option_set *options, struct err *err);
     /* Tells what `node show` is to show beyond facts and options. Optional. */
     void (*describe)(struct driver_node *node, driver_tell_fn *tell, void *to);
+    /* What an instance needs of a node that it stands on, and shares there, when all above it have
+     * and share `above` together. Optional: then it is that. Depends on nothing else: the graph
+     * asks it, on another thread. */
+    struct driver_perms (*needs)(enum driver_edge edge, struct driver_perms above);
+    /* Whether those above may have and share this; a refusal has its sentence. Optional. */
+    int (*permit)(struct driver_node *node, struct driver_perms perms, struct err *err);
     /* The child's facts have changed (node->child_facts); optional for filters. */
     void (*child_changed)(struct driver_node *node);
     /* Before it leaves a reactor and after it arrived at another; no operation is outstanding.

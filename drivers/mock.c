@@ -21,6 +21,7 @@ struct mock {
     bool hold;
     uint64_t released; /* while it holds */
     int error;         /* what requests end with, negative errno; 0: success */
+    unsigned deny;     /* permissions */
     int64_t ioctl;     /* what an ioctl ends with */
     uint64_t sent;     /* entries ever logged */
     char log[LOG][LOGGED];
@@ -77,6 +78,11 @@ static const struct option mock_options[] = {
      .preset = "off",
      .live = true,
      .help = "whether it refuses changes"},
+    {.name = "deny",
+     .type = OPTION_STRING,
+     .preset = "",
+     .live = true,
+     .help = "permissions that it refuses, as words with commas between them"},
     {.name = "empty",
      .type = OPTION_SWITCH,
      .preset = "off",
@@ -254,25 +260,28 @@ static void mock_abort(struct driver_node *node)
 
 /* --- What it claims */
 
-static int parse_can(const struct driver_node *node, const char *text, unsigned *can,
-                     struct err *err)
+/* The words of an option as bits, by their place among `names`. */
+static int parse_words(const struct driver_node *node, const struct option_set *options,
+                       const char *option, const char *const *names, size_t n, unsigned *out,
+                       struct err *err)
 {
-    char *copy = mem_string(text), *rest = NULL;
+    char *copy = mem_string(option_string(options, option)), *rest = NULL, known[160] = "";
     int ret = 0;
-    *can = 0;
+    *out = 0;
     for (char *word = strtok_r(copy, ", ", &rest); ret == 0 && word;
          word = strtok_r(NULL, ", ", &rest)) {
         size_t bit = 0;
-        while (bit < DRIVER_CANS && strcmp(driver_can_names[bit], word) != 0)
+        while (bit < n && strcmp(names[bit], word) != 0)
             bit++;
-        if (bit == DRIVER_CANS)
-            ret = err_field(err, "can", -EINVAL,
-                            "node %s: '%.40s' is nothing that a driver can claim to do; words are "
-                            "discard, zeroes, fua, resize, flush, grow, unmap, ioctl, vmstate and "
-                            "compress",
-                            node->name, word);
-        else
-            *can |= 1u << bit;
+        if (bit < n) {
+            *out |= 1u << bit;
+            continue;
+        }
+        for (size_t i = 0, used = 0; i < n && used < sizeof known; i++)
+            used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "",
+                                     names[i]);
+        ret = err_field(err, option, -EINVAL, "node %s: '%.40s' is no word for %s; words are %s",
+                        node->name, word, option, known);
     }
     free(copy);
     return ret;
@@ -280,15 +289,15 @@ static int parse_can(const struct driver_node *node, const char *text, unsigned 
 
 static int mock_facts(struct driver_node *node, const struct option_set *options, struct err *err)
 {
-    unsigned can;
+    unsigned can, deny;
     uint64_t alignment = option_number(options, "alignment");
     if (alignment & (alignment - 1))
         return err_field(err, "alignment", -EINVAL,
                          "node %s: an alignment is a power of two, which %" PRIu64 " is not",
                          node->name, alignment);
-    int ret = parse_can(node, option_string(options, "can"), &can, err);
-    if (ret < 0)
-        return ret;
+    if (parse_words(node, options, "can", driver_can_names, DRIVER_CANS, &can, err) < 0 ||
+        parse_words(node, options, "deny", driver_perm_names, PERMS, &deny, err) < 0)
+        return err->code;
     int64_t length = (int64_t)(option_number(options, "size") & ~(alignment - 1));
     int64_t error = (int64_t)option_number(options, "length-error");
     node->facts = (struct driver_facts){
@@ -309,6 +318,7 @@ static int mock_facts(struct driver_node *node, const struct option_set *options
         .sectors = (uint32_t)option_number(options, "sectors"),
     };
     struct mock *mock = node->state;
+    mock->deny = deny;
     mock->hold = option_switch(options, "hold");
     mock->error = -(int)option_number(options, "error");
     mock->ioctl = (int64_t)option_number(options, "ioctl-result");
@@ -324,6 +334,15 @@ static int mock_set(struct driver_node *node, const struct option_set *options, 
     driver_changed(node);
     release(node, mock->hold ? option_number(options, "release") : UINT64_MAX);
     return 0;
+}
+
+static int mock_permit(struct driver_node *node, struct driver_perms perms, struct err *err)
+{
+    const struct mock *mock = node->state;
+    unsigned denied = perms.perm & mock->deny;
+    return denied ? err_set(err, -EPERM, "node '%s' gives nobody '%s': its option deny says so",
+                            node->name, driver_perm_names[__builtin_ctz(denied)])
+                  : 0;
 }
 
 static void mock_open(struct driver_node *node, driver_opened_fn *opened)
@@ -365,5 +384,6 @@ const struct driver driver_mock = {
     .submit = mock_submit,
     .abort = mock_abort,
     .set = mock_set,
+    .permit = mock_permit,
     .describe = mock_describe,
 };

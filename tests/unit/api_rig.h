@@ -102,7 +102,7 @@ static inline struct rig rig_open(unsigned depth, const char *node)
     snprintf(text, sizeof text, "node-add name=node %s", node);
     request(rig.context, text);
     request(rig.context, "backend-add name=disk node=node");
-    rig.blk = open_blk(rig.context, "disk", BLK_WRITABLE);
+    rig.blk = open_blk(rig.context, "disk", BLK_WRITABLE | BLK_RESIZE);
     return rig;
 }
 

@@ -5,11 +5,21 @@
 #include "actors/control.h"
 #include "actors/events.h"
 #include "actors/graph.h"
+#include "drivers/driver.h"
 #include "engine/port.h"
 #include "proto/render.h"
 #include "proto/words.h"
 
+#define CLAIMS 16
+
 static struct {
+    struct claimed {
+        char backend[64];
+        actor_addr address;
+        uint64_t claim;
+    } claims[CLAIMS];
+    size_t nclaims;
+    uint64_t last_claim; /* its number: they count from 1 */
     struct engine *engine;
     struct port *port;
     struct world world;
@@ -109,6 +119,8 @@ static void answered(struct port *port, struct mail *reply, void *arg)
         snprintf(answer->field, sizeof answer->field, "%s", fault->field ? fault->field : "");
         return;
     }
+    if (reply->kind == MAIL_CLAIMED)
+        stack.last_claim = ((const Sluice__Claimed *)reply->body)->claim;
     answer->body = keep(reply->body);
     reply->body = NULL;
     const Sluice__Reply *said = answer->body;
@@ -207,20 +219,62 @@ const char *stack_story(uint64_t since)
 
 /* --- A frontend */
 
-actor_addr stack_find(const char *backend)
+void stack_claim(struct stack_answer *answer, const char *backend, unsigned perm, unsigned shared)
 {
-    Sluice__BackendFind *find = MAIL_NEW(sluice__backend_find);
-    mail_set(&find->name, backend);
-    const Sluice__BackendFound *found = stack_call(stack.world.graph, MAIL_BACKEND_FIND, find);
-    return found->address;
+    Sluice__Claim *claim = MAIL_NEW(sluice__claim);
+    mail_set(&claim->backend, backend);
+    mail_set(&claim->name, "rig");
+    claim->permissions = MAIL_NEW(sluice__permissions);
+    claim->permissions->perm = perm;
+    claim->permissions->shared = shared;
+    stack_ask(answer, stack.world.graph, MAIL_CLAIM, claim);
 }
 
-Sluice__SessionOpen *stack_session(uint32_t requests, uint64_t bytes, bool write)
+void stack_claim_end(uint64_t claim)
+{
+    Sluice__ClaimEnd *end = MAIL_NEW(sluice__claim_end);
+    end->claim = claim;
+    stack_call(stack.world.graph, MAIL_CLAIM_END, end);
+}
+
+actor_addr stack_find(const char *backend)
+{
+    static const unsigned perms[] = {PERM_CONSISTENT_READ | PERM_WRITE | PERM_RESIZE,
+                                     PERM_CONSISTENT_READ};
+    struct stack_answer answer = {.code = -EPERM};
+    for (size_t i = 0; i < stack.nclaims; i++)
+        if (!strcmp(stack.claims[i].backend, backend))
+            return stack.claims[i].address;
+    assert_true(stack.nclaims < CLAIMS);
+    for (size_t i = 0; answer.code == -EPERM && i < 2; i++) {
+        stack_claim(&answer, backend, perms[i], PERM_ALL);
+        stack_await(&answer);
+    }
+    if (answer.code)
+        fail_msg("%s", answer.text);
+    const Sluice__Claimed *claimed = answer.body;
+    struct claimed *kept = &stack.claims[stack.nclaims++];
+    snprintf(kept->backend, sizeof kept->backend, "%s", backend);
+    kept->address = claimed->address;
+    kept->claim = claimed->claim;
+    return kept->address;
+}
+
+void stack_release(const char *backend)
+{
+    for (size_t i = 0; i < stack.nclaims; i++)
+        if (!strcmp(stack.claims[i].backend, backend)) {
+            stack_claim_end(stack.claims[i].claim);
+            stack.claims[i] = stack.claims[--stack.nclaims];
+            return;
+        }
+}
+
+Sluice__SessionOpen *stack_session(uint32_t requests, uint64_t bytes)
 {
     Sluice__SessionOpen *open = MAIL_NEW(sluice__session_open);
     open->requests = requests;
     open->bytes = bytes;
-    open->write = write;
     open->has_watcher = true;
     open->watcher = port_address(stack.port);
     mail_set(&open->name, "rig");
@@ -292,6 +346,7 @@ void stack_start(unsigned threads, uint64_t seed)
                                      .seed = seed};
     stack.news = (struct stack_news){0};
     stack.moment = stack.left = 0;
+    stack.nclaims = stack.last_claim = 0;
     stack.engine = engine_new(&options, &err);
     if (!stack.engine)
         fail_msg("%s", err.text);
@@ -324,6 +379,13 @@ void stack_stop(void)
 {
     struct stack_answer answer;
     const actor_addr all[] = {stack.world.graph, stack.world.control, stack.world.events};
+    /* Of those that are ended, or of a graph that is gone, there is nothing to end. */
+    while (stack.last_claim) {
+        Sluice__ClaimEnd *end = MAIL_NEW(sluice__claim_end);
+        end->claim = stack.last_claim--;
+        stack_ask(&answer, stack.world.graph, MAIL_CLAIM_END, end);
+        stack_await(&answer);
+    }
     for (unsigned i = 0; i < 3; i++) {
         Sluice__Shutdown *shutdown = i ? NULL : MAIL_NEW(sluice__shutdown);
         if (shutdown)

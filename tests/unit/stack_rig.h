@@ -89,8 +89,14 @@ void *stack_call(actor_addr to, unsigned kind, void *body);
 const char *stack_story(uint64_t since);
 
 /* Frontend of a backend. */
+/* Claims the backend, once: to read, and to write and resize if it can be had. */
 actor_addr stack_find(const char *backend);
-Sluice__SessionOpen *stack_session(uint32_t requests, uint64_t bytes, bool write);
+/* Ends that, so that it can be removed; stack_stop() does it too. */
+void stack_release(const char *backend);
+/* Claims it for this; it may be ended, and ends with stack_stop(). */
+void stack_claim(struct stack_answer *answer, const char *backend, unsigned perm, unsigned shared);
+void stack_claim_end(uint64_t claim);
+Sluice__SessionOpen *stack_session(uint32_t requests, uint64_t bytes);
 Sluice__SessionClose *stack_session_end(uint64_t session);
 /* Submits; data of reads and writes is `data`, or the rig's own scratch when it is null. */
 void stack_submit(struct stack_op *op, actor_addr to, enum op_kind kind, int64_t offset,

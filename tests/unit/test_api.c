@@ -100,7 +100,7 @@ static void engines_start_and_stop_again_and_again_leaving_nothing(void **state)
         blk_context *context = context_on(engine, 0);
         request(context, "node-add driver=memory name=ram size=1M");
         request(context, "backend-add name=disk node=ram");
-        blk *blk = open_blk(context, "disk", BLK_WRITABLE);
+        blk *blk = open_blk(context, "disk", BLK_WRITABLE | BLK_RESIZE);
         assert_int_equal(blk_pwrite(blk, 0, 6, "sluice", 0), 6);
         blk_context_close(&context); /* the blk with it */
         assert_null(context);
@@ -452,7 +452,7 @@ static void an_empty_backend_opens_and_has_no_medium(void **state)
     struct rig rig = rig_open(0, "driver=memory size=1M");
     char byte = 0;
     request(rig.context, "backend-add name=drive");
-    blk *blk = open_blk(rig.context, "drive", BLK_WRITABLE);
+    blk *blk = open_blk(rig.context, "drive", BLK_WRITABLE | BLK_RESIZE);
     assert_string_equal(blk_name(blk), "drive");
     assert_false(blk_is_inserted(blk));
     assert_int_equal(blk_getlength(blk), -ENOMEDIUM);
@@ -536,7 +536,7 @@ static struct rig slow_rig(unsigned deadline_ms)
     rig.context = context_on(rig.engine, 0);
     request(rig.context, "node-add driver=null name=node latency=3600s");
     request(rig.context, "backend-add name=disk node=node");
-    rig.blk = open_blk(rig.context, "disk", BLK_WRITABLE);
+    rig.blk = open_blk(rig.context, "disk", BLK_WRITABLE | BLK_RESIZE);
     return rig;
 }
 

@@ -404,7 +404,7 @@ static void when_a_truncate_ends_the_new_length_is_known_and_can_be_used(void **
         struct stack_answer shown;
         add_stack(seed);
         actor_addr b = stack_find("b");
-        stack_call(b, MAIL_SESSION_OPEN, stack_session(8, 65536, true));
+        stack_call(b, MAIL_SESSION_OPEN, stack_session(8, 65536));
         stack_submit(&grown, b, OP_TRUNCATE, 3 * MIB, 0, 0, NULL);
         while (!grown.came)
             stack_step();
@@ -470,7 +470,7 @@ static void the_other_backends_of_a_node_hear_of_its_new_length(void **state)
     {
         add_stack(seed);
         stack_do("backend-add name=c node=m");
-        stack_call(stack_find("c"), MAIL_SESSION_OPEN, stack_session(8, 65536, true));
+        stack_call(stack_find("c"), MAIL_SESSION_OPEN, stack_session(8, 65536));
         assert_int_equal(stack_run(stack_find("b"), OP_TRUNCATE, 2 * MIB, 0, 0), 0);
         stack_settle();
         assert_int_equal(stack_news()->length, 2 * MIB);
@@ -707,6 +707,7 @@ static void a_close_during_a_drain_ends_what_waits(void **state)
         for (unsigned i = 0; i < 3; i++)
             stack_submit(&waiting[i], b, OP_READ, 0, 4096, 0, NULL);
         stack_settle();
+        stack_release("b");
         stack_send(&removed, "backend-remove b");
         stack_settle();
         for (unsigned i = 0; i < 3; i++)
@@ -741,37 +742,37 @@ static void grants_stay_within_the_backend_s_bounds(void **state)
     actor_addr b = stack_find("b");
     const Sluice__SessionGrant *grants[3];
     struct stack_answer refused;
-    grants[0] = stack_call(b, MAIL_SESSION_OPEN, stack_session(REQUESTS - 36, 1000, true));
-    grants[1] = stack_call(b, MAIL_SESSION_OPEN, stack_session(100, 2 * BYTES, true));
+    grants[0] = stack_call(b, MAIL_SESSION_OPEN, stack_session(REQUESTS - 36, 1000));
+    grants[1] = stack_call(b, MAIL_SESSION_OPEN, stack_session(100, 2 * BYTES));
     assert_int_equal(grants[0]->requests, REQUESTS - 36);
     assert_int_equal(grants[0]->bytes, 1000);
     assert_int_equal(grants[1]->requests, 36);
     assert_int_equal(grants[1]->bytes, BYTES - 1000);
-    stack_ask(&refused, b, MAIL_SESSION_OPEN, stack_session(1, 0, true));
+    stack_ask(&refused, b, MAIL_SESSION_OPEN, stack_session(1, 0));
     stack_await(&refused);
     assert_int_equal(refused.code, -ENOBUFS);
     assert_string_equal(refused.text,
                         "backend 'b' has granted all of its 65472 requests; close a client");
     stack_call(b, MAIL_SESSION_CLOSE, stack_session_end(grants[0]->session));
     stack_call(b, MAIL_SESSION_CLOSE, stack_session_end(grants[0]->session)); /* it is gone */
-    stack_ask(&refused, b, MAIL_SESSION_OPEN, stack_session(1, 2000, true));
+    stack_ask(&refused, b, MAIL_SESSION_OPEN, stack_session(1, 2000));
     stack_await(&refused);
     assert_int_equal(refused.code, 0); /* 1000 of them */
     assert_int_equal(((Sluice__SessionGrant *)refused.body)->bytes, 1000);
-    stack_ask(&refused, b, MAIL_SESSION_OPEN, stack_session(1, 1, true));
+    stack_ask(&refused, b, MAIL_SESSION_OPEN, stack_session(1, 1));
     stack_await(&refused);
     assert_int_equal(refused.code, -ENOBUFS);
     assert_string_equal(refused.text,
                         "backend 'b' has granted all of its 4227858432 bytes; close a client");
     /* Control can't be locked out. */
-    Sluice__SessionOpen *reserved = stack_session(1, 1 << 20, true);
+    Sluice__SessionOpen *reserved = stack_session(1, 1 << 20);
     reserved->has_reserved = reserved->reserved = true;
     const Sluice__SessionGrant *kept = stack_call(b, MAIL_SESSION_OPEN, reserved);
     assert_int_equal(kept->requests, 1);
     assert_int_equal(kept->bytes, 1 << 20);
     stack_call(b, MAIL_SESSION_CLOSE, stack_session_end(kept->session));
     /* Who wants nothing is let in. */
-    grants[2] = stack_call(b, MAIL_SESSION_OPEN, stack_session(0, 0, false));
+    grants[2] = stack_call(b, MAIL_SESSION_OPEN, stack_session(0, 0));
     const Sluice__BackendInfo *info = stack_do("backend-show b")->backend;
     assert_int_equal(info->granted, 37);
     assert_int_equal(info->granted_bytes, BYTES);
@@ -795,8 +796,7 @@ static void what_is_granted_at_once_adds_up(void **state)
         actor_addr b = stack_find("b");
         uint64_t granted = 0, bytes = 0;
         for (unsigned i = 0; i < 40; i++) {
-            stack_ask(&opened[i], b, MAIL_SESSION_OPEN,
-                      stack_session(3000, LIMIT_BYTES / 30, true));
+            stack_ask(&opened[i], b, MAIL_SESSION_OPEN, stack_session(3000, LIMIT_BYTES / 30));
             closed[i].came = false;
             unsigned other = (unsigned)((seed + i) * 7 % 40);
             stack_step();
@@ -832,13 +832,13 @@ static void a_session_is_told_what_the_backend_is(void **state)
     stack_do("backend-add name=empty");
     struct stack_answer refused;
     const Sluice__SessionGrant *grant =
-        stack_call(stack_find("ro"), MAIL_SESSION_OPEN, stack_session(1, 1, false));
+        stack_call(stack_find("ro"), MAIL_SESSION_OPEN, stack_session(1, 1));
     assert_true(grant->inserted && grant->facts->read_only && grant->facts->length == MIB);
     stack_call(stack_find("ro"), MAIL_SESSION_CLOSE, stack_session_end(grant->session));
-    grant = stack_call(stack_find("empty"), MAIL_SESSION_OPEN, stack_session(1, 1, true));
+    grant = stack_call(stack_find("empty"), MAIL_SESSION_OPEN, stack_session(1, 1));
     assert_false(grant->inserted);
     stack_call(stack_find("empty"), MAIL_SESSION_CLOSE, stack_session_end(grant->session));
-    stack_ask(&refused, stack_find("ro"), MAIL_SESSION_OPEN, stack_session(1, 1, true));
+    stack_claim(&refused, "ro", PERM_WRITE, PERM_ALL);
     stack_await(&refused);
     assert_int_equal(refused.code, -EPERM);
     assert_non_null(strstr(refused.text, "'rig' can't write to backend 'ro': it is read-only"));
@@ -857,9 +857,10 @@ static void a_backend_on_its_way_out_lets_no_session_in(void **state)
         actor_addr b = stack_find("b");
         stack_submit(&op, b, OP_FLUSH, 0, 0, 0, NULL);
         stack_settle();
+        stack_release("b");
         stack_send(&removed, "backend-remove b");
         stack_settle();
-        stack_ask(&refused, b, MAIL_SESSION_OPEN, stack_session(1, 1, true));
+        stack_ask(&refused, b, MAIL_SESSION_OPEN, stack_session(1, 1));
         stack_settle();
         assert_true(refused.came && refused.code == -ESHUTDOWN);
         assert_string_equal(refused.text, "backend 'b' is closing; choose another");
@@ -868,11 +869,10 @@ static void a_backend_on_its_way_out_lets_no_session_in(void **state)
         stack_do("backend-add name=c");
         b = stack_find("c");
         Sluice__Shutdown *shutdown = MAIL_NEW(sluice__shutdown);
-        const Sluice__SessionGrant *grant =
-            stack_call(b, MAIL_SESSION_OPEN, stack_session(1, 1, true));
+        const Sluice__SessionGrant *grant = stack_call(b, MAIL_SESSION_OPEN, stack_session(1, 1));
         stack_ask(&removed, stack_world()->graph, MAIL_SHUTDOWN, shutdown); /* time is up */
         stack_pass(20 * NS_PER_MS);
-        stack_ask(&refused, b, MAIL_SESSION_OPEN, stack_session(1, 1, true));
+        stack_ask(&refused, b, MAIL_SESSION_OPEN, stack_session(1, 1));
         stack_settle();
         assert_true(refused.came && refused.code == -ESHUTDOWN);
         stack_call(b, MAIL_SESSION_CLOSE, stack_session_end(grant->session));
@@ -888,12 +888,15 @@ static void a_backend_with_sessions_does_not_close_and_names_who_has_it_open(voi
         stack_do("backend-add name=b");
         actor_addr b = stack_find("b");
         for (unsigned i = 0; i < 2; i++) {
-            Sluice__SessionOpen *open = stack_session(1, 1, true);
+            Sluice__SessionOpen *open = stack_session(1, 1);
             free(open->name);
             open->name = NULL;
             mail_set(&open->name, names[i]);
             stack_call(b, MAIL_SESSION_OPEN, open);
         }
+        stack_refused(-EBUSY, "backend 'b' can't be removed: client 'rig' uses it",
+                      "backend-remove b");
+        stack_release("b");
         stack_refused(-EBUSY,
                       "backend 'b' can't be closed: 'two', 'one' have it open; end those first",
                       "backend-remove b");
@@ -901,7 +904,7 @@ static void a_backend_with_sessions_does_not_close_and_names_who_has_it_open(voi
         stack_refused(-EBUSY, "backend 'b' can't be closed: 'two' has it open; end that first",
                       "backend-remove b");
         for (unsigned i = 0; i < 60; i++)
-            stack_call(b, MAIL_SESSION_OPEN, stack_session(1, 1, true));
+            stack_call(b, MAIL_SESSION_OPEN, stack_session(1, 1));
         stack_refused(-EBUSY, " more have it open; end those first", "backend-remove b");
         for (uint64_t session = 2; session <= 62; session++)
             stack_call(b, MAIL_SESSION_CLOSE, stack_session_end(session));

@@ -229,6 +229,7 @@ static void the_end_of_the_engine_ends_held_requests_with_their_error(void **sta
         stack_submit(&queued, backend, OP_READ, 0, 512, 0, NULL);
         stack_settle();
         struct stack_answer answer = {0};
+        stack_release("b");
         stack_send(&answer, "backend-remove b");
         stack_await(&answer);
         assert_int_equal(answer.code, 0);

@@ -31,8 +31,10 @@ static struct {
     struct ticket held[2048];
     uint64_t ids[2048];
     unsigned nheld;
-    bool hold; /* keep them; else they are answered at once */
-    int fault; /* negative errno to refuse with */
+    bool hold;       /* keep them; else they are answered at once */
+    bool read_only;  /* the backend */
+    unsigned claims; /* on it */
+    int fault;       /* negative errno to refuse with */
     struct actor *self;
 } graph;
 
@@ -73,24 +75,38 @@ static void graph_request(struct actor *self, struct mail *mail)
 
 static actor_addr backend_address;
 
-static void graph_find(struct actor *self, struct mail *mail)
+static void graph_claim(struct actor *self, struct mail *mail)
 {
-    const Sluice__BackendFind *find = (Sluice__BackendFind *)mail->body;
-    if (strcmp(find->name, "vd0") != 0) {
-        struct err err;
-        err_set(&err, -ENOENT, "there is no backend \"%s\"", find->name);
+    const Sluice__Claim *claim = (Sluice__Claim *)mail->body;
+    struct err err = {0};
+    if (strcmp(claim->backend, "vd0") != 0)
+        err_field(&err, "backend", -ENOENT, "there is no backend \"%s\"", claim->backend);
+    else if (claim->permissions->perm & (PERM_WRITE | PERM_RESIZE) && graph.read_only)
+        err_set(&err, -EROFS, "backend \"vd0\" is read-only");
+    if (err.code) {
         actor_refuse(self, mail_ticket(mail), &err);
         return;
     }
-    Sluice__BackendFound *found = MAIL_NEW(sluice__backend_found);
-    found->address = backend_address;
-    actor_reply(self, mail_ticket(mail), MAIL_BACKEND_FOUND, found);
+    graph.claims++;
+    Sluice__Claimed *claimed = MAIL_NEW(sluice__claimed);
+    claimed->address = backend_address;
+    claimed->claim = 7;
+    actor_reply(self, mail_ticket(mail), MAIL_CLAIMED, claimed);
+}
+
+static void graph_claim_end(struct actor *self, struct mail *mail)
+{
+    assert_int_equal(((Sluice__ClaimEnd *)mail->body)->claim, 7);
+    graph.claims--;
+    actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
 }
 
 static const struct actor_type graph_type = {
     .name = "graph",
     .init = graph_init,
-    .handlers = {[MAIL_REQUEST] = graph_request, [MAIL_BACKEND_FIND] = graph_find},
+    .handlers = {[MAIL_REQUEST] = graph_request,
+                 [MAIL_CLAIM] = graph_claim,
+                 [MAIL_CLAIM_END] = graph_claim_end},
 };
 
 static void answer_held(unsigned i)
@@ -103,7 +119,6 @@ static void answer_held(unsigned i)
 
 static struct {
     unsigned sessions, opened, ops, flushes;
-    bool read_only;
     int fail; /* negative errno for operations */
     uint64_t largest;
     uint16_t flags;
@@ -114,12 +129,6 @@ static struct {
 static void backend_open(struct actor *self, struct mail *mail)
 {
     const Sluice__SessionOpen *open = (Sluice__SessionOpen *)mail->body;
-    if (open->write && backend.read_only) {
-        struct err err;
-        err_set(&err, -EROFS, "backend \"vd0\" is read-only");
-        actor_refuse(self, mail_ticket(mail), &err);
-        return;
-    }
     backend.sessions++;
     backend.opened++;
     Sluice__SessionGrant *grant = MAIL_NEW(sluice__session_grant);
@@ -224,6 +233,7 @@ static int down(void **state)
     assert_int_equal(rig_ask(control, MAIL_CLOSE, NULL).kind, MAIL_NONE);
     assert_int_equal(rig_ask(rig_world.events, MAIL_CLOSE, NULL).kind, MAIL_NONE);
     assert_int_equal(backend.sessions, 0);
+    assert_int_equal(graph.claims, 0);
     rig_for(5);
     rig_down();
     zmq_ctx_term(context);
@@ -640,6 +650,7 @@ static void io_done(void *socket, const char *line, uint64_t bytes)
         assert_int_equal(reply->io->bytes, bytes);
     sluice__reply__free_unpacked(reply, NULL);
     assert_int_equal(backend.sessions, 0);
+    assert_int_equal(graph.claims, 0);
 }
 
 static void io_refused(void *socket, const char *line, Sluice__Error__Class kind, const char *field,
@@ -653,6 +664,7 @@ static void io_refused(void *socket, const char *line, Sluice__Error__Class kind
     assert_string_equal(reply->error->field ? reply->error->field : "", field);
     sluice__reply__free_unpacked(reply, NULL);
     assert_int_equal(backend.sessions, 0);
+    assert_int_equal(graph.claims, 0);
 }
 
 static void io_goes_through_a_session_in_bounded_pieces(void **state)
@@ -723,7 +735,7 @@ static void io_that_cant_be_is_refused_by_field(void **state)
     backend.ops = 0;
     io_refused(socket, "io-write vd0 bytes=3M pattern=0", SLUICE__ERROR__CLASS__IO, "", "failed");
     assert_int_equal(backend.ops, 1); /* the first failure ends it */
-    backend.read_only = true;
+    graph.read_only = true;
     io_refused(socket, "io-write vd0 data=x", SLUICE__ERROR__CLASS__DENIED, "", "read-only");
     io_refused(socket, "io-truncate vd0 size=1", SLUICE__ERROR__CLASS__DENIED, "", "read-only");
     zmq_close(socket);

@@ -464,6 +464,7 @@ static void an_object_that_is_being_closed_is_there_until_it_is_gone(void **stat
         stack_do("node-add name=n driver=null latency=5s");
         stack_do("backend-add name=b node=n");
         stack_submit(&op, stack_find("b"), OP_FLUSH, 0, 0, 0, NULL);
+        stack_release("b");
         stack_settle();
         stack_send(&removed, "backend-remove b");
         stack_settle();
@@ -501,8 +502,9 @@ static void a_removal_that_the_backend_refuses_leaves_it_in_use(void **state)
         stack_do("backend-add name=b node=n");
         actor_addr backend = stack_find("b");
         const Sluice__SessionGrant *grant =
-            stack_call(backend, MAIL_SESSION_OPEN, stack_session(1, 4096, true));
+            stack_call(backend, MAIL_SESSION_OPEN, stack_session(1, 4096));
         struct stack_answer removed, status;
+        stack_release("b");
         stack_send(&removed, "backend-remove b");
         stack_send(&status, "status"); /* while it is asked */
         stack_await(&removed);
@@ -510,7 +512,7 @@ static void a_removal_that_the_backend_refuses_leaves_it_in_use(void **state)
         assert_int_equal(removed.code, -EBUSY);
         assert_non_null(strstr(removed.text, "'rig' has it open; end that first"));
         assert_int_equal(((const Sluice__Reply *)status.body)->status->n_backends, 1);
-        assert_int_equal(stack_run(backend, OP_WRITE, 0, 4096, 0), 0);
+        assert_int_equal(stack_run(backend, OP_READ, 0, 4096, 0), 0);
         assert_string_equal(stack_story(1), "NODE_ADDED n, BACKEND_ADDED b");
         stack_call(backend, MAIL_SESSION_CLOSE, stack_session_end(grant->session));
         stack_do("backend-remove b");
@@ -743,6 +745,7 @@ static void once_the_end_has_begun_requests_are_refused(void **state)
         stack_do("node-add name=n driver=null latency=1s");
         stack_do("backend-add name=b node=n");
         stack_submit(&op, stack_find("b"), OP_FLUSH, 0, 0, 0, NULL);
+        stack_release("b");
         stack_settle();
         shut_down(&ended, 30 * NS_PER_S);
         stack_settle();
@@ -771,8 +774,8 @@ static void what_still_waits_at_the_deadline_ends_with_eshutdown(void **state)
         stack_do("backend-add name=held node=w");
         actor_addr backend = stack_find("b"), held = stack_find("held");
         const Sluice__SessionGrant *grant =
-            stack_call(backend, MAIL_SESSION_OPEN, stack_session(8, 65536, true));
-        stack_call(held, MAIL_SESSION_OPEN, stack_session(8, 65536, false));
+            stack_call(backend, MAIL_SESSION_OPEN, stack_session(8, 65536));
+        stack_call(held, MAIL_SESSION_OPEN, stack_session(8, 65536));
         stack_ask(&drained, held, MAIL_DRAIN_BEGIN, NULL);
         stack_await(&drained);
         stack_submit(&ops[0], backend, OP_WRITE, 0, 4096, 0, NULL);
@@ -791,6 +794,8 @@ static void what_still_waits_at_the_deadline_ends_with_eshutdown(void **state)
         assert_true(ops[3].came && ops[3].ret == -ESHUTDOWN);
         assert_false(ended.came); /* the frontend has the backends open */
         stack_call(held, MAIL_SESSION_CLOSE, stack_session_end(1));
+        stack_release("held");
+        stack_release("b");
         stack_call(backend, MAIL_SESSION_CLOSE, stack_session_end(grant->session));
         stack_await(&ended);
         assert_int_equal(ended.code, 0);
@@ -863,7 +868,7 @@ static void what_does_not_close_is_left_and_whoever_waits_is_told(void **state)
         stack_do("node-add name=n driver=null");
         stack_do("backend-add name=b node=n");
         stack_do("node-add name=s driver=slow closing=1000s");
-        stack_call(stack_find("b"), MAIL_SESSION_OPEN, stack_session(1, 4096, false));
+        stack_call(stack_find("b"), MAIL_SESSION_OPEN, stack_session(1, 4096));
         stack_send(&added, "node-add name=x driver=slow opening=1000s");
         stack_send(&removed, "node-remove s");
         stack_settle();

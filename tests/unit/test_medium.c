@@ -28,7 +28,7 @@ static void a_backend_gets_a_medium_and_gives_it_back(void **state)
         stack_do("node-add driver=memory name=two size=2M");
         stack_do("backend-add name=b");
         actor_addr b = stack_find("b");
-        stack_call(b, MAIL_SESSION_OPEN, stack_session(8, 0, true));
+        stack_call(b, MAIL_SESSION_OPEN, stack_session(8, 0));
         uint64_t before = sequence();
         assert_int_equal(stack_run(b, OP_READ, 0, 512, 0), -ENOMEDIUM);
         assert_int_equal(stack_run(b, OP_FLUSH, 0, 0, 0), -ENOMEDIUM);
@@ -175,7 +175,7 @@ static void a_drive_that_says_it_is_empty_is_not_available(void **state)
         stack_do("node-add driver=mock name=m size=1M empty=on");
         stack_do("backend-add name=b node=m");
         actor_addr b = stack_find("b");
-        stack_call(b, MAIL_SESSION_OPEN, stack_session(8, 0, true));
+        stack_call(b, MAIL_SESSION_OPEN, stack_session(8, 0));
         assert_int_equal(stack_run(b, OP_READ, 0, 512, 0), -ENOMEDIUM);
         assert_int_equal(stack_run(b, OP_FLUSH, 0, 0, 0), -ENOMEDIUM);
         assert_false(shown()->has_length);

@@ -1,0 +1,118 @@
+/* graph_claim.c — claims: what those need of a backend who use it and are no object of the graph,
+ * such as an embedding thread, or a request of a console. */
+#include "actors/graph_impl.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "engine/mem.h"
+
+static struct driver_perms wanted(const Sluice__Permissions *permissions)
+{
+    return (struct driver_perms){permissions->perm & PERM_ALL, permissions->shared & PERM_ALL};
+}
+
+int graph_check_writable(const struct object *backend, const char *who, struct driver_perms wants,
+                         struct err *err)
+{
+    if (!backend->read_only || !(wants.perm & (PERM_WRITE | PERM_WRITE_UNCHANGED | PERM_RESIZE)))
+        return 0;
+    return err_set(
+        err, -EPERM,
+        "'%.100s' can't write to backend '%s': it is read-only; ask for reading only, or "
+        "make it writable",
+        who, graph_name(backend));
+}
+
+static void claimed(struct object *claim, const struct err *err)
+{
+    struct actor *self = claim->graph->self;
+    if (err) {
+        actor_refuse(self, claim->ticket, err);
+        graph_object_drop(claim);
+        return;
+    }
+    claim->state = READY;
+    Sluice__Claimed *reply = MAIL_NEW(sluice__claimed);
+    reply->address = claim->standing.to[0]->address;
+    reply->claim = claim->id;
+    actor_reply(self, claim->ticket, MAIL_CLAIMED, reply);
+}
+
+void graph_on_claim(struct actor *self, struct mail *mail)
+{
+    struct graph *graph = actor_state(self);
+    const Sluice__Claim *asked = (const Sluice__Claim *)mail->body;
+    struct driver_perms wants = wanted(asked->permissions);
+    struct err err = {0};
+    struct object *backend = NULL;
+    if (graph_refuse_ending(graph, &err) == 0)
+        backend = graph_ready(graph, BACKEND, asked->backend, "backend", &err);
+    if (!backend || graph_check_writable(backend, asked->name, wants, &err) < 0) {
+        actor_refuse(self, mail_ticket(mail), &err);
+        return;
+    }
+    struct object *claim = graph_object_add(graph, CLAIM, asked->name);
+    claim->id = ++graph->last_claim;
+    claim->ticket = mail_ticket(mail);
+    graph_change(claim, (struct standing){.to = {backend}, .wants = {wants}}, claimed);
+}
+
+static struct object *find(const struct graph *graph, uint64_t id)
+{
+    const struct table *claims = &graph->tables[CLAIM];
+    for (size_t i = 0; i < claims->n; i++)
+        if (claims->all[i]->id == id && claims->all[i]->state == READY)
+            return claims->all[i];
+    return NULL;
+}
+
+static void was_set(struct object *claim, const struct err *err)
+{
+    struct actor *self = claim->graph->self;
+    claim->state = READY;
+    if (err)
+        actor_refuse(self, claim->ticket, err);
+    else
+        actor_reply(self, claim->ticket, MAIL_NONE, NULL);
+}
+
+void graph_on_claim_set(struct actor *self, struct mail *mail)
+{
+    struct graph *graph = actor_state(self);
+    const Sluice__ClaimSet *set = (const Sluice__ClaimSet *)mail->body;
+    struct object *claim = find(graph, set->claim);
+    struct driver_perms wants = wanted(set->permissions);
+    struct err err = {0};
+    if (!claim)
+        err_set(&err, -ENXIO, "there is no claim %llu any more; open the backend again",
+                (unsigned long long)set->claim);
+    if (!claim || graph_check_writable(claim->standing.to[0], claim->name, wants, &err) < 0) {
+        actor_refuse(self, mail_ticket(mail), &err);
+        return;
+    }
+    struct standing standing = claim->standing;
+    standing.wants[0] = wants;
+    claim->state = CHANGING;
+    claim->ticket = mail_ticket(mail);
+    graph_change(claim, standing, was_set);
+}
+
+static void ended(struct object *claim, const struct err *err)
+{
+    (void)err; /* giving up is never refused */
+    actor_reply(claim->graph->self, claim->ticket, MAIL_NONE, NULL);
+    graph_object_drop(claim);
+}
+
+void graph_on_claim_end(struct actor *self, struct mail *mail)
+{
+    struct object *claim = find(actor_state(self), ((Sluice__ClaimEnd *)mail->body)->claim);
+    if (!claim) {
+        actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
+        return;
+    }
+    claim->state = CLOSING;
+    claim->ticket = mail_ticket(mail);
+    graph_change(claim, (struct standing){0}, ended);
+}

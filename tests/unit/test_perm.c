@@ -1,0 +1,347 @@
+/* Permissions, in a whole stepped engine: each seed is another order of what happens. */
+#include "stack_rig.h"
+
+#include <stdio.h>
+
+#include "drivers/driver.h"
+
+#define FOR_EACH_SEED(seed)                                                                        \
+    for (uint64_t seed = 0; seed < STACK_SEEDS && (stack_start(STACK_THREADS(seed), seed), true);  \
+         stack_stop(), seed++)
+
+#define READ   PERM_CONSISTENT_READ
+#define SHARED (PERM_CONSISTENT_READ | PERM_WRITE_UNCHANGED)
+
+/* What a list of names says, with commas. */
+static const char *words(char *const *names, size_t n)
+{
+    static char text[200];
+    text[0] = 0;
+    for (size_t i = 0; i < n; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s", i ? "," : "", names[i]);
+    return text;
+}
+
+static void assert_has(const char *backend, const char *permissions, const char *shares)
+{
+    const Sluice__BackendInfo *info = stack_do("backend-show %s", backend)->backend;
+    assert_string_equal(words(info->permissions, info->n_permissions), permissions);
+    assert_string_equal(words(info->shares, info->n_shares), shares);
+}
+
+static void assert_node(const char *node, const char *permissions, const char *shares)
+{
+    const Sluice__NodeInfo *info = stack_do("node-show %s", node)->node;
+    assert_string_equal(words(info->permissions, info->n_permissions), permissions);
+    assert_string_equal(words(info->shares, info->n_shares), shares);
+}
+
+#define ALL "consistent-read,write,write-unchanged,resize,graph-mod"
+
+static uint64_t claim(const char *backend, unsigned perm, unsigned shared)
+{
+    struct stack_answer answer;
+    stack_claim(&answer, backend, perm, shared);
+    stack_await(&answer);
+    if (answer.code)
+        fail_msg("%s", answer.text);
+    return ((const Sluice__Claimed *)answer.body)->claim;
+}
+
+static void claim_refused(const char *backend, unsigned perm, unsigned shared, const char *text)
+{
+    struct stack_answer answer;
+    stack_claim(&answer, backend, perm, shared);
+    stack_await(&answer);
+    assert_int_equal(answer.code, -EPERM);
+    if (!strstr(answer.text, text))
+        fail_msg("\"%s\", but not \"%s\"", answer.text, text);
+}
+
+static struct stack_answer set(uint64_t claim, unsigned perm, unsigned shared)
+{
+    struct stack_answer answer;
+    Sluice__ClaimSet *set = MAIL_NEW(sluice__claim_set);
+    set->claim = claim;
+    set->permissions = MAIL_NEW(sluice__permissions);
+    set->permissions->perm = perm;
+    set->permissions->shared = shared;
+    stack_ask(&answer, stack_world()->graph, MAIL_CLAIM_SET, set);
+    stack_await(&answer);
+    return answer;
+}
+
+/* --- What is had */
+
+static void a_backend_made_over_control_has_no_permission_and_shares_all(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=null name=n");
+        stack_do("backend-add name=b node=n");
+        assert_has("b", "", ALL);
+        assert_node("n", "", ALL);
+        claim("b", 0, PERM_ALL);
+        assert_has("b", "", ALL);
+    }
+}
+
+static void permissions_come_with_a_user_and_go_with_it(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=null name=n");
+        stack_do("node-add driver=raw name=f child=n");
+        stack_do("backend-add name=b node=f");
+        uint64_t one = claim("b", READ | PERM_WRITE, SHARED | PERM_WRITE);
+        uint64_t two = claim("b", PERM_RESIZE, SHARED | PERM_GRAPH_MOD);
+        assert_has("b", "consistent-read,write,resize", "consistent-read,write-unchanged");
+        assert_node("f", "consistent-read,write,resize", "consistent-read,write-unchanged");
+        assert_node("n", "consistent-read,write,resize", "consistent-read,write-unchanged");
+        stack_claim_end(one);
+        assert_node("n", "resize", "consistent-read,write-unchanged,graph-mod");
+        stack_claim_end(two);
+        assert_node("n", "", ALL);
+    }
+}
+
+static void an_export_has_what_it_needs_while_it_is_there(void **state)
+{
+    (void)state;
+    stack_start(2, 1);
+    stack_do("node-add driver=null name=n");
+    stack_do("backend-add name=b node=n");
+    stack_do("export-add type=nbd backend=b port=0 writable=on");
+    assert_has("b", "consistent-read,write", ALL);
+    stack_do("export-remove b");
+    assert_has("b", "", ALL);
+    stack_do("export-add type=nbd backend=b port=0");
+    assert_has("b", "consistent-read", ALL);
+    stack_stop();
+}
+
+/* --- Refusals */
+
+static void a_conflict_names_both_sides_and_changes_nothing(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=null name=n");
+        stack_do("node-add driver=raw name=f child=n");
+        stack_do("backend-add name=one node=n");
+        stack_do("backend-add name=two node=f");
+        claim("one", READ | PERM_WRITE, SHARED);
+        claim_refused("two", PERM_WRITE, PERM_ALL,
+                      "node 'f' needs 'write' on node 'n', which backend 'one', for client 'rig' "
+                      "does not share");
+        assert_has("two", "", ALL);
+        assert_node("f", "", ALL);
+        assert_node("n", "consistent-read,write", "consistent-read,write-unchanged");
+        claim("two", READ, PERM_ALL);
+        /* The other way round: what is to be shared no longer, but is had. */
+        claim_refused("two", 0, PERM_ALL & ~PERM_WRITE, "backend 'one', for client 'rig'");
+        stack_refused(-EPERM, "needs 'write' on node 'n'",
+                      "export-add type=nbd backend=two port=0 writable=on");
+        assert_int_equal(stack_do("export-list")->exports->n_exports, 0);
+        assert_has("two", "consistent-read", ALL);
+    }
+}
+
+static void users_of_one_backend_are_one_side(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=null name=n");
+        stack_do("backend-add name=b node=n");
+        claim("b", READ | PERM_WRITE, SHARED);
+        claim("b", READ | PERM_WRITE, SHARED);
+        assert_has("b", "consistent-read,write", "consistent-read,write-unchanged");
+    }
+}
+
+static void what_a_node_refuses_is_aborted_everywhere(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=mock name=m deny=write");
+        stack_do("node-add driver=raw name=f child=m");
+        stack_do("node-add driver=raw name=g child=f");
+        stack_do("backend-add name=b node=g");
+        claim_refused("b", READ | PERM_WRITE, SHARED,
+                      "node 'm' gives nobody 'write': its option deny says so");
+        for (unsigned i = 0; i < 3; i++)
+            assert_node(i == 0 ? "m" : i == 1 ? "f" : "g", "", ALL);
+        assert_int_equal(stack_run(stack_find("b"), OP_WRITE, 0, 512, 0), -EPERM);
+        stack_do("node-set m deny=");
+        claim("b", READ | PERM_WRITE, SHARED);
+        assert_node("m", "consistent-read,write", "consistent-read,write-unchanged");
+    }
+}
+
+static void nobody_can_write_to_what_is_read_only(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=mock name=n read-only=on");
+        stack_do("node-add driver=null name=w");
+        stack_do("backend-add name=b node=n");
+        stack_do("backend-add name=c node=w read-only=on");
+        claim_refused("b", PERM_WRITE, PERM_ALL, "node 'n' is read-only");
+        claim_refused("b", PERM_RESIZE, PERM_ALL, "nobody can have 'resize' there");
+        claim_refused("c", PERM_WRITE, PERM_ALL,
+                      "'rig' can't write to backend 'c': it is read-only");
+        claim("b", READ, PERM_ALL);
+    }
+}
+
+static void many_who_want_it_at_once_are_tried_one_after_the_other(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_answer answers[12];
+        stack_do("node-add driver=null name=n");
+        for (unsigned i = 0; i < 12; i++)
+            stack_do("backend-add name=b%u node=n", i);
+        for (unsigned i = 0; i < 12; i++) {
+            char name[8];
+            snprintf(name, sizeof name, "b%u", i);
+            stack_claim(&answers[i], name, READ | PERM_WRITE, SHARED);
+        }
+        unsigned had = 0;
+        for (unsigned i = 0; i < 12; i++) {
+            stack_await(&answers[i]);
+            assert_true(answers[i].code == 0 || answers[i].code == -EPERM);
+            had += answers[i].code == 0;
+        }
+        assert_int_equal(had, 1);
+        assert_node("n", "consistent-read,write", "consistent-read,write-unchanged");
+    }
+}
+
+/* --- Changes */
+
+static void a_claim_can_be_changed_and_its_own_old_one_is_not_in_the_way(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=null name=n");
+        stack_do("backend-add name=b node=n");
+        stack_do("backend-add name=c node=n");
+        uint64_t one = claim("b", READ, PERM_ALL), other = claim("c", READ, PERM_ALL);
+        assert_int_equal(set(one, READ | PERM_WRITE, SHARED).code, 0);
+        assert_int_equal(set(one, READ | PERM_WRITE | PERM_RESIZE, SHARED).code, 0);
+        assert_int_equal(set(other, PERM_WRITE, PERM_ALL).code, -EPERM);
+        assert_has("c", "consistent-read", ALL);
+        assert_int_equal(set(one, READ, PERM_ALL).code, 0);
+        assert_int_equal(set(other, PERM_WRITE, PERM_ALL).code, 0);
+        stack_claim_end(other);
+        assert_int_equal(set(other, 0, PERM_ALL).code, -ENXIO);
+    }
+}
+
+static void without_a_medium_a_change_is_remembered_and_asked_for_on_insertion(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=null name=n");
+        stack_do("node-add driver=mock name=ro read-only=on");
+        stack_do("backend-add name=b");
+        stack_do("backend-add name=c node=n");
+        uint64_t claimed = claim("b", READ | PERM_WRITE, SHARED);
+        assert_has("b", "consistent-read,write", "consistent-read,write-unchanged");
+        uint64_t other = claim("c", PERM_WRITE, PERM_ALL);
+        stack_refused(-EPERM, "does not share", "medium-insert backend=b node=n");
+        stack_refused(-EPERM, "node 'ro' is read-only", "medium-insert backend=b node=ro");
+        assert_null(stack_do("backend-show b")->backend->node);
+        assert_node("n", "write", ALL);
+        stack_do("node-remove ro");
+        stack_claim_end(other);
+        stack_do("medium-insert backend=b node=n");
+        assert_node("n", "consistent-read,write", "consistent-read,write-unchanged");
+        stack_do("medium-remove b");
+        assert_node("n", "", ALL);
+        assert_has("b", "consistent-read,write", "consistent-read,write-unchanged");
+        stack_claim_end(claimed);
+    }
+}
+
+static void a_request_that_lacks_its_permission_is_refused(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=memory name=n size=1M");
+        stack_do("backend-add name=b node=n");
+        uint64_t one = claim("b", READ, PERM_ALL);
+        struct stack_answer answer;
+        stack_claim(&answer, "b", 0, PERM_ALL);
+        stack_await(&answer);
+        actor_addr b = ((const Sluice__Claimed *)answer.body)->address;
+        static const enum op_kind kinds[] = {OP_WRITE, OP_ZEROES, OP_DISCARD};
+        for (unsigned i = 0; i < 3; i++)
+            assert_int_equal(stack_run(b, kinds[i], 0, 512, 0), -EPERM);
+        assert_int_equal(stack_run(b, OP_TRUNCATE, 512, 0, 0), -EPERM);
+        assert_int_equal(stack_run(b, OP_READ, 0, 512, 0), 0);
+        assert_int_equal(stack_run(b, OP_FLUSH, 0, 0, 0), 0);
+        assert_int_equal(set(one, PERM_WRITE, PERM_ALL).code, 0);
+        for (unsigned i = 0; i < 3; i++)
+            assert_int_equal(stack_run(b, kinds[i], 0, 512, 0), 0);
+        assert_int_equal(stack_run(b, OP_TRUNCATE, 512, 0, 0), -EPERM);
+        assert_int_equal(set(one, PERM_RESIZE, PERM_ALL).code, 0);
+        assert_int_equal(stack_run(b, OP_TRUNCATE, 512, 0, 0), 0);
+        assert_int_equal(stack_run(b, OP_WRITE, 0, 512, 0), -EPERM);
+        assert_int_equal(stack_do("backend-show b")->backend->write->invalid, 2);
+    }
+}
+
+static void the_end_ends_claims_that_wait_or_that_nobody_ends(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_answer answers[4];
+        stack_do("node-add driver=null name=n");
+        stack_do("backend-add name=b node=n");
+        for (unsigned i = 0; i < 4; i++)
+            stack_claim(&answers[i], "b", READ, PERM_ALL);
+        struct stack_answer ended;
+        Sluice__Shutdown *shutdown = MAIL_NEW(sluice__shutdown);
+        shutdown->deadline = NS_PER_S;
+        stack_ask(&ended, stack_world()->graph, MAIL_SHUTDOWN, shutdown);
+        stack_pass(NS_PER_S - 1);
+        assert_false(ended.came && answers[3].code == 0);
+        stack_await(&ended);
+        for (unsigned i = 0; i < 4; i++)
+            assert_true(answers[i].came);
+        if (answers[0].code == 0)
+            stack_leaves(2);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_backend_made_over_control_has_no_permission_and_shares_all),
+        cmocka_unit_test(permissions_come_with_a_user_and_go_with_it),
+        cmocka_unit_test(an_export_has_what_it_needs_while_it_is_there),
+        cmocka_unit_test(a_conflict_names_both_sides_and_changes_nothing),
+        cmocka_unit_test(users_of_one_backend_are_one_side),
+        cmocka_unit_test(what_a_node_refuses_is_aborted_everywhere),
+        cmocka_unit_test(nobody_can_write_to_what_is_read_only),
+        cmocka_unit_test(many_who_want_it_at_once_are_tried_one_after_the_other),
+        cmocka_unit_test(a_claim_can_be_changed_and_its_own_old_one_is_not_in_the_way),
+        cmocka_unit_test(without_a_medium_a_change_is_remembered_and_asked_for_on_insertion),
+        cmocka_unit_test(a_request_that_lacks_its_permission_is_refused),
+        cmocka_unit_test(the_end_ends_claims_that_wait_or_that_nobody_ends),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
