@@ -18,22 +18,6 @@
 
 /* --- Drains, pauses and the end */
 
-static void on_drain_begin(struct actor *self, struct mail *mail)
-{
-    struct backend *backend = actor_state(self);
-    backend->quiesced++;
-    backend->waits = true;
-    backend_await_quiet(backend, mail_ticket(mail));
-}
-
-static void on_drain_end(struct actor *self, struct mail *mail)
-{
-    struct backend *backend = actor_state(self);
-    if (backend->quiesced && !--backend->quiesced)
-        backend_go(backend);
-    actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
-}
-
 static void on_pause(struct actor *self, struct mail *mail)
 {
     struct backend *backend = actor_state(self);
@@ -115,7 +99,7 @@ static void on_close(struct actor *self, struct mail *mail)
     backend->closer = mail_ticket(mail);
     backend_end_waiting(backend);
     if (!backend->in_flight)
-        backend_closed(backend);
+        backend_settle(backend);
 }
 
 static void on_abort(struct actor *self, struct mail *mail)
@@ -271,7 +255,7 @@ static void on_remove(struct actor *self, struct mail *mail)
     backend->removing = backend->waits = true;
     backend->quiesced++;
     if (!backend->in_flight)
-        backend_removed(backend);
+        backend_settle(backend);
 }
 
 static void on_open(struct actor *self, struct mail *mail)
@@ -343,6 +327,7 @@ static void on_session_open(struct actor *self, struct mail *mail)
     session->requests = (uint32_t)least_of(open->requests, requests, backend->granted);
     session->bytes = least_of(open->bytes, bytes, backend->granted_bytes);
     session->watcher = open->watcher;
+    session->callbacks = (const _Atomic uint32_t *)(uintptr_t)open->callbacks;
     session->name = mem_string(open->name);
     session->next = backend->sessions;
     backend->sessions = session;
@@ -369,6 +354,7 @@ static void on_session_close(struct actor *self, struct mail *mail)
         *at = session->next;
         backend->granted -= session->requests;
         backend->granted_bytes -= session->bytes;
+        backend_forget_session(backend, session);
         free(session->name);
         free(session);
     }
@@ -396,11 +382,7 @@ static void backend_fini(struct actor *self)
         free(session->name);
         free(session);
     }
-    struct waiter *waiter;
-    while ((waiter = backend->waiters)) {
-        backend->waiters = waiter->next;
-        free(waiter);
-    }
+    backend_drain_fini(backend);
     backend_error_fini(backend);
     account_fini(&backend->account);
     free(backend->node_name);
@@ -418,8 +400,9 @@ const struct actor_type backend_type = {
             [MAIL_BACKEND_PERMIT] = on_permit,
             [MAIL_SESSION_OPEN] = on_session_open,
             [MAIL_SESSION_CLOSE] = on_session_close,
-            [MAIL_DRAIN_BEGIN] = on_drain_begin,
-            [MAIL_DRAIN_END] = on_drain_end,
+            [MAIL_DRAIN_BEGIN] = backend_on_drain_begin,
+            [MAIL_DRAIN_END] = backend_on_drain_end,
+            [MAIL_SESSION_CALM] = backend_on_session_calm,
             [MAIL_NODE_CHANGED] = on_node_changed,
             [MAIL_DESCRIBE] = backend_on_describe,
             [MAIL_BACKEND_SET] = backend_on_set,

@@ -20,6 +20,8 @@ struct session {
     uint64_t id, bytes;
     uint32_t requests;
     actor_addr watcher;
+    const _Atomic uint32_t *callbacks; /* the watcher's, not returned yet; null when it has none */
+    bool asked;                        /* whether they have */
     char *name;
 };
 
@@ -64,7 +66,9 @@ struct backend {
     struct op_queue held;  /* failed, to be tried again; in the order in which they were begun */
     struct op_queue queue; /* not begun yet */
     uint64_t queued_bytes;
-    struct waiter *waiters; /* for the end of what is in flight */
+    struct waiter *waiters;      /* for the end of what is in flight */
+    struct waiter *calm_waiters; /* of them, for the sessions that are asked */
+    unsigned asked;              /* sessions whose answer is to come */
 
     struct session *sessions;
     uint64_t last_session;
@@ -78,8 +82,6 @@ struct backend {
 /* backend_io.c */
 
 void backend_submit(struct actor *self, struct op *op);
-/* Answers `ticket` when nothing is in flight; new operations are to wait by then. */
-void backend_await_quiet(struct backend *backend, struct ticket ticket);
 /* Begins what waited, in order, if nothing stands against it. */
 void backend_go(struct backend *backend);
 /* Ends what waits, each held one with its error, others with -ESHUTDOWN. Nothing is begun any more.
@@ -88,6 +90,19 @@ void backend_end_waiting(struct backend *backend);
 /* Ends those of the operations that wait which a peer knows by these tags: held ones with their
  * error, those that wait for the end of a pause with -ECANCELED. */
 void backend_cancel(struct backend *backend, unsigned peer, const uint64_t *tags, size_t n);
+
+/* backend_drain.c */
+
+void backend_on_drain_begin(struct actor *self, struct mail *mail);
+void backend_on_drain_end(struct actor *self, struct mail *mail);
+void backend_on_session_calm(struct actor *self, struct mail *mail);
+/* Answers `ticket` when nothing is in flight; new operations are to wait by then. */
+void backend_await_quiet(struct backend *backend, struct ticket ticket);
+/* Nothing is in flight any more, and operations wait: goes on with whatever waited for that. */
+void backend_settle(struct backend *backend);
+/* The session ends. */
+void backend_forget_session(struct backend *backend, struct session *session);
+void backend_drain_fini(struct backend *backend);
 
 /* backend_error.c */
 

@@ -4,7 +4,6 @@
 
 #include "actors/backend_impl.h"
 #include "engine/mem.h"
-#include "engine/peer.h"
 #include "engine/reactor.h"
 
 /* In the frame of an operation that is in flight. */
@@ -64,39 +63,12 @@ _Static_assert(OP_READ <= OP_DISCARD && OP_WRITE <= OP_DISCARD && OP_ZEROES <= O
 
 /* --- The end of what is in flight */
 
-static void settle(struct backend *backend)
-{
-    struct waiter *waiter;
-    /* Of one frame, mail is taken first: the completions, of which the answer tells, leave before.
-     */
-    peer_flush(actor_peer(backend->self));
-    while ((waiter = backend->waiters)) {
-        backend->waiters = waiter->next;
-        actor_reply(backend->self, waiter->ticket, MAIL_NONE, NULL);
-        free(waiter);
-    }
-    if (backend->removing)
-        backend_removed(backend);
-    if (backend->closing)
-        backend_closed(backend);
-}
-
-void backend_await_quiet(struct backend *backend, struct ticket ticket)
-{
-    struct waiter *waiter = MEM_NEW(struct waiter);
-    waiter->ticket = ticket;
-    waiter->next = backend->waiters;
-    backend->waiters = waiter;
-    if (!backend->in_flight)
-        settle(backend);
-}
-
 /* It is in flight until its callback has returned. */
 static void finish(struct backend *backend, struct op *op, int64_t ret)
 {
     op_complete(op, ret);
     if (!--backend->in_flight && backend->waits)
-        settle(backend);
+        backend_settle(backend);
 }
 
 /* --- Errors */
@@ -143,7 +115,7 @@ static void failed(struct backend *backend, struct op *op, struct begun begun)
     case SLUICE__IO_ERROR_EVENT__ACTION__STOP:
         hold(backend, op, begun.arrival);
         if (!--backend->in_flight)
-            settle(backend);
+            backend_settle(backend);
         break;
     default:
         finish(backend, op, op->ret);
@@ -205,6 +177,8 @@ void backend_submit(struct actor *self, struct op *op)
         begin(backend, op, backend->arrivals++);
     } else if (backend->closing || backend->aborted) {
         op_complete(op, -ESHUTDOWN);
+    } else if (op->flags & OP_DRAINING && backend->quiesced && !backend->pauses) {
+        begin(backend, op, backend->arrivals++);
     } else {
         op_enqueue(&backend->queue, op);
         backend->queued_bytes += op->bytes;

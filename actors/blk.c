@@ -51,7 +51,7 @@ static Sluice__Claimed *claim(blk_context *context, const char *name, struct dri
     mail_set(&claim->name, who);
     claim->permissions = blk_permissions(perms);
     void *reply = NULL;
-    port_call(context->port, context->sluice->world.graph, MAIL_CLAIM, claim, &reply, err);
+    context_call(context, context->sluice->world.graph, MAIL_CLAIM, claim, &reply, err);
     return reply;
 }
 
@@ -59,12 +59,13 @@ static void end_claim(blk_context *context, uint64_t claim)
 {
     Sluice__ClaimEnd *end = MAIL_NEW(sluice__claim_end);
     end->claim = claim;
-    port_call(context->port, context->sluice->world.graph, MAIL_CLAIM_END, end, NULL, NULL);
+    context_call(context, context->sluice->world.graph, MAIL_CLAIM_END, end, NULL, NULL);
 }
 
 /* Returns what the backend grants, or null with `err`. */
-static Sluice__SessionGrant *open_session(blk_context *context, actor_addr backend, struct err *err)
+static Sluice__SessionGrant *open_session(struct blk *blk, struct err *err)
 {
+    blk_context *context = blk->context;
     char who[32];
     write_name(context, who, sizeof who);
     Sluice__SessionOpen *session = MAIL_NEW(sluice__session_open);
@@ -72,9 +73,11 @@ static Sluice__SessionGrant *open_session(blk_context *context, actor_addr backe
     session->bytes = 0; /* data stays in the caller's memory: nothing of it waits in the engine */
     session->has_watcher = true;
     session->watcher = port_address(context->port);
+    session->has_callbacks = true;
+    session->callbacks = (uint64_t)(uintptr_t)&blk->in_flight;
     mail_set(&session->name, who);
     void *reply = NULL;
-    port_call(context->port, backend, MAIL_SESSION_OPEN, session, &reply, err);
+    context_call(context, blk->backend, MAIL_SESSION_OPEN, session, &reply, err);
     return reply;
 }
 
@@ -89,6 +92,12 @@ static struct driver_perms flag_perms(int flags)
     return perms;
 }
 
+static void blk_free(struct blk *blk)
+{
+    free(blk->name);
+    free(blk);
+}
+
 int blk_open(blk_context *context, const char *name, int flags, blk **out, char **error)
 {
     struct err err = {0};
@@ -101,23 +110,22 @@ int blk_open(blk_context *context, const char *name, int flags, blk **out, char 
     Sluice__Claimed *claimed = claim(context, name, perms, &err);
     if (!claimed)
         return context_error(error, err.code, err.text);
-    actor_addr backend = claimed->address;
-    uint64_t number = claimed->claim;
-    mail_free_body(claimed);
-    Sluice__SessionGrant *grant = open_session(context, backend, &err);
-    if (!grant) {
-        end_claim(context, number);
-        return context_error(error, err.code, err.text);
-    }
     struct blk *blk = MEM_NEW(struct blk);
     blk->context = context;
     blk->name = mem_string(name);
-    blk->backend = backend;
-    blk->claim = number;
+    blk->backend = claimed->address;
+    blk->claim = claimed->claim;
     blk->perms = perms;
+    blk->writable = flags & BLK_WRITABLE;
+    mail_free_body(claimed);
+    Sluice__SessionGrant *grant = open_session(blk, &err);
+    if (!grant) {
+        end_claim(context, blk->claim);
+        blk_free(blk);
+        return context_error(error, err.code, err.text);
+    }
     blk->session = grant->session;
     blk->granted = grant->requests;
-    blk->writable = flags & BLK_WRITABLE;
     take_facts(blk, grant->facts, grant->inserted);
     mail_free_body(grant);
     blk->next = context->blks;
@@ -126,10 +134,21 @@ int blk_open(blk_context *context, const char *name, int flags, blk **out, char 
     return context_error(error, 0, NULL);
 }
 
-static void blk_free(struct blk *blk)
+void blk_tell_calm(struct blk *blk)
 {
-    free(blk->name);
-    free(blk);
+    if (!blk->quiet_asked || blk->due != blk->running)
+        return;
+    blk->quiet_asked = false;
+    Sluice__SessionCalm *calm = MAIL_NEW(sluice__session_calm);
+    calm->session = blk->session;
+    port_tell(blk->context->port, blk->backend, MAIL_SESSION_CALM, calm);
+}
+
+/* Only this thread writes it. */
+static void count(struct blk *blk, uint32_t more)
+{
+    uint32_t now = atomic_load_explicit(&blk->in_flight, memory_order_relaxed);
+    atomic_store_explicit(&blk->in_flight, now + more, memory_order_release);
 }
 
 /* Those that the backend has in flight go on. Mail may be faster than what it names: hence again,
@@ -156,7 +175,9 @@ void blk_close(blk **self)
     }
     Sluice__SessionClose *close = MAIL_NEW(sluice__session_close);
     close->session = blk->session;
-    port_call(context->port, blk->backend, MAIL_SESSION_CLOSE, close, NULL, NULL);
+    context_call(context, blk->backend, MAIL_SESSION_CLOSE, close, NULL, NULL);
+    while (blk->regions)
+        region_end(context, &blk->regions);
     end_claim(context, blk->claim);
     struct blk **at = &context->blks;
     while (*at != blk)
@@ -211,6 +232,7 @@ struct request {
 static void request_done(struct op *op, void *who)
 {
     struct blk *blk = who;
+    blk->due++;
     op_enqueue(&blk->context->ended, op);
 }
 
@@ -223,7 +245,9 @@ void blk_run_done(struct op *op)
     blk->running++;
     request.done(request.opaque, ret);
     blk->running--;
-    blk->in_flight--;
+    blk->due--;
+    count(blk, -1U);
+    blk_tell_calm(blk);
     if (blk->closed && !blk->running)
         blk_free(blk);
 }
@@ -241,7 +265,7 @@ static struct op *prepare(struct blk *blk, enum op_kind kind, int64_t offset, ui
     if (is_full(blk))
         return NULL;
     blk->context->outstanding++;
-    blk->in_flight++;
+    count(blk, 1);
     struct op *op = op_new(port_peer(blk->context->port));
     op->kind = (uint8_t)kind;
     op->offset = offset;
@@ -249,6 +273,8 @@ static struct op *prepare(struct blk *blk, enum op_kind kind, int64_t offset, ui
     op->flags = (uint16_t)flags;
     if (blk->beyond_end && (kind == OP_READ || kind == OP_WRITE || kind == OP_ZEROES))
         op->flags |= OP_BEYOND_END;
+    if (blk->regions)
+        op->flags |= OP_DRAINING;
     struct request *request = op_push(op, request_done, blk);
     *request = (struct request){blk, done, opaque};
     return op;

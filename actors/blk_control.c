@@ -6,7 +6,7 @@
 
 static int call(blk *blk, unsigned kind, void *body, void **reply)
 {
-    return port_call(blk->context->port, blk->backend, kind, body, reply, NULL);
+    return context_call(blk->context, blk->backend, kind, body, reply, NULL);
 }
 
 static bool policy(enum blk_on_error on_error, Sluice__OnError__Policy *out)
@@ -93,8 +93,8 @@ int blk_set_perm(blk *blk, unsigned perm, unsigned shared, char **error)
     Sluice__ClaimSet *set = MAIL_NEW(sluice__claim_set);
     set->claim = blk->claim;
     set->permissions = blk_permissions((struct driver_perms){perm, shared});
-    if (port_call(blk->context->port, blk->context->sluice->world.graph, MAIL_CLAIM_SET, set, NULL,
-                  &err) < 0)
+    if (context_call(blk->context, blk->context->sluice->world.graph, MAIL_CLAIM_SET, set, NULL,
+                     &err) < 0)
         return context_error(error, err.code, err.text);
     blk->perms = (struct driver_perms){perm, shared};
     blk->writable = perm & PERM_WRITE;
@@ -114,12 +114,15 @@ void blk_set_allow_write_beyond_eof(blk *blk, bool allow)
 
 int blk_drain_begin(blk *blk)
 {
-    return call(blk, MAIL_DRAIN_BEGIN, NULL, NULL);
+    Sluice__Drain *drain = MAIL_NEW(sluice__drain);
+    drain->has_backend = true;
+    drain->backend = blk->backend;
+    return region_begin(blk->context, &blk->regions, drain);
 }
 
 int blk_drain_end(blk *blk)
 {
-    return call(blk, MAIL_DRAIN_END, NULL, NULL);
+    return blk->regions ? region_end(blk->context, &blk->regions) : -EINVAL;
 }
 
 int blk_drain(blk *blk)

@@ -18,11 +18,17 @@ static void on_mail(struct port *port, struct mail *mail, void *arg)
 {
     blk_context *context = arg;
     (void)port;
-    if (mail->kind != MAIL_BACKEND_CHANGED)
-        return;
-    for (struct blk *blk = context->blks; blk; blk = blk->next)
-        if (blk->backend == mail->from)
+    for (struct blk *blk = context->blks; blk; blk = blk->next) {
+        if (blk->backend != mail->from)
+            continue;
+        if (mail->kind == MAIL_BACKEND_CHANGED) {
             blk_changed(blk, (const Sluice__BackendChanged *)mail->body);
+        } else if (mail->kind == MAIL_SESSION_QUIET &&
+                   blk->session == ((Sluice__SessionQuiet *)mail->body)->session) {
+            blk->quiet_asked = true;
+            blk_tell_calm(blk);
+        }
+    }
 }
 
 int blk_context_open(sluice *engine, unsigned depth, blk_context **out, char **error)
@@ -55,6 +61,8 @@ void blk_context_close(blk_context **self)
         struct blk *blk = context->blks;
         blk_close(&blk);
     }
+    while (context->regions)
+        region_end(context, &context->regions);
     *self = NULL;
     port_close(&context->port);
     free(context);
@@ -112,13 +120,112 @@ bool blk_arm(blk_context *context)
     return !context->ended.head && port_arm(context->port);
 }
 
+/* --- Waiting for answers */
+
+struct context_answer {
+    bool came;
+    void *body;
+    struct err *err;
+    int code;
+};
+
+static void answered(struct port *port, struct mail *reply, void *arg)
+{
+    struct context_answer *answer = arg;
+    const Sluice__Fault *fault = mail_fault(reply);
+    (void)port;
+    answer->came = true;
+    answer->code = fault ? fault->code : 0;
+    if (fault) {
+        if (answer->err)
+            mail_fault_err(reply, answer->err);
+        return;
+    }
+    answer->body = reply->body;
+    reply->body = NULL;
+}
+
+int context_call(blk_context *context, actor_addr to, unsigned kind, void *body, void **reply,
+                 struct err *err)
+{
+    struct context_answer answer = {.err = err};
+    port_ask(context->port, to, kind, body, answered, &answer);
+    while (!answer.came) {
+        port_wait(context->port, UINT64_MAX);
+        run_ended(context);
+    }
+    if (reply && answer.code == 0)
+        *reply = answer.body;
+    else
+        mail_free_body(answer.body);
+    return answer.code;
+}
+
+/* --- Drained regions */
+
+int region_begin(blk_context *context, struct held_region **list, Sluice__Drain *drain)
+{
+    void *reply = NULL;
+    int ret = context_call(context, context->sluice->world.graph, MAIL_DRAIN, drain, &reply, NULL);
+    if (ret < 0)
+        return ret;
+    struct held_region *region = MEM_NEW(struct held_region);
+    region->id = ((const Sluice__Drained *)reply)->region;
+    region->next = *list;
+    *list = region;
+    mail_free_body(reply);
+    return 0;
+}
+
+int region_end(blk_context *context, struct held_region **at)
+{
+    struct held_region *region = *at;
+    *at = region->next;
+    Sluice__RegionEnd *end = MAIL_NEW(sluice__region_end);
+    end->region = region->id;
+    free(region->node);
+    free(region);
+    return context_call(context, context->sluice->world.graph, MAIL_REGION_END, end, NULL, NULL);
+}
+
+int blk_node_drain_begin(blk_context *context, const char *node)
+{
+    Sluice__Drain *drain = MAIL_NEW(sluice__drain);
+    mail_set(&drain->node, node);
+    int ret = region_begin(context, &context->regions, drain);
+    if (ret == 0)
+        context->regions->node = mem_string(node);
+    return ret;
+}
+
+int blk_node_drain_end(blk_context *context, const char *node)
+{
+    struct held_region **at = &context->regions;
+    while (*at && strcmp((*at)->node, node) != 0)
+        at = &(*at)->next;
+    return *at ? region_end(context, at) : -EINVAL;
+}
+
+int blk_drain_all_begin(blk_context *context)
+{
+    int ret = region_begin(context, &context->regions, MAIL_NEW(sluice__drain));
+    if (ret == 0)
+        context->regions->node = mem_string("");
+    return ret;
+}
+
+int blk_drain_all_end(blk_context *context)
+{
+    return blk_node_drain_end(context, "");
+}
+
 /* --- Control requests */
 
 static int ask_control(blk_context *context, Sluice__Request *request, Sluice__Reply **reply,
                        struct err *err)
 {
-    return port_call(context->port, context->sluice->world.control, MAIL_REQUEST, request,
-                     (void **)reply, err);
+    return context_call(context, context->sluice->world.control, MAIL_REQUEST, request,
+                        (void **)reply, err);
 }
 
 int sluice_request(blk_context *context, const char *text, char **out, char **error)

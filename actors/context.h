@@ -2,6 +2,8 @@
 #ifndef SLUICE_CONTEXT_H
 #define SLUICE_CONTEXT_H
 
+#include <stdatomic.h>
+
 #include "actors/kinds.h"
 #include "actors/sluice.h"
 #include "drivers/driver.h"
@@ -31,6 +33,14 @@ struct blk_context {
     unsigned running;      /* callbacks that have not returned; above 1 when they nest */
     uint64_t ran;          /* callbacks that have */
     struct blk *blks;
+    struct held_region *regions; /* of nodes, and of everything */
+};
+
+/* A drained region that somebody holds. */
+struct held_region {
+    struct held_region *next;
+    uint64_t id;
+    char *node; /* "" for all; null for a blk's own */
 };
 
 struct blk {
@@ -39,19 +49,33 @@ struct blk {
     char *name;
     actor_addr backend;
     uint64_t claim, session;
-    uint32_t granted;          /* requests that may be outstanding */
-    struct driver_perms perms; /* what it has */
-    bool writable;             /* opened to write too */
-    bool beyond_end;           /* see blk_set_allow_write_beyond_eof() */
-    unsigned in_flight;        /* from acceptance until the callback has returned */
-    unsigned running;          /* callbacks that have not returned */
-    bool closed;               /* by one of those: the last of them frees it */
+    uint32_t granted;           /* requests that may be outstanding */
+    struct driver_perms perms;  /* what it has */
+    bool writable;              /* opened to write too */
+    bool beyond_end;            /* see blk_set_allow_write_beyond_eof() */
+    _Atomic uint32_t in_flight; /* from acceptance until the callback has returned; the backend
+                                   looks at it */
+    unsigned due;               /* of them, ended: their callbacks are to run, or run */
+    unsigned running;           /* callbacks that have not returned */
+    bool quiet_asked;           /* the backend waits for those that are due */
+    struct held_region *regions;
+    bool closed; /* by one of those: the last of them frees it */
     struct driver_facts facts;
     bool inserted;
 };
 
 /* Puts the sentence where the caller wants it; `error` may be null. Returns `code`. */
 int context_error(char **error, int code, const char *text);
+/* Asks, and waits for the answer, as port_call() does; runs the callbacks that are due meanwhile.
+ */
+int context_call(blk_context *context, actor_addr to, unsigned kind, void *body, void **reply,
+                 struct err *err);
+/* Begins a region and adds it to a list, or ends it and takes it out. */
+int region_begin(blk_context *context, struct held_region **list, Sluice__Drain *drain);
+int region_end(blk_context *context, struct held_region **at);
+
+/* Answers the backend when none of the callbacks that are due is left, but for those that wait. */
+void blk_tell_calm(struct blk *blk);
 /* As a message, the caller's. */
 Sluice__Permissions *blk_permissions(struct driver_perms perms);
 /* Runs the callback of a request that has ended. */

@@ -217,6 +217,7 @@ static void graph_fini(struct actor *self)
             graph_object_free(graph->tables[kind].all[i]);
         free(graph->tables[kind].all);
     }
+    graph_drain_free(graph);
     struct change *change;
     while ((change = graph->changes)) {
         graph->changes = change->next;
@@ -233,6 +234,8 @@ const struct actor_type graph_type = {
     .handlers =
         {
             [MAIL_REQUEST] = on_request,
+            [MAIL_DRAIN] = graph_on_drain,
+            [MAIL_REGION_END] = graph_on_drain_end,
             [MAIL_CLAIM] = graph_on_claim,
             [MAIL_CLAIM_SET] = graph_on_claim_set,
             [MAIL_CLAIM_END] = graph_on_claim_end,

@@ -47,7 +47,7 @@ void graph_on_claim(struct actor *self, struct mail *mail)
     struct err err = {0};
     struct object *backend = NULL;
     if (graph_refuse_ending(graph, &err) == 0)
-        backend = graph_ready(graph, BACKEND, asked->backend, "backend", &err);
+        backend = graph_there(graph, BACKEND, asked->backend, "backend", &err);
     if (!backend || graph_check_writable(backend, asked->name, wants, &err) < 0) {
         actor_refuse(self, mail_ticket(mail), &err);
         return;

@@ -49,6 +49,8 @@ struct object {
     struct driver_perms total;                   /* what its users have and share together */
     struct driver_perms granted;                 /* what a backend was told that it has */
     struct driver_perms next[EDGES], total_next; /* while a change is tried */
+    unsigned drained, drained_next;              /* regions that a backend was told of */
+    bool marked;                                 /* see graph_mark_connected() */
     struct ticket ticket;                        /* of the change under way */
     struct err err;                              /* why it failed */
     void *body;                                  /* to be sent to it when it is spawned */
@@ -82,7 +84,8 @@ struct graph {
     uint64_t deadline;
     struct ticket ender;
     struct timer again;
-    uint64_t last_claim;
+    uint64_t last_claim, last_region;
+    struct region *regions;
     struct change *changes, **last_change; /* the first one is under way when `changing` */
     bool changing;
     size_t change_waits; /* answers to come */
@@ -100,6 +103,9 @@ static inline unsigned graph_threads(const struct graph *graph)
 struct object *graph_find(const struct graph *graph, enum object_kind kind, const char *name);
 /* The object with this name, when it can be used; else null, and `err` names `field`. */
 struct object *graph_ready(const struct graph *graph, enum object_kind kind, const char *name,
+                           const char *field, struct err *err);
+/* The same, also while its medium or its reactor changes. */
+struct object *graph_there(const struct graph *graph, enum object_kind kind, const char *name,
                            const char *field, struct err *err);
 /* What a sentence calls it. */
 const char *graph_name(const struct object *object);
@@ -129,6 +135,24 @@ void graph_close_object(struct object *object, struct ticket ticket);
 void graph_change(struct object *object, struct standing standing, change_fn *then);
 /* Appends the names of permissions to a message's list. */
 void graph_perm_names(unsigned perms, char ***out, size_t *n);
+
+/* --- graph_drain.c */
+
+/* All that the region covers is quiet. */
+typedef void region_fn(void *arg);
+
+/* Keeps those quiet who stand on the node, or on the backend's medium; or all that is connected
+ * with it. Calls `then` when nothing is in flight in them, maybe at once. */
+struct region *graph_drain_begin(const struct object *target, bool connected, region_fn *then,
+                                 void *arg);
+void graph_drain_end(struct region *region);
+/* Objects stand elsewhere now. */
+void graph_drain_sync(struct graph *graph);
+/* Sets `marked` of all nodes and backends that are connected with the object, and of no other. */
+void graph_mark_connected(const struct object *object);
+void graph_drain_free(struct graph *graph);
+void graph_on_drain(struct actor *self, struct mail *mail);
+void graph_on_drain_end(struct actor *self, struct mail *mail);
 
 /* --- graph_claim.c */
 

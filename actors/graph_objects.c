@@ -106,6 +106,14 @@ struct object *graph_first_user(const struct object *object)
     return graph_next_user(object, &kind, &i);
 }
 
+struct object *graph_there(const struct graph *graph, enum object_kind kind, const char *name,
+                           const char *field, struct err *err)
+{
+    struct object *object = graph_find(graph, kind, name);
+    return object && object->state == CHANGING ? object
+                                               : graph_ready(graph, kind, name, field, err);
+}
+
 struct object *graph_ready(const struct graph *graph, enum object_kind kind, const char *name,
                            const char *field, struct err *err)
 {
@@ -119,7 +127,7 @@ struct object *graph_ready(const struct graph *graph, enum object_kind kind, con
         err_field(err, field, -EBUSY, "%s '%s' is %s; try again when that is done",
                   graph_words[kind], object->name,
                   object->state == CLOSING    ? "being closed"
-                  : object->state == CHANGING ? "getting another medium"
+                  : object->state == CHANGING ? "being changed"
                                               : "being opened");
         return NULL;
     }
@@ -309,6 +317,7 @@ static void placed(struct object *object, const struct err *err)
     if (object->address) {
         actor_ask(self, object->address, hosts[object->kind].open, object->body, opened, object);
         object->body = NULL;
+        graph_drain_sync(object->graph);
         return;
     }
     err_set(&object->err, -ENOBUFS,

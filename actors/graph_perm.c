@@ -196,6 +196,7 @@ static void told(struct actor *self, struct mail *reply, void *arg)
 static void commit(struct graph *graph)
 {
     graph->change_waits = 1;
+    graph_drain_sync(graph);
     for (unsigned kind = 0; kind < OBJECT_KINDS; kind++)
         for (size_t i = 0; i < graph->tables[kind].n; i++) {
             struct object *object = graph->tables[kind].all[i];

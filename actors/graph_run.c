@@ -28,7 +28,7 @@ static void changed(struct actor *self, struct mail *reply, void *arg)
 static int pass_on(struct graph *graph, enum object_kind kind, const char *name, unsigned mail,
                    void *body, struct ticket ticket, struct err *err)
 {
-    struct object *object = graph_ready(graph, kind, name, "name", err);
+    struct object *object = graph_there(graph, kind, name, "name", err);
     if (!object) {
         mail_free_body(body);
         return err->code;

@@ -241,7 +241,7 @@ int graph_show(struct graph *graph, enum object_kind kind, const char *name, str
 {
     static const Sluice__Reply__BodyCase bodies[] = {
         SLUICE__REPLY__BODY_NODE, SLUICE__REPLY__BODY_BACKEND, SLUICE__REPLY__BODY_EXPORT};
-    const struct object *object = graph_ready(graph, kind, name, "name", err);
+    const struct object *object = graph_there(graph, kind, name, "name", err);
     if (!object)
         return err->code;
     struct gather *gather = gather_new(graph, ticket, bodies[kind]);

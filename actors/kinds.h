@@ -29,7 +29,12 @@
     X(SESSION_OPEN, session_open) /* answered with SESSION_GRANT */                                \
     X(SESSION_GRANT, session_grant)                                                                \
     X(SESSION_CLOSE, session_close) /* answered without a body */                                  \
-    X(DRAIN_BEGIN, drain_begin)     /* answered without a body when nothing is in flight */        \
+    X(SESSION_QUIET, session_quiet) /* backend to a session's watcher; answered by SESSION_CALM */ \
+    X(SESSION_CALM, session_calm)   /* watcher to backend; no answer */                            \
+    X(DRAIN, drain)                 /* to the graph; answered by DRAINED */                        \
+    X(DRAINED, drained)                                                                            \
+    X(REGION_END, region_end)   /* to the graph; answered without a body */                        \
+    X(DRAIN_BEGIN, drain_begin) /* answered without a body when nothing is in flight */            \
     X(DRAIN_END, drain_end)                                                                        \
     X(BACKEND_INSERT, backend_insert) /* answered without a body */                                \
     X(BACKEND_REMOVE, backend_remove) /* answered without a body when the medium is out */         \

@@ -14,9 +14,9 @@
  * any; everything that takes a context, or a blk that was opened in it, likewise: usually a context
  * stays with one thread. Contexts are independent of each other, and so are engines.
  *
- * Callbacks run in blk_poll(), blk_wait() and what waits as blk_wait() does: the synchronous calls,
- * blk_close() and blk_context_close(). A callback may call everything but blk_context_close() and
- * sluice_stop(); other callbacks run inside one that waits. */
+ * Callbacks run in blk_poll(), blk_wait() and all that waits as blk_wait() does: the synchronous
+ * calls, control requests, and what else asks the engine. A callback may call everything but
+ * blk_context_close() and sluice_stop(); other callbacks run inside one that waits. */
 #ifndef SLUICE_H
 #define SLUICE_H
 
@@ -178,11 +178,19 @@ int blk_enable_write_cache(blk *blk); /* 1, 0, or a negative errno */
 /* Lets this blk's reads give zeroes beyond the medium's end, and its writes grow what can grow. */
 void blk_set_allow_write_beyond_eof(blk *blk, bool allow);
 
-/* A drained region: begin returns when nothing is in flight; until the matching end, requests queue
- * at the backend, from whomever, and then go in order. Regions nest. Not from a callback. */
+/* A drained region: begin returns when nothing is in flight, callbacks included, but for the one
+ * that it is called from; until the matching end, requests queue at the backend, from whomever but
+ * this blk, and then go in order. It covers all backends that stand on the same node, those too
+ * that come to stand there meanwhile. Regions nest. End without begin is -EINVAL. */
 int blk_drain_begin(blk *blk);
 int blk_drain_end(blk *blk);
 int blk_drain(blk *blk); /* both */
+/* The same for all who stand on a node, directly or through others; and for all there are, and all
+ * that are added meanwhile. A context that closes ends the regions that it has begun. */
+int blk_node_drain_begin(blk_context *context, const char *node);
+int blk_node_drain_end(blk_context *context, const char *node);
+int blk_drain_all_begin(blk_context *context);
+int blk_drain_all_end(blk_context *context);
 
 /* Lets requests wait, and returns when none is with the medium; lets them go again, in order, those
  * first that an error stopped. */

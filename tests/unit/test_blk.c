@@ -563,28 +563,6 @@ static void ioctls_vm_state_and_compressed_writes_reach_drivers_that_have_them(v
     rig_close(&rig);
 }
 
-static void a_drain_lets_requests_queue_and_run_in_order_at_its_end(void **state)
-{
-    (void)state;
-    struct rig rig = rig_open(0, memory);
-    struct tally tally = {0};
-    char one[512] = "one", two[512] = "two", got[512];
-    assert_int_equal(blk_drain_begin(rig.blk), 0);
-    assert_int_equal(blk_drain_begin(rig.blk), 0);
-    assert_int_equal(blk_aio_pwrite(rig.blk, 0, 512, one, 0, count, &tally), 0);
-    assert_int_equal(blk_aio_pwrite(rig.blk, 0, 512, two, 0, count, &tally), 0);
-    blk_wait(rig.context, 20);
-    assert_int_equal(blk_drain_end(rig.blk), 0);
-    blk_wait(rig.context, 20);
-    assert_int_equal(tally.calls, 0);
-    assert_int_equal(blk_drain_end(rig.blk), 0);
-    reap(rig.context, &tally.calls, 2);
-    assert_int_equal(blk_pread(rig.blk, 0, 512, got, 0), 512);
-    assert_string_equal(got, "two");
-    assert_int_equal(blk_drain(rig.blk), 0);
-    rig_close(&rig);
-}
-
 static void the_write_cache_is_on_unless_told_otherwise(void **state)
 {
     (void)state;
@@ -633,7 +611,6 @@ int main(void)
         TEST(closing_waits_for_what_is_outstanding),
         TEST(waiting_ends_at_the_timeout_and_not_before),
         TEST(no_wake_up_is_lost_in_an_event_loop),
-        TEST(a_drain_lets_requests_queue_and_run_in_order_at_its_end),
         TEST(the_write_cache_is_on_unless_told_otherwise),
         TEST(beyond_the_end_is_refused_unless_allowed),
         TEST(a_stop_holds_the_request_and_resuming_tries_it_again),

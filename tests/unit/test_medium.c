@@ -78,8 +78,8 @@ static void removing_waits_for_what_is_in_flight_and_what_comes_meanwhile_finds_
         stack_submit(&meanwhile, b, OP_WRITE, 0, 512, 0, NULL);
         stack_settle();
         assert_false(removed.came || before.came || meanwhile.came);
-        stack_refused(-EBUSY, "backend 'b' is getting another medium", "medium-remove b");
-        stack_refused(-EBUSY, "backend 'b' is getting another medium", "backend-remove b");
+        stack_refused(-EBUSY, "backend 'b' is being changed", "medium-remove b");
+        stack_refused(-EBUSY, "backend 'b' is being changed", "backend-remove b");
         stack_do("node-set m hold=off");
         stack_await(&removed);
         stack_await_op(&meanwhile);

@@ -1,0 +1,130 @@
+/* backend_drain.c — drained regions, and the end of what is in flight.
+ *
+ * An operation is in flight until its callback has returned. Callbacks on the backend's own reactor
+ * have, when the operation has been completed. Those of an embedding thread run when that looks: so
+ * when the last completion has left, those sessions are asked whose count says that callbacks are
+ * due, and whoever waits is answered when they have answered. */
+#include "actors/backend_impl.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "engine/mem.h"
+#include "engine/peer.h"
+
+/* --- Quiet */
+
+static unsigned ask_sessions(struct backend *backend)
+{
+    for (struct session *session = backend->sessions; session; session = session->next) {
+        if (!session->callbacks || session->asked ||
+            !atomic_load_explicit(session->callbacks, memory_order_acquire))
+            continue;
+        session->asked = true;
+        backend->asked++;
+        Sluice__SessionQuiet *mail = MAIL_NEW(sluice__session_quiet);
+        mail->session = session->id;
+        actor_tell(backend->self, session->watcher, MAIL_SESSION_QUIET, mail);
+    }
+    return backend->asked;
+}
+
+static void answer(struct backend *backend, struct waiter **waiters)
+{
+    struct waiter *waiter;
+    while ((waiter = *waiters)) {
+        *waiters = waiter->next;
+        actor_reply(backend->self, waiter->ticket, MAIL_NONE, NULL);
+        free(waiter);
+    }
+}
+
+/* All callbacks of what was in flight have returned. */
+static void calm(struct backend *backend)
+{
+    answer(backend, &backend->calm_waiters);
+    if (backend->in_flight)
+        return; /* of the holder of a region */
+    if (backend->removing)
+        backend_removed(backend);
+    if (backend->waiters)
+        backend_settle(backend);
+    else if (backend->closing)
+        backend_closed(backend);
+}
+
+void backend_settle(struct backend *backend)
+{
+    /* Of one frame, mail is taken first: the completions, of which the answers tell, leave before.
+     */
+    peer_flush(actor_peer(backend->self));
+    if (backend->asked)
+        return; /* the last answer looks again */
+    backend->calm_waiters = backend->waiters;
+    backend->waiters = NULL;
+    if (!ask_sessions(backend))
+        calm(backend);
+}
+
+static void answered(struct backend *backend, struct session *session)
+{
+    if (!session->asked)
+        return;
+    session->asked = false;
+    if (!--backend->asked)
+        calm(backend);
+}
+
+void backend_on_session_calm(struct actor *self, struct mail *mail)
+{
+    struct backend *backend = actor_state(self);
+    uint64_t id = ((Sluice__SessionCalm *)mail->body)->session;
+    struct session *session = backend->sessions;
+    while (session && session->id != id)
+        session = session->next;
+    if (session)
+        answered(backend, session);
+}
+
+void backend_forget_session(struct backend *backend, struct session *session)
+{
+    answered(backend, session);
+}
+
+void backend_await_quiet(struct backend *backend, struct ticket ticket)
+{
+    struct waiter *waiter = MEM_NEW(struct waiter);
+    waiter->ticket = ticket;
+    waiter->next = backend->waiters;
+    backend->waiters = waiter;
+    if (!backend->in_flight)
+        backend_settle(backend);
+}
+
+/* --- Regions */
+
+void backend_on_drain_begin(struct actor *self, struct mail *mail)
+{
+    struct backend *backend = actor_state(self);
+    backend->quiesced++;
+    backend->waits = true;
+    backend_await_quiet(backend, mail_ticket(mail));
+}
+
+void backend_on_drain_end(struct actor *self, struct mail *mail)
+{
+    struct backend *backend = actor_state(self);
+    if (backend->quiesced && !--backend->quiesced)
+        backend_go(backend);
+    actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
+}
+
+void backend_drain_fini(struct backend *backend)
+{
+    struct waiter **lists[] = {&backend->waiters, &backend->calm_waiters}, *waiter;
+    for (int i = 0; i < 2; i++)
+        while ((waiter = *lists[i])) {
+            *lists[i] = waiter->next;
+            free(waiter);
+        }
+}

@@ -1,0 +1,204 @@
+/* Drained regions as embedding threads hold them, in an engine with real threads. */
+#include "api_rig.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+static const char memory[] = "driver=memory size=1M";
+
+static void a_drain_lets_requests_queue_and_run_in_order_at_its_end(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(0, memory);
+    blk *other = open_blk(rig.context, "disk", BLK_WRITABLE);
+    struct tally tally = {0};
+    char one[512] = "one", two[512] = "two", got[512];
+    assert_int_equal(blk_drain_begin(rig.blk), 0);
+    assert_int_equal(blk_drain_begin(rig.blk), 0);
+    assert_int_equal(blk_aio_pwrite(other, 0, 512, one, 0, count, &tally), 0);
+    assert_int_equal(blk_aio_pwrite(other, 0, 512, two, 0, count, &tally), 0);
+    blk_wait(rig.context, 20);
+    assert_int_equal(blk_drain_end(rig.blk), 0);
+    blk_wait(rig.context, 20);
+    assert_int_equal(tally.calls, 0);
+    assert_int_equal(blk_drain_end(rig.blk), 0);
+    reap(rig.context, &tally.calls, 2);
+    assert_int_equal(blk_pread(rig.blk, 0, 512, got, 0), 512);
+    assert_string_equal(got, "two");
+    assert_int_equal(blk_drain(rig.blk), 0);
+    assert_int_equal(blk_drain_end(rig.blk), -EINVAL);
+    blk_close(&other);
+    rig_close(&rig);
+}
+
+static void the_holder_of_a_region_goes_on(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(0, memory);
+    char got[512];
+    assert_int_equal(blk_drain_begin(rig.blk), 0);
+    assert_int_equal(blk_pwrite(rig.blk, 0, 4, "mine", 0), 4);
+    assert_int_equal(blk_pread(rig.blk, 0, 4, got, 0), 4);
+    assert_int_equal(blk_drain_end(rig.blk), 0);
+    rig_close(&rig);
+}
+
+static void a_blk_or_a_context_that_closes_ends_its_regions(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(0, memory);
+    blk *other = open_blk(rig.context, "disk", BLK_WRITABLE);
+    blk_context *context = context_on(rig.engine, 0);
+    char got[512];
+    assert_int_equal(blk_drain_begin(other), 0);
+    assert_int_equal(blk_drain_all_begin(context), 0);
+    assert_int_equal(blk_node_drain_begin(context, "node"), 0);
+    assert_int_equal(blk_node_drain_begin(context, "nobody"), -ENOENT);
+    assert_int_equal(blk_node_drain_end(context, "nobody"), -EINVAL);
+    blk_close(&other);
+    blk_context_close(&context);
+    assert_int_equal(blk_pread(rig.blk, 0, 512, got, 0), 512);
+    rig_close(&rig);
+}
+
+/* --- Callbacks */
+
+struct drainer {
+    blk_context *context;
+    blk *blk;
+    int ret;
+    unsigned calls, others;
+};
+
+static void drain_in_callback(void *opaque, int ret)
+{
+    struct drainer *drainer = opaque;
+    assert_int_equal(ret, 0);
+    drainer->ret = blk_drain_begin(drainer->blk);
+    drainer->others = drainer->calls;
+    assert_int_equal(blk_drain_end(drainer->blk), 0);
+    drainer->calls++;
+}
+
+static void count_call(void *opaque, int ret)
+{
+    assert_int_equal(ret, 0);
+    ((struct drainer *)opaque)->calls++;
+}
+
+static void draining_from_inside_a_callback_waits_for_the_others_but_not_for_itself(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(0, "driver=null latency=2ms");
+    struct drainer drainer = {.blk = rig.blk, .ret = 1};
+    char data[512];
+    blk_aio_pread(rig.blk, 0, 512, data, 0, drain_in_callback, &drainer);
+    for (unsigned i = 0; i < 5; i++)
+        blk_aio_pread(rig.blk, 0, 512, data, 0, count_call, &drainer);
+    reap(rig.context, &drainer.calls, 6);
+    assert_int_equal(drainer.ret, 0);
+    assert_int_equal(drainer.others, 5); /* they had returned when it was drained */
+    rig_close(&rig);
+}
+
+struct thread {
+    sluice *engine;
+    atomic_bool opened, submitted, returned;
+    atomic_bool go;
+};
+
+static void slow_callback(void *opaque, int ret)
+{
+    struct thread *thread = opaque;
+    assert_int_equal(ret, 0);
+    usleep(50000);
+    atomic_store(&thread->returned, true);
+}
+
+/* Submits, lets the request end while it looks elsewhere, and only then reaps. */
+static void *run_thread(void *arg)
+{
+    struct thread *thread = arg;
+    blk_context *context = context_on(thread->engine, 0);
+    blk *blk = open_blk(context, "disk", 0);
+    char data[512];
+    blk_aio_pread(blk, 0, 512, data, 0, slow_callback, thread);
+    blk_poll(context); /* it leaves */
+    atomic_store(&thread->submitted, true);
+    while (!atomic_load(&thread->go))
+        usleep(100);
+    usleep(20000);
+    while (!atomic_load(&thread->returned))
+        blk_wait(context, -1);
+    blk_close(&blk);
+    blk_context_close(&context);
+    return NULL;
+}
+
+static void a_drain_waits_until_the_callbacks_of_another_thread_have_returned(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(0, memory);
+    struct thread thread = {.engine = rig.engine};
+    pthread_t id;
+    assert_int_equal(pthread_create(&id, NULL, run_thread, &thread), 0);
+    while (!atomic_load(&thread.submitted))
+        usleep(100);
+    atomic_store(&thread.go, true);
+    assert_int_equal(blk_drain_begin(rig.blk), 0);
+    assert_true(atomic_load(&thread.returned));
+    assert_int_equal(blk_drain_end(rig.blk), 0);
+    assert_int_equal(pthread_join(id, NULL), 0);
+    rig_close(&rig);
+}
+
+static void a_thread_that_has_nothing_outstanding_holds_up_no_drain(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(0, memory);
+    blk_context *idle = context_on(rig.engine, 0); /* which nobody polls */
+    blk *blk = open_blk(idle, "disk", 0);
+    char data[512];
+    assert_int_equal(blk_pread(blk, 0, 512, data, 0), 512);
+    assert_int_equal(blk_drain(rig.blk), 0);
+    request(rig.context, "medium-remove disk");
+    blk_close(&blk);
+    blk_context_close(&idle);
+    rig_close(&rig);
+}
+
+static void remove_in_callback(void *opaque, int ret)
+{
+    struct drainer *drainer = opaque;
+    assert_int_equal(ret, 0);
+    request(drainer->context, "medium-remove disk");
+    drainer->calls++;
+}
+
+static void removing_from_inside_a_callback_does_not_wait_for_itself(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(0, memory);
+    char data[512];
+    struct drainer drainer = {.context = rig.context};
+    blk_aio_pread(rig.blk, 0, 512, data, 0, remove_in_callback, &drainer);
+    reap(rig.context, &drainer.calls, 1);
+    assert_false(blk_is_inserted(rig.blk));
+    rig_close(&rig);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup(name, bound_time)
+    const struct CMUnitTest tests[] = {
+        TEST(a_drain_lets_requests_queue_and_run_in_order_at_its_end),
+        TEST(the_holder_of_a_region_goes_on),
+        TEST(a_blk_or_a_context_that_closes_ends_its_regions),
+        TEST(draining_from_inside_a_callback_waits_for_the_others_but_not_for_itself),
+        TEST(a_drain_waits_until_the_callbacks_of_another_thread_have_returned),
+        TEST(a_thread_that_has_nothing_outstanding_holds_up_no_drain),
+        TEST(removing_from_inside_a_callback_does_not_wait_for_itself),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

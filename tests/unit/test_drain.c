@@ -1,0 +1,337 @@
+/* Drained regions of the graph, in a whole stepped engine: each seed is another order of what
+ * happens. */
+#include "stack_rig.h"
+
+#include <stdio.h>
+
+#include "drivers/driver.h"
+
+#define FOR_EACH_SEED(seed)                                                                        \
+    for (uint64_t seed = 0; seed < STACK_SEEDS && (stack_start(STACK_THREADS(seed), seed), true);  \
+         stack_stop(), seed++)
+
+static void begin(struct stack_answer *answer, actor_addr backend, const char *node)
+{
+    Sluice__Drain *drain = MAIL_NEW(sluice__drain);
+    drain->has_backend = true;
+    drain->backend = backend;
+    if (node)
+        mail_set(&drain->node, node);
+    stack_ask(answer, stack_world()->graph, MAIL_DRAIN, drain);
+}
+
+static uint64_t drain(actor_addr backend, const char *node)
+{
+    struct stack_answer answer;
+    begin(&answer, backend, node);
+    stack_await(&answer);
+    if (answer.code)
+        fail_msg("%s", answer.text);
+    return ((const Sluice__Drained *)answer.body)->region;
+}
+
+static void end(uint64_t region)
+{
+    Sluice__RegionEnd *mail = MAIL_NEW(sluice__region_end);
+    mail->region = region;
+    stack_call(stack_world()->graph, MAIL_REGION_END, mail);
+}
+
+static void submit(struct stack_op *op, actor_addr backend)
+{
+    stack_submit(op, backend, OP_FLUSH, 0, 0, 0, NULL);
+}
+
+/* --- Who is quiet */
+
+static void draining_a_backend_quiesces_its_siblings_on_the_same_node(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=mock name=n hold=on");
+        stack_do("node-add driver=mock name=other");
+        stack_do("backend-add name=a node=n");
+        stack_do("backend-add name=b node=n");
+        stack_do("backend-add name=c node=other");
+        actor_addr a = stack_find("a"), b = stack_find("b"), c = stack_find("c");
+        struct stack_op before, after, elsewhere;
+        struct stack_answer drained;
+        submit(&before, b);
+        stack_settle();
+        begin(&drained, a, NULL);
+        stack_settle();
+        submit(&after, b);
+        submit(&elsewhere, c);
+        stack_settle();
+        assert_false(before.came || drained.came || after.came);
+        assert_true(elsewhere.came); /* it has nothing to do with them */
+        stack_do("node-set n hold=off");
+        stack_await(&drained);
+        assert_true(before.came && before.at < drained.at && before.ret == 0);
+        stack_settle();
+        assert_false(after.came);
+        assert_int_equal(stack_do("backend-show b")->backend->queued, 1);
+        end(((const Sluice__Drained *)drained.body)->region);
+        stack_await_op(&after);
+        assert_int_equal(after.ret, 0);
+    }
+}
+
+static void draining_a_node_reaches_all_who_stand_on_it_through_others(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=null name=n");
+        stack_do("node-add driver=raw name=one child=n");
+        stack_do("node-add driver=raw name=two child=n");
+        stack_do("node-add driver=raw name=top child=two");
+        static const char *const nodes[] = {"n", "one", "two", "top"};
+        actor_addr backends[4];
+        struct stack_op ops[4];
+        for (unsigned i = 0; i < 4; i++) {
+            stack_do("backend-add name=b%u node=%s", i, nodes[i]);
+            char name[8];
+            snprintf(name, sizeof name, "b%u", i);
+            backends[i] = stack_find(name);
+        }
+        uint64_t region = drain(0, "two");
+        for (unsigned i = 0; i < 4; i++)
+            submit(&ops[i], backends[i]);
+        stack_settle();
+        for (unsigned i = 0; i < 4; i++)
+            assert_int_equal(ops[i].came, i < 2); /* not those beside or below it */
+        uint64_t all = drain(0, "n");
+        for (unsigned i = 0; i < 2; i++)
+            submit(&ops[i], backends[i]);
+        end(region);
+        stack_settle();
+        for (unsigned i = 0; i < 4; i++)
+            assert_false(ops[i].came);
+        end(all);
+        for (unsigned i = 0; i < 4; i++)
+            stack_await_op(&ops[i]);
+    }
+}
+
+static void a_region_over_everything_covers_what_is_added_inside_it(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_op before, added, empty;
+        stack_do("node-add driver=null name=n");
+        stack_do("backend-add name=a node=n");
+        uint64_t region = drain(0, NULL);
+        stack_do("node-add driver=null name=m");
+        stack_do("backend-add name=b node=m");
+        stack_do("backend-add name=c");
+        submit(&before, stack_find("a"));
+        submit(&added, stack_find("b"));
+        submit(&empty, stack_find("c"));
+        stack_settle();
+        assert_false(before.came || added.came || empty.came);
+        end(region);
+        stack_await_op(&before);
+        stack_await_op(&added);
+        stack_await_op(&empty);
+        assert_int_equal(added.ret, 0);
+        assert_int_equal(empty.ret, -ENOMEDIUM);
+    }
+}
+
+/* --- Changes inside */
+
+static void a_backend_that_attaches_inside_inherits_and_one_that_detaches_gives_back(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_op op, left;
+        stack_do("node-add driver=null name=n");
+        stack_do("backend-add name=a node=n");
+        stack_do("backend-add name=b");
+        actor_addr a = stack_find("a"), b = stack_find("b");
+        uint64_t one = drain(0, "n"), two = drain(a, NULL);
+        assert_int_equal(stack_run(b, OP_FLUSH, 0, 0, 0), -ENOMEDIUM);
+        stack_do("medium-insert backend=b node=n");
+        submit(&op, b);
+        stack_settle();
+        assert_false(op.came);
+        end(one);
+        stack_settle();
+        assert_false(op.came); /* it had both */
+        stack_do("medium-remove b");
+        stack_await_op(&op);
+        assert_int_equal(op.ret, -ENOMEDIUM);
+        assert_int_equal(stack_run(b, OP_FLUSH, 0, 0, 0), -ENOMEDIUM);
+        submit(&left, a);
+        stack_settle();
+        assert_false(left.came);
+        end(two);
+        stack_await_op(&left);
+        stack_do("medium-insert backend=b node=n");
+        assert_int_equal(stack_run(b, OP_FLUSH, 0, 0, 0), 0);
+    }
+}
+
+static void what_is_drained_can_be_removed_and_the_region_still_ends(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_op op;
+        struct stack_answer drained, removed;
+        stack_do("node-add driver=mock name=n hold=on");
+        stack_do("backend-add name=a node=n");
+        stack_do("backend-add name=b node=n");
+        actor_addr a = stack_find("a");
+        submit(&op, a);
+        stack_settle();
+        begin(&drained, a, NULL);
+        stack_release("a");
+        stack_send(&removed, "backend-remove a");
+        stack_settle();
+        assert_false(drained.came);
+        stack_do("node-set n hold=off");
+        stack_await(&drained);
+        stack_await(&removed);
+        assert_int_equal(removed.code, 0);
+        stack_do("backend-remove b");
+        stack_do("node-remove n");
+        end(((const Sluice__Drained *)drained.body)->region);
+        end(12345); /* of no region, which is fine */
+    }
+}
+
+static void a_drain_of_what_is_not_there_is_refused(void **state)
+{
+    (void)state;
+    stack_start(1, 1);
+    struct stack_answer answer;
+    begin(&answer, 0, "x");
+    stack_await(&answer);
+    assert_int_equal(answer.code, -ENOENT);
+    assert_string_equal(answer.text, "there is no node 'x'; node-list tells which there are");
+    begin(&answer, 0xdead, NULL);
+    stack_await(&answer);
+    assert_int_equal(answer.code, -ENXIO);
+    stack_stop();
+}
+
+static void the_holder_of_a_region_still_issues_its_own(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_op own, others;
+        stack_do("node-add driver=null name=n");
+        stack_do("backend-add name=a node=n");
+        actor_addr a = stack_find("a");
+        uint64_t region = drain(a, NULL);
+        submit(&others, a);
+        stack_submit(&own, a, OP_READ, 0, 512, OP_DRAINING, NULL);
+        stack_await_op(&own);
+        assert_int_equal(own.ret, 0);
+        assert_false(others.came);
+        /* A pause holds it up all the same. */
+        stack_do("backend-pause a");
+        stack_submit(&own, a, OP_READ, 0, 512, OP_DRAINING, NULL);
+        stack_settle();
+        assert_false(own.came);
+        stack_do("backend-resume a");
+        end(region);
+        stack_await_op(&own);
+        stack_await_op(&others);
+    }
+}
+
+static void a_shutdown_ends_drains_that_wait(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_op op;
+        struct stack_answer drained;
+        stack_do("node-add driver=mock name=n hold=on");
+        stack_do("backend-add name=a node=n");
+        submit(&op, stack_find("a"));
+        stack_settle();
+        begin(&drained, 0, "n");
+        stack_settle();
+        stack_stop();
+        assert_true(op.came && drained.came);
+        stack_start(1, seed);
+    }
+}
+
+/* Drains, media and removals at random: nothing is lost, and all goes on in the end. */
+static void drains_and_changes_in_any_order_lose_nothing(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        enum { OPS = 40 };
+        struct stack_op ops[OPS];
+        struct stack_answer drains[8], changes[16];
+        uint64_t random = seed * 977 + 1;
+        unsigned ndrains = 0, nchanges = 0, nops = 0;
+        stack_do("node-add driver=null name=n latency=10us");
+        stack_do("node-add driver=raw name=f child=n");
+        stack_do("backend-add name=b0 node=n");
+        stack_do("backend-add name=b1 node=f");
+        stack_do("backend-add name=b2");
+        actor_addr backends[] = {stack_find("b0"), stack_find("b1"), stack_find("b2")};
+        while (nops < OPS) {
+            random = random * 6364136223846793005U + 1442695040888963407U;
+            switch (random >> 60) {
+            case 0:
+            case 1:
+                if (ndrains < 8)
+                    begin(&drains[ndrains++], random >> 40 & 1 ? backends[random >> 41 & 1] : 0,
+                          random >> 40 & 1 ? NULL : "n");
+                break;
+            case 2:
+                if (nchanges < 16)
+                    stack_send(&changes[nchanges++], "medium-insert backend=b2 node=f");
+                break;
+            case 3:
+                if (nchanges < 16)
+                    stack_send(&changes[nchanges++], "medium-remove b2");
+                break;
+            default:
+                submit(&ops[nops++], backends[random % 3]);
+            }
+            for (unsigned steps = random >> 33 & 7; steps; steps--)
+                stack_step();
+        }
+        for (unsigned i = 0; i < ndrains; i++) {
+            stack_await(&drains[i]);
+            assert_int_equal(drains[i].code, 0);
+            end(((const Sluice__Drained *)drains[i].body)->region);
+        }
+        for (unsigned i = 0; i < OPS; i++) {
+            stack_await_op(&ops[i]);
+            assert_true(ops[i].ret == 0 || ops[i].ret == -ENOMEDIUM);
+        }
+        for (unsigned i = 0; i < nchanges; i++)
+            stack_await(&changes[i]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(draining_a_backend_quiesces_its_siblings_on_the_same_node),
+        cmocka_unit_test(draining_a_node_reaches_all_who_stand_on_it_through_others),
+        cmocka_unit_test(a_region_over_everything_covers_what_is_added_inside_it),
+        cmocka_unit_test(a_backend_that_attaches_inside_inherits_and_one_that_detaches_gives_back),
+        cmocka_unit_test(what_is_drained_can_be_removed_and_the_region_still_ends),
+        cmocka_unit_test(a_drain_of_what_is_not_there_is_refused),
+        cmocka_unit_test(the_holder_of_a_region_still_issues_its_own),
+        cmocka_unit_test(a_shutdown_ends_drains_that_wait),
+        cmocka_unit_test(drains_and_changes_in_any_order_lose_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
