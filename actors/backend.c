@@ -383,6 +383,7 @@ static void backend_fini(struct actor *self)
         free(session);
     }
     backend_drain_fini(backend);
+    backend_move_fini(backend);
     backend_error_fini(backend);
     account_fini(&backend->account);
     free(backend->node_name);
@@ -394,6 +395,8 @@ const struct actor_type backend_type = {
     .init = backend_init,
     .fini = backend_fini,
     .submit = backend_submit,
+    .leave = backend_leave,
+    .arrive = backend_arrive,
     .handlers =
         {
             [MAIL_BACKEND_OPEN] = on_open,
@@ -409,6 +412,7 @@ const struct actor_type backend_type = {
             [MAIL_BACKEND_INSERT] = on_insert,
             [MAIL_BACKEND_REMOVE] = on_remove,
             [MAIL_PAUSE] = on_pause,
+            [MAIL_MOVE] = backend_on_move,
             [MAIL_CANCEL] = on_cancel,
             [MAIL_CLOSE] = on_close,
             [MAIL_ABORT] = on_abort,

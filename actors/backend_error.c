@@ -208,6 +208,16 @@ void backend_error_init(struct backend *backend)
     backend->error_timer.fire = second_over;
 }
 
+void backend_error_leave(struct backend *backend)
+{
+    timer_cancel(reactor_timers(actor_reactor(backend->self)), &backend->error_timer);
+}
+
+void backend_error_arrive(struct backend *backend)
+{
+    arm(backend);
+}
+
 void backend_error_fini(struct backend *backend)
 {
     timer_cancel(reactor_timers(actor_reactor(backend->self)), &backend->error_timer);

@@ -30,6 +30,12 @@ struct waiter {
     struct ticket ticket;
 };
 
+/* In the frame of an operation that is held. */
+struct held {
+    uint64_t arrival;
+    int error;
+};
+
 struct backend {
     /* What every operation looks at. */
     bool waits;    /* operations wait: drained, paused, or those that waited are not all through */
@@ -61,10 +67,12 @@ struct backend {
     struct timer error_timer;
 
     /* What waits. */
-    unsigned quiesced;     /* drained regions */
-    unsigned pauses;       /* enum pause */
-    struct op_queue held;  /* failed, to be tried again; in the order in which they were begun */
-    struct op_queue queue; /* not begun yet */
+    unsigned quiesced;       /* drained regions */
+    unsigned pauses;         /* enum pause */
+    struct op_queue held;    /* failed, to be tried again; in the order in which they were begun */
+    struct op_queue queue;   /* not begun yet */
+    struct carried *carried; /* those that were held before a move, and are still to come */
+    struct ticket mover;     /* who waits for the arrival at another reactor */
     uint64_t queued_bytes;
     struct waiter *waiters;      /* for the end of what is in flight */
     struct waiter *calm_waiters; /* of them, for the sessions that are asked */
@@ -104,7 +112,23 @@ void backend_settle(struct backend *backend);
 void backend_forget_session(struct backend *backend, struct session *session);
 void backend_drain_fini(struct backend *backend);
 
+/* Holds an operation that has failed, or had before a move. */
+void backend_hold(struct backend *backend, struct op *op, uint64_t arrival, int error);
+
+/* backend_move.c */
+
+void backend_on_move(struct actor *self, struct mail *mail);
+void backend_leave(struct actor *self);
+void backend_arrive(struct actor *self);
+/* Whether the operation was held when the backend left; then it is held again. */
+bool backend_was_held(struct backend *backend, struct op *op);
+void backend_move_fini(struct backend *backend);
+
 /* backend_error.c */
+
+/* Around a move. */
+void backend_error_leave(struct backend *backend);
+void backend_error_arrive(struct backend *backend);
 
 /* What is to be done about this error of a medium, which is told. */
 Sluice__IoErrorEvent__Action backend_error(struct backend *backend, const struct op *op);

@@ -12,12 +12,6 @@ struct begun {
     uint64_t arrival;
 };
 
-/* In the frame of one that is held. */
-struct held {
-    uint64_t arrival;
-    int error;
-};
-
 static uint64_t now(const struct backend *backend)
 {
     return reactor_now(actor_reactor(backend->self));
@@ -80,10 +74,10 @@ static void held_ended(struct op *op, void *who)
 }
 
 /* Those that were begun earlier are tried again earlier. */
-static void hold(struct backend *backend, struct op *op, uint64_t arrival)
+void backend_hold(struct backend *backend, struct op *op, uint64_t arrival, int error)
 {
     struct held *held = op_push(op, held_ended, NULL);
-    *held = (struct held){arrival, (int)op->ret};
+    *held = (struct held){arrival, error};
     struct op **at = &backend->held.head;
     while (*at && ((const struct held *)op_top(*at))->arrival < arrival)
         at = &(*at)->next;
@@ -113,7 +107,7 @@ static void failed(struct backend *backend, struct op *op, struct begun begun)
         finish(backend, op, 0);
         break;
     case SLUICE__IO_ERROR_EVENT__ACTION__STOP:
-        hold(backend, op, begun.arrival);
+        backend_hold(backend, op, begun.arrival, (int)op->ret);
         if (!--backend->in_flight)
             backend_settle(backend);
         break;
@@ -179,7 +173,7 @@ void backend_submit(struct actor *self, struct op *op)
         op_complete(op, -ESHUTDOWN);
     } else if (op->flags & OP_DRAINING && backend->quiesced && !backend->pauses) {
         begin(backend, op, backend->arrivals++);
-    } else {
+    } else if (!backend->carried || !backend_was_held(backend, op)) {
         op_enqueue(&backend->queue, op);
         backend->queued_bytes += op->bytes;
     }
@@ -187,7 +181,8 @@ void backend_submit(struct actor *self, struct op *op)
 
 static bool may_go(const struct backend *backend)
 {
-    return !backend->quiesced && !backend->pauses && !backend->closing && !backend->aborted;
+    return !backend->quiesced && !backend->pauses && !backend->carried && !backend->closing &&
+           !backend->aborted;
 }
 
 void backend_go(struct backend *backend)

@@ -131,6 +131,55 @@ int blk_drain(blk *blk)
     return ret < 0 ? ret : blk_drain_end(blk);
 }
 
+/* --- Reactors */
+
+int blk_set_reactor(blk *blk, unsigned reactor, bool force, char **error)
+{
+    struct err err = {0};
+    Sluice__ClaimMove *move = MAIL_NEW(sluice__claim_move);
+    move->claim = blk->claim;
+    move->reactor = reactor;
+    move->force = force;
+    int ret = context_call(blk->context, blk->context->sluice->world.graph, MAIL_CLAIM_MOVE, move,
+                           NULL, &err);
+    return context_error(error, ret, err.text);
+}
+
+int blk_get_reactor(blk *blk)
+{
+    void *reply = NULL;
+    int ret = call(blk, MAIL_DESCRIBE, NULL, &reply);
+    if (ret == 0)
+        ret = (int)((const Sluice__BackendInfo *)reply)->reactor;
+    mail_free_body(reply);
+    return ret;
+}
+
+int blk_set_allow_reactor_change(blk *blk, bool allow)
+{
+    Sluice__ClaimAllow *mail = MAIL_NEW(sluice__claim_allow);
+    mail->claim = blk->claim;
+    mail->move = allow;
+    return context_call(blk->context, blk->context->sluice->world.graph, MAIL_CLAIM_ALLOW, mail,
+                        NULL, NULL);
+}
+
+void blk_set_reactor_notifier(blk *blk, void (*detached)(void *opaque),
+                              void (*attached)(void *opaque, unsigned reactor), void *opaque)
+{
+    blk->detached = detached;
+    blk->attached = attached;
+    blk->move_opaque = opaque;
+}
+
+void blk_moving(struct blk *blk, const Sluice__Moving *moving)
+{
+    if (moving->arrived && blk->attached)
+        blk->attached(blk->move_opaque, moving->reactor);
+    if (!moving->arrived && blk->detached)
+        blk->detached(blk->move_opaque);
+}
+
 static int set_paused(blk *blk, bool on)
 {
     Sluice__Pause *pause = MAIL_NEW(sluice__pause);

@@ -14,10 +14,47 @@
 
 /* --- Life */
 
+/* Callbacks don't run amid the taking of a frame: they tell of it later. */
+static void note(blk_context *context, struct mail *mail)
+{
+    struct note **at = &context->notes, *note = MEM_NEW(struct note);
+    *note = (struct note){.kind = mail->kind, .body = mail->body};
+    mail->body = NULL;
+    while (*at)
+        at = &(*at)->next;
+    *at = note;
+}
+
+static void tell_note(const blk_context *context, const struct note *note)
+{
+    const Sluice__Moving *moving = note->body;
+    for (struct blk *blk = context->blks; blk; blk = blk->next)
+        if (blk->claim == moving->claim) {
+            blk_moving(blk, moving);
+            return;
+        }
+}
+
+static bool run_note(blk_context *context)
+{
+    struct note *note = context->notes;
+    if (!note)
+        return false;
+    context->notes = note->next;
+    tell_note(context, note);
+    mail_free_body(note->body);
+    free(note);
+    return true;
+}
+
 static void on_mail(struct port *port, struct mail *mail, void *arg)
 {
     blk_context *context = arg;
     (void)port;
+    if (mail->kind == MAIL_MOVING) {
+        note(context, mail);
+        return;
+    }
     for (struct blk *blk = context->blks; blk; blk = blk->next) {
         if (blk->backend != mail->from)
             continue;
@@ -63,6 +100,12 @@ void blk_context_close(blk_context **self)
     }
     while (context->regions)
         region_end(context, &context->regions);
+    struct note *note;
+    while ((note = context->notes)) {
+        context->notes = note->next;
+        mail_free_body(note->body);
+        free(note);
+    }
     *self = NULL;
     port_close(&context->port);
     free(context);
@@ -74,6 +117,8 @@ void blk_context_close(blk_context **self)
  * One that waits for others runs some of them inside itself. */
 static void run_ended(blk_context *context)
 {
+    while (run_note(context)) {
+    }
     for (size_t n = context->ended.count; n && context->ended.head; n--) {
         context->outstanding--;
         context->running++;
@@ -117,7 +162,7 @@ int blk_context_fd(const blk_context *context)
 
 bool blk_arm(blk_context *context)
 {
-    return !context->ended.head && port_arm(context->port);
+    return !context->ended.head && !context->notes && port_arm(context->port);
 }
 
 /* --- Waiting for answers */

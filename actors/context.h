@@ -34,6 +34,13 @@ struct blk_context {
     uint64_t ran;          /* callbacks that have */
     struct blk *blks;
     struct held_region *regions; /* of nodes, and of everything */
+    struct note *notes;          /* mail of which callbacks are to tell, the oldest first */
+};
+
+struct note {
+    struct note *next;
+    unsigned kind;
+    void *body;
 };
 
 /* A drained region that somebody holds. */
@@ -59,6 +66,8 @@ struct blk {
     unsigned running;           /* callbacks that have not returned */
     bool quiet_asked;           /* the backend waits for those that are due */
     struct held_region *regions;
+    void (*detached)(void *opaque), (*attached)(void *opaque, unsigned reactor); /* of a move */
+    void *move_opaque;
     bool closed; /* by one of those: the last of them frees it */
     struct driver_facts facts;
     bool inserted;
@@ -81,6 +90,7 @@ Sluice__Permissions *blk_permissions(struct driver_perms perms);
 /* Runs the callback of a request that has ended. */
 void blk_run_done(struct op *op);
 /* The backend has told of a change. */
+void blk_moving(struct blk *blk, const Sluice__Moving *moving);
 void blk_changed(struct blk *blk, const Sluice__BackendChanged *told);
 
 #endif

@@ -90,6 +90,7 @@ static void on_shutdown(struct actor *self, struct mail *mail)
     graph->ender = mail_ticket(mail);
     if (!graph->ending) {
         graph->ending = true;
+        graph_moves_refuse(graph);
         graph->deadline = wait > UINT64_MAX - now ? UINT64_MAX : now + wait;
         timer_arm(reactor_timers(reactor), &graph->again, now + CLOSE_AGAIN);
     } else if (graph->aborted) {
@@ -152,6 +153,8 @@ static int perform(struct graph *graph, const Sluice__Request *request, struct t
         return graph_medium_remove(graph, request->medium_remove->backend, ticket, err);
     case SLUICE__REQUEST__BODY_EXPORT_ADD:
         return graph_export_add(graph, request->export_add, ticket, err);
+    case SLUICE__REQUEST__BODY_BACKEND_MOVE:
+        return graph_backend_move(graph, request->backend_move, ticket, err);
     case SLUICE__REQUEST__BODY_EXPORT_LIST:
         graph_list(graph, EXPORT, ticket);
         return 0;
@@ -217,6 +220,7 @@ static void graph_fini(struct actor *self)
             graph_object_free(graph->tables[kind].all[i]);
         free(graph->tables[kind].all);
     }
+    graph_moves_free(graph);
     graph_drain_free(graph);
     struct change *change;
     while ((change = graph->changes)) {
@@ -234,6 +238,8 @@ const struct actor_type graph_type = {
     .handlers =
         {
             [MAIL_REQUEST] = on_request,
+            [MAIL_CLAIM_MOVE] = graph_on_claim_move,
+            [MAIL_CLAIM_ALLOW] = graph_on_claim_allow,
             [MAIL_DRAIN] = graph_on_drain,
             [MAIL_REGION_END] = graph_on_drain_end,
             [MAIL_CLAIM] = graph_on_claim,

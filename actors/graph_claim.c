@@ -54,11 +54,12 @@ void graph_on_claim(struct actor *self, struct mail *mail)
     }
     struct object *claim = graph_object_add(graph, CLAIM, asked->name);
     claim->id = ++graph->last_claim;
+    claim->owner = mail->from;
     claim->ticket = mail_ticket(mail);
     graph_change(claim, (struct standing){.to = {backend}, .wants = {wants}}, claimed);
 }
 
-static struct object *find(const struct graph *graph, uint64_t id)
+struct object *graph_find_claim(const struct graph *graph, uint64_t id)
 {
     const struct table *claims = &graph->tables[CLAIM];
     for (size_t i = 0; i < claims->n; i++)
@@ -81,7 +82,7 @@ void graph_on_claim_set(struct actor *self, struct mail *mail)
 {
     struct graph *graph = actor_state(self);
     const Sluice__ClaimSet *set = (const Sluice__ClaimSet *)mail->body;
-    struct object *claim = find(graph, set->claim);
+    struct object *claim = graph_find_claim(graph, set->claim);
     struct driver_perms wants = wanted(set->permissions);
     struct err err = {0};
     if (!claim)
@@ -98,6 +99,15 @@ void graph_on_claim_set(struct actor *self, struct mail *mail)
     graph_change(claim, standing, was_set);
 }
 
+void graph_on_claim_allow(struct actor *self, struct mail *mail)
+{
+    const Sluice__ClaimAllow *allow = (const Sluice__ClaimAllow *)mail->body;
+    const struct object *claim = graph_find_claim(actor_state(self), allow->claim);
+    if (claim)
+        claim->standing.to[0]->may_move = allow->move;
+    actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
+}
+
 static void ended(struct object *claim, const struct err *err)
 {
     (void)err; /* giving up is never refused */
@@ -107,7 +117,8 @@ static void ended(struct object *claim, const struct err *err)
 
 void graph_on_claim_end(struct actor *self, struct mail *mail)
 {
-    struct object *claim = find(actor_state(self), ((Sluice__ClaimEnd *)mail->body)->claim);
+    struct object *claim =
+        graph_find_claim(actor_state(self), ((Sluice__ClaimEnd *)mail->body)->claim);
     if (!claim) {
         actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
         return;

@@ -16,7 +16,7 @@ struct region {
     uint64_t id;
     actor_addr target; /* a backend or a node; 0: all there are */
     bool connected;    /* and all that is connected with it */
-    bool ended;
+    bool ended, telling;
     size_t waits; /* answers to come */
     region_fn *then;
     void *arg;
@@ -105,6 +105,7 @@ static void quiet_one(struct region *region)
 {
     if (--region->waits)
         return;
+    region->telling = true;
     if (region->then)
         region->then(region->arg);
     else if (region->ticket.correlation) {
@@ -112,6 +113,7 @@ static void quiet_one(struct region *region)
         drained->region = region->id;
         actor_reply(region->graph->self, region->ticket, MAIL_DRAINED, drained);
     }
+    region->telling = false;
     if (region->ended)
         free(region);
 }
@@ -174,15 +176,14 @@ static struct region *begin(struct graph *graph, struct region made)
     return region;
 }
 
-struct region *graph_drain_begin(const struct object *target, bool connected, region_fn *then,
-                                 void *arg)
+void graph_drain_begin(const struct object *target, bool connected, region_fn *then, void *arg,
+                       struct region **out)
 {
-    struct region *region =
+    struct region *region = *out =
         begin(target->graph,
               (struct region){
                   .target = target->address, .connected = connected, .then = then, .arg = arg});
     quiet_one(region);
-    return region;
 }
 
 void graph_drain_end(struct region *region)
@@ -194,7 +195,7 @@ void graph_drain_end(struct region *region)
     *at = region->next;
     region->ended = true;
     graph_drain_sync(graph);
-    if (!region->waits)
+    if (!region->waits && !region->telling)
         free(region);
 }
 

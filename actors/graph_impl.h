@@ -43,8 +43,13 @@ struct object {
     const struct driver *driver; /* a node's; null when there is no such */
     actor_addr address;          /* 0 before it is spawned, and for claims */
     uint64_t id;                 /* a claim's */
-    unsigned reactor;
-    bool read_only; /* a backend that refuses changes whatever its node allows */
+    actor_addr owner;            /* of a claim: who is told of what happens to its backend */
+    unsigned reactor, home;      /* where it is; where a node is when no backend has it */
+    bool may_move;               /* a device that follows its backend to another reactor */
+    struct move *move;           /* that it is part of, */
+    unsigned came_from;          /* and where it was before */
+    struct object *aside;        /* the medium that has gone */
+    bool read_only;              /* a backend that refuses changes whatever its node allows */
     struct standing standing;
     struct driver_perms total;                   /* what its users have and share together */
     struct driver_perms granted;                 /* what a backend was told that it has */
@@ -86,6 +91,8 @@ struct graph {
     struct timer again;
     uint64_t last_claim, last_region;
     struct region *regions;
+    struct move *moves; /* that wait, or are under way */
+    bool settling;
     struct change *changes, **last_change; /* the first one is under way when `changing` */
     bool changing;
     size_t change_waits; /* answers to come */
@@ -143,8 +150,8 @@ typedef void region_fn(void *arg);
 
 /* Keeps those quiet who stand on the node, or on the backend's medium; or all that is connected
  * with it. Calls `then` when nothing is in flight in them, maybe at once. */
-struct region *graph_drain_begin(const struct object *target, bool connected, region_fn *then,
-                                 void *arg);
+void graph_drain_begin(const struct object *target, bool connected, region_fn *then, void *arg,
+                       struct region **region);
 void graph_drain_end(struct region *region);
 /* Objects stand elsewhere now. */
 void graph_drain_sync(struct graph *graph);
@@ -154,13 +161,32 @@ void graph_drain_free(struct graph *graph);
 void graph_on_drain(struct actor *self, struct mail *mail);
 void graph_on_drain_end(struct actor *self, struct mail *mail);
 
+/* --- graph_move.c */
+
+/* Checks, and answers `ticket` when it is done; or refuses at once, unanswered. */
+int graph_backend_move(struct graph *graph, const Sluice__BackendMove *spec, struct ticket ticket,
+                       struct err *err);
+void graph_on_claim_move(struct actor *self, struct mail *mail);
+/* A medium has been attached: brings it and the backend together on one reactor. */
+void graph_join(struct object *backend, void (*then)(struct object *backend));
+/* Its medium has been detached: brings that home, if nobody has it any more. */
+void graph_part(struct object *backend, struct object *node, void (*then)(struct object *backend));
+/* Something has been done: what waited for that may go on. */
+void graph_settled(struct graph *graph);
+void graph_moves_free(struct graph *graph);
+/* Refuses the moves that have not begun. */
+void graph_moves_refuse(struct graph *graph);
+
 /* --- graph_claim.c */
+
+struct object *graph_find_claim(const struct graph *graph, uint64_t id);
 
 /* Refuses what a read-only backend does not give to `who`. */
 int graph_check_writable(const struct object *backend, const char *who, struct driver_perms wants,
                          struct err *err);
 void graph_on_claim(struct actor *self, struct mail *mail);
 void graph_on_claim_set(struct actor *self, struct mail *mail);
+void graph_on_claim_allow(struct actor *self, struct mail *mail);
 void graph_on_claim_end(struct actor *self, struct mail *mail);
 
 /* --- graph_run.c: these answer `ticket` when it is done, or refuse at once */

@@ -24,8 +24,7 @@ static void finish(struct object *backend, const struct err *err)
         actor_refuse(graph->self, backend->ticket, err);
     else
         actor_reply(graph->self, backend->ticket, MAIL_REPLY, reply_done());
-    if (graph->ending)
-        graph_step_end(graph);
+    graph_settled(graph);
 }
 
 /* The backend's standing, on another medium. */
@@ -57,17 +56,22 @@ static void inserted(struct actor *self, struct mail *reply, void *arg)
     finish(backend, NULL);
 }
 
-static void attached(struct object *backend, const struct err *err)
+/* They are on one reactor now. */
+static void joined(struct object *backend)
 {
-    if (err) {
-        finish(backend, err);
-        return;
-    }
     const struct object *node = backend->standing.to[0];
     Sluice__BackendInsert *mail = MAIL_NEW(sluice__backend_insert);
     mail->node = node->address;
     mail_set(&mail->name, node->name);
     actor_ask(backend->graph->self, backend->address, MAIL_BACKEND_INSERT, mail, inserted, backend);
+}
+
+static void attached(struct object *backend, const struct err *err)
+{
+    if (err)
+        finish(backend, err);
+    else
+        graph_join(backend, joined);
 }
 
 int graph_medium_insert(struct graph *graph, const Sluice__MediumInsert *insert,
@@ -91,10 +95,15 @@ int graph_medium_insert(struct graph *graph, const Sluice__MediumInsert *insert,
 
 /* --- Removal */
 
+static void parted(struct object *backend)
+{
+    finish(backend, NULL);
+}
+
 static void detached(struct object *backend, const struct err *err)
 {
     (void)err; /* giving up is never refused */
-    finish(backend, NULL);
+    graph_part(backend, backend->aside, parted);
 }
 
 static void removed(struct actor *self, struct mail *reply, void *arg)
@@ -108,6 +117,7 @@ static void removed(struct actor *self, struct mail *reply, void *arg)
         return;
     }
     tell(backend, backend->standing.to[0], SLUICE__EVENT__BODY_MEDIUM_REMOVED);
+    backend->aside = backend->standing.to[0];
     graph_change(backend, on(backend, NULL), detached);
 }
 

@@ -67,8 +67,7 @@ void graph_object_drop(struct object *object)
     table->n--;
     memmove(&table->all[i], &table->all[i + 1], (table->n - i) * sizeof(struct object *));
     graph_object_free(object);
-    if (graph->ending)
-        graph_step_end(graph);
+    graph_settled(graph);
 }
 
 static bool stands_on(const struct standing *standing, const struct object *object)
@@ -292,8 +291,7 @@ static void opened(struct actor *self, struct mail *reply, void *arg)
     emit(object, true);
     actor_reply(self, object->ticket, MAIL_REPLY,
                 object->kind == EXPORT ? export_reply(reply) : reply_done());
-    if (object->graph->ending)
-        graph_step_end(object->graph);
+    graph_settled(object->graph);
 }
 
 /* It has what it needs: makes the actor and asks it to open. */
@@ -362,7 +360,7 @@ int graph_node_add(struct graph *graph, const Sluice__NodeAdd *spec, struct tick
     struct object *object = graph_object_add(graph, NODE, spec->name);
     object->type = mem_string(spec->driver);
     object->driver = driver_find(spec->driver);
-    object->reactor = reactor;
+    object->reactor = object->home = reactor;
     Sluice__NodeOpen *open = MAIL_NEW(sluice__node_open);
     open->spec = mail_copy(spec);
     if (child) {
@@ -413,6 +411,7 @@ int graph_export_add(struct graph *graph, const Sluice__ExportAdd *spec, struct 
         return err->code;
     struct object *object = graph_object_add(graph, EXPORT, id);
     object->type = mem_string(spec->type);
+    object->may_move = true;
     object->reactor = backend->reactor;
     Sluice__ExportOpen *open = MAIL_NEW(sluice__export_open);
     open->spec = mail_copy(spec);
@@ -428,11 +427,19 @@ int graph_export_add(struct graph *graph, const Sluice__ExportAdd *spec, struct 
 /* --- Removing */
 
 /* The event tells what it stood on. */
+static void gone(struct object *object)
+{
+    actor_reply(object->graph->self, object->ticket, MAIL_REPLY, reply_done());
+    graph_object_drop(object);
+}
+
 static void left(struct object *object, const struct err *err)
 {
     (void)err; /* giving up is never refused */
-    actor_reply(object->graph->self, object->ticket, MAIL_REPLY, reply_done());
-    graph_object_drop(object);
+    if (object->aside)
+        graph_part(object, object->aside, gone);
+    else
+        gone(object);
 }
 
 static void closed(struct actor *self, struct mail *reply, void *arg)
@@ -444,10 +451,12 @@ static void closed(struct actor *self, struct mail *reply, void *arg)
         if (err.code != -ENXIO) { /* still there */
             object->state = READY;
             actor_refuse(self, object->ticket, &err);
+            graph_settled(object->graph);
             return; /* while shutting down, the timer asks again */
         }
     }
     emit(object, false);
+    object->aside = object->kind == BACKEND ? object->standing.to[0] : NULL;
     graph_change(object, (struct standing){0}, left);
 }
 

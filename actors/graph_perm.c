@@ -179,8 +179,7 @@ static void end(struct graph *graph, const struct err *err)
     change->then(change->object, err);
     free(change);
     begin(graph);
-    if (graph->ending)
-        graph_step_end(graph);
+    graph_settled(graph);
 }
 
 static void told(struct actor *self, struct mail *reply, void *arg)

@@ -83,8 +83,7 @@ static void round_end(struct round *round)
     actor_reply(graph->self, round->ticket, MAIL_REPLY, reply_done());
     free(round);
     graph->gathers--;
-    if (graph->ending)
-        graph_step_end(graph);
+    graph_settled(graph);
 }
 
 /* One that is gone by now is paused enough. */

@@ -65,8 +65,7 @@ static void gather_free(struct gather *gather)
     struct graph *graph = gather->graph;
     free(gather);
     graph->gathers--;
-    if (graph->ending)
-        graph_step_end(graph);
+    graph_settled(graph);
 }
 
 /* Those that were gone when they were asked leave no gap. */

@@ -34,6 +34,10 @@
     X(DRAIN, drain)                 /* to the graph; answered by DRAINED */                        \
     X(DRAINED, drained)                                                                            \
     X(REGION_END, region_end)   /* to the graph; answered without a body */                        \
+    X(MOVE, move)               /* to a backend or node; see Move */                               \
+    X(CLAIM_MOVE, claim_move)   /* to the graph; answered with REPLY */                            \
+    X(CLAIM_ALLOW, claim_allow) /* to the graph; answered without a body */                        \
+    X(MOVING, moving)                                                                              \
     X(DRAIN_BEGIN, drain_begin) /* answered without a body when nothing is in flight */            \
     X(DRAIN_END, drain_end)                                                                        \
     X(BACKEND_INSERT, backend_insert) /* answered without a body */                                \

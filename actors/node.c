@@ -415,6 +415,27 @@ static void on_node_permit(struct actor *self, struct mail *mail)
         actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
 }
 
+/* --- Moving */
+
+static void on_move(struct actor *self, struct mail *mail)
+{
+    struct node *node = actor_state(self);
+    unsigned reactor = ((const Sluice__Move *)mail->body)->reactor;
+    if (node->stage != NODE_OPEN || node->in_flight) {
+        struct err err = {0};
+        err_set(&err, -EBUSY, "node %s can't move now: it is not open, or not quiet",
+                actor_name(self));
+        actor_refuse(self, mail_ticket(mail), &err);
+        return;
+    }
+    if (reactor == reactor_id(node->base.reactor)) {
+        actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
+        return;
+    }
+    node->mover = mail_ticket(mail);
+    actor_move(self, reactor);
+}
+
 /* --- Closing */
 
 static void closed(struct driver_node *base)
@@ -579,6 +600,8 @@ static void node_arrive(struct actor *self)
     settle(self);
     if (node->stage == NODE_OPEN && node->base.driver->arrive)
         node->base.driver->arrive(&node->base);
+    actor_reply(self, node->mover, MAIL_NONE, NULL);
+    node->mover = (struct ticket){0};
 }
 
 const struct actor_type node_type = {
@@ -595,6 +618,7 @@ const struct actor_type node_type = {
             [MAIL_NODE_WATCH] = on_node_watch,
             [MAIL_NODE_SET] = on_node_set,
             [MAIL_NODE_PERMIT] = on_node_permit,
+            [MAIL_MOVE] = on_move,
             [MAIL_NODE_CHANGED] = on_node_changed,
             [MAIL_DESCRIBE] = on_describe,
             [MAIL_CLOSE] = on_close,

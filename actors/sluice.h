@@ -192,6 +192,17 @@ int blk_node_drain_end(blk_context *context, const char *node);
 int blk_drain_all_begin(blk_context *context);
 int blk_drain_all_end(blk_context *context);
 
+/* Moves the backend to another reactor, with its medium and all that stands on the same nodes.
+ * Requests wait meanwhile, in order. Refused (-EBUSY) when an unnamed backend is among those, or
+ * one with a device, unless they allow it or it is forced. Two movers at once take turns. */
+int blk_set_reactor(blk *blk, unsigned reactor, bool force, char **error);
+int blk_get_reactor(blk *blk); /* or a negative errno */
+int blk_set_allow_reactor_change(blk *blk, bool allow);
+/* Called, as callbacks are, when the backend is about to leave its reactor, and when it has arrived
+ * at one; in that order, whatever medium it has. Null for none. */
+void blk_set_reactor_notifier(blk *blk, void (*detached)(void *opaque),
+                              void (*attached)(void *opaque, unsigned reactor), void *opaque);
+
 /* Lets requests wait, and returns when none is with the medium; lets them go again, in order, those
  * first that an error stopped. */
 int blk_pause(blk *blk);

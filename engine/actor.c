@@ -168,6 +168,11 @@ static void pass_ops(struct actor *self, unsigned home)
 {
     struct peer *peer = &self->reactor->peer;
     struct op *op;
+    /* Their numbers may have gaps, where others were begun. */
+    for (op = self->ops.head; op; op = op->next)
+        self->order[op->origin].ops--;
+    for (op = self->ops.head; op; op = op->next)
+        op->sequence = self->order[op->origin].ops++;
     while ((op = op_dequeue(&self->ops))) {
         self->order[op->origin].ops--;
         peer_pass_op(peer, op, home);
@@ -187,6 +192,23 @@ static void move(struct actor *self)
     pass_ops(self, to->peer.id);
     self->reactor = NULL;
     reactor_post(to, &self->adopt);
+}
+
+void actor_give_back(struct actor *self, struct op_queue *ops)
+{
+    check_here(self);
+    if (!ops->head)
+        return;
+    for (struct op *op = ops->head; op; op = op->next) { /* one that was begun went elsewhere */
+        op->to = self->address;
+        op->origin = (uint16_t)(op_key(op) >> 32);
+    }
+    *ops->tail = self->ops.head;
+    if (!self->ops.head)
+        self->ops.tail = ops->tail;
+    self->ops.head = ops->head;
+    self->ops.count += ops->count;
+    op_queue_init(ops);
 }
 
 void actor_stop(struct actor *self)

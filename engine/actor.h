@@ -81,6 +81,11 @@ void actor_stop(struct actor *self);
  * before the move and after it is not kept: that comes from two threads. */
 void actor_move(struct actor *self, unsigned reactor);
 
+/* Hands operations back that were taken, and are not under way: as they came, without any frame of
+ * the actor's. They come again before all others, in this order: here, or where the actor moves to. To
+ * be called by `leave`. */
+void actor_give_back(struct actor *self, struct op_queue *ops);
+
 void *actor_state(struct actor *self);
 const char *actor_name(const struct actor *self);
 actor_addr actor_address(const struct actor *self);

@@ -125,6 +125,10 @@ static inline uint64_t op_tag(const struct op *op)
  * `most` of them, and returns how many. Some may have ended. */
 size_t op_tags(struct peer *peer, op_done_fn *done, const void *who, uint64_t *tags, size_t most);
 
+/* What tells an operation from all others under way, on whatever thread: its sender and its place
+ * there. */
+uint64_t op_key(const struct op *op);
+
 /* Whether the operation is, or was made here for, the one that `peer` knows by this tag. */
 bool op_is(const struct op *op, unsigned peer, uint64_t tag);
 

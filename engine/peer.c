@@ -143,6 +143,15 @@ bool op_is(const struct op *op, unsigned peer, uint64_t tag)
     return op->peer->id == peer && op_tag(op) == tag;
 }
 
+uint64_t op_key(const struct op *op)
+{
+    if (op->depth && op->frames[0].done == remote_done) {
+        const struct remote *remote = (const void *)op->frames[0].space;
+        return (uint64_t)remote->back->other->id << 32 | (uint32_t)remote->tag;
+    }
+    return (uint64_t)op->peer->id << 32 | op->slot;
+}
+
 /* The actor has moved to the thread that asked: the operation goes on there as its own. */
 static void come_home(struct peer *peer, uint64_t tag)
 {

@@ -292,6 +292,13 @@ static void on_mail(struct port *port, struct mail *mail, void *arg)
 {
     (void)port;
     (void)arg;
+    if (mail->kind == MAIL_MOVING) {
+        const Sluice__Moving *moving = (const void *)mail->body;
+        stack.news.moves += moving->arrived;
+        assert_int_equal(stack.news.leaving, moving->arrived); /* in turn */
+        stack.news.leaving = !moving->arrived;
+        return;
+    }
     assert_int_equal(mail->kind, MAIL_BACKEND_CHANGED);
     const Sluice__BackendChanged *told = (const void *)mail->body;
     stack.news.count++;

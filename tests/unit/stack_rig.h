@@ -46,6 +46,8 @@ struct stack_news {
     unsigned count, at;
     int64_t length;
     bool inserted;
+    unsigned moves; /* of a backend that is claimed, */
+    bool leaving;   /* and whether one is under way */
 };
 
 void stack_start(unsigned threads, uint64_t seed);
