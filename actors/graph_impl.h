@@ -171,7 +171,9 @@ void graph_on_claim_move(struct actor *self, struct mail *mail);
 void graph_join(struct object *backend, void (*then)(struct object *backend));
 /* Its medium has been detached: brings that home, if nobody has it any more. */
 void graph_part(struct object *backend, struct object *node, void (*then)(struct object *backend));
-/* Something has been done: what waited for that may go on. */
+/* An object can be moved again. */
+void graph_moves_go(struct graph *graph);
+/* Something has been done: what waited for that may go on, the end too. */
 void graph_settled(struct graph *graph);
 void graph_moves_free(struct graph *graph);
 /* Refuses the moves that have not begun. */

@@ -371,7 +371,7 @@ void graph_part(struct object *backend, struct object *node, void (*then)(struct
 
 /* --- The rest */
 
-void graph_settled(struct graph *graph)
+void graph_moves_go(struct graph *graph)
 {
     if (graph->settling)
         return;
@@ -382,7 +382,12 @@ void graph_settled(struct graph *graph)
             try(move);
     }
     graph->settling = false;
-    if (graph->ending)
+}
+
+void graph_settled(struct graph *graph)
+{
+    graph_moves_go(graph);
+    if (graph->ending && !graph->settling)
         graph_step_end(graph);
 }
 

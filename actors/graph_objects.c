@@ -451,7 +451,7 @@ static void closed(struct actor *self, struct mail *reply, void *arg)
         if (err.code != -ENXIO) { /* still there */
             object->state = READY;
             actor_refuse(self, object->ticket, &err);
-            graph_settled(object->graph);
+            graph_moves_go(object->graph);
             return; /* while shutting down, the timer asks again */
         }
     }

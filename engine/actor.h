@@ -82,8 +82,8 @@ void actor_stop(struct actor *self);
 void actor_move(struct actor *self, unsigned reactor);
 
 /* Hands operations back that were taken, and are not under way: as they came, without any frame of
- * the actor's. They come again before all others, in this order: here, or where the actor moves to. To
- * be called by `leave`. */
+ * the actor's. They come again before all others, in this order: here, or where the actor moves to.
+ * To be called by `leave`. */
 void actor_give_back(struct actor *self, struct op_queue *ops);
 
 void *actor_state(struct actor *self);
