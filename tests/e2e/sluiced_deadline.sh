@@ -55,6 +55,20 @@ equal "$(wc -l <sluiced.err)" 1
 kill "$reader"
 status_of "$reader"
 
+# The deadline is 30 s unless told otherwise.
+# shellcheck disable=SC2086
+sluiced_start $slow
+start reader "$BUILD/bin/sluice" -s "$CONTROL" --timeout 60s io read disk bytes=512
+reader=$PID
+until_true 10 reading || fail "nothing is under way"
+kill -TERM "$SLUICED"
+until_true 10 grep -q 'waits for requests that are under way, 30[.0]* s at most' sluiced.err || fail "it waits otherwise"
+kill -INT "$SLUICED"
+status_of "$SLUICED"
+equal "$STATUS" 1
+kill "$reader"
+status_of "$reader"
+
 # What is done in time is done: everything that was acknowledged is there afterwards.
 truncate -s 16M image
 disk="--node driver=file,name=n,filename=$WORK/image --backend name=disk,node=n"

@@ -133,6 +133,23 @@ static void read_only_stays_with_an_empty_backend(void **state)
     stack_stop();
 }
 
+static void a_node_that_another_backend_holds_stays_where_it_is(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        unsigned reactor = (unsigned)(seed / 3) % STACK_THREADS(seed);
+        stack_do("node-add driver=mock name=m size=1M reactor=%u", reactor);
+        stack_do("backend-add name=b node=m");
+        stack_do("backend-add name=other node=m");
+        stack_do("medium-remove b");
+        stack_settle();
+        assert_int_equal(stack_do("node-show m")->node->reactor, reactor);
+        assert_int_equal(stack_run(stack_find("other"), OP_WRITE, 0, 512, 0), 0);
+        assert_string_equal(stack_do("backend-show other")->backend->node, "m");
+    }
+}
+
 static void mistakes_are_told_and_change_nothing(void **state)
 {
     (void)state;
@@ -200,6 +217,7 @@ int main(void)
         cmocka_unit_test(what_is_held_is_tried_again_on_the_medium_then_present),
         cmocka_unit_test(read_only_stays_with_an_empty_backend),
         cmocka_unit_test(a_drive_that_says_it_is_empty_is_not_available),
+        cmocka_unit_test(a_node_that_another_backend_holds_stays_where_it_is),
         cmocka_unit_test(mistakes_are_told_and_change_nothing),
         cmocka_unit_test(a_shutdown_during_a_removal_ends_both),
     };
