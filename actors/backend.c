@@ -120,12 +120,14 @@ void backend_watch(struct backend *backend, bool on, actor_reply_fn *then, void 
 
 /* --- The medium */
 
-/* Which operations may go to the medium. Reading needs no permission, as one may want to look at
- * what another is changing. */
+/* Which operations may go to the medium. */
 static void allow(struct backend *backend)
 {
+    unsigned read = 1U << OP_READ | 1U << OP_LOAD_VMSTATE;
     unsigned change = 1U << OP_WRITE | 1U << OP_ZEROES | 1U << OP_DISCARD | 1U << OP_SAVE_VMSTATE;
-    backend->allowed = ~(change | 1U << OP_TRUNCATE);
+    backend->allowed = ~(read | change | 1U << OP_TRUNCATE);
+    if (backend->perm & PERM_CONSISTENT_READ)
+        backend->allowed |= read;
     if (!backend->read_only && backend->perm & PERM_WRITE)
         backend->allowed |= change;
     if (!backend->read_only && backend->perm & PERM_RESIZE)

@@ -9,7 +9,7 @@
  * itself has seen the ends of its own operations.
  *
  * Operations that are refused here end with -EIO (too long, or outside the medium), -ENOMEDIUM,
- * -EPERM (a change that it has no permission for, or on a read-only one), -EACCES (a truncate on
+ * -EPERM (what it has no permission for, or on a read-only one), -EACCES (a truncate on
  * one) or -EINVAL. */
 #ifndef SLUICE_BACKEND_H
 #define SLUICE_BACKEND_H

@@ -96,6 +96,12 @@ static void describe_account(struct backend *backend, Sluice__BackendInfo *info)
     info->idle_ns = account->used ? now - account->last : 0;
 }
 
+/* Whether an error can stop it: only then there is a status to keep. */
+static bool stops(Sluice__OnError__Policy policy)
+{
+    return policy == SLUICE__ON_ERROR__POLICY__STOP || policy == SLUICE__ON_ERROR__POLICY__ENOSPC;
+}
+
 void backend_on_describe(struct actor *self, struct mail *mail)
 {
     struct backend *backend = actor_state(self);
@@ -109,7 +115,8 @@ void backend_on_describe(struct actor *self, struct mail *mail)
     info->has_queued_bytes = info->has_granted = info->has_limit = true;
     info->has_granted_bytes = info->has_limit_bytes = true;
     info->has_run_state = info->has_held = info->has_werror = info->has_rerror = true;
-    info->has_io_status = backend->keeps_io_status;
+    info->has_io_status =
+        backend->keeps_io_status && (stops(backend->on_error) || stops(backend->on_read_error));
     info->has_write_cache = true;
     info->write_cache = !backend->write_through;
     info->read_only = backend->read_only;
@@ -118,6 +125,9 @@ void backend_on_describe(struct actor *self, struct mail *mail)
     info->queued = backend->queue.count;
     info->queued_bytes = backend->queued_bytes;
     info->held = backend->held.count;
+    info->has_held_bytes = true;
+    for (const struct op *op = backend->held.head; op; op = op->next)
+        info->held_bytes += op->bytes;
     info->granted = backend->granted;
     info->limit = backend->limit;
     info->granted_bytes = backend->granted_bytes;

@@ -33,6 +33,9 @@ static int check_range(const struct backend *backend, const struct op *op)
             return (int)length;
         if (op->offset > length || (uint64_t)(length - op->offset) < op->bytes)
             return -EIO;
+    } else if (op->kind != OP_READ && !(backend->facts.can & DRIVER_CAN_GROW) &&
+               op->offset + (int64_t)op->bytes > backend->facts.length) {
+        return -EIO; /* no medium is to blame for what it never does */
     }
     return backend->allowed >> op->kind & 1 ? 0 : -EPERM;
 }
@@ -127,6 +130,27 @@ static void resized(struct actor *self, struct mail *reply, void *arg)
     finish(actor_state(self), op, op->ret);
 }
 
+static void saved(struct op *flush, void *who)
+{
+    struct op *op = who;
+    struct backend *backend = flush->iov->iov_base;
+    int64_t ret = flush->ret;
+    op_free(flush);
+    finish(backend, op, ret < 0 ? ret : op->ret);
+}
+
+/* The state of a machine has no forced unit access. */
+static void flush_state(struct backend *backend, struct op *op)
+{
+    struct op *flush = op_new(op->peer);
+    flush->kind = OP_FLUSH;
+    flush->offset = 0;
+    flush->bytes = 0;
+    flush->one.iov_base = backend; /* it has no data of its own */
+    op_push(flush, saved, op);
+    op_send(flush, backend->node);
+}
+
 static void done(struct op *op, void *who)
 {
     struct backend *backend = who;
@@ -139,6 +163,10 @@ static void done(struct op *op, void *who)
     }
     account_done(&backend->account, op->kind, op->kind <= OP_DISCARD ? op->bytes : 0, begun.started,
                  now(backend));
+    if (op->kind == OP_SAVE_VMSTATE && backend->write_through) {
+        flush_state(backend, op);
+        return;
+    }
     if (op->kind == OP_TRUNCATE || op->flags & OP_BEYOND_END) {
         /* The news of the length come by mail, which may be slower. Whoever sees this completed may
          * use the new length at once, so the news come first. */

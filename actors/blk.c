@@ -308,9 +308,17 @@ static int check(const struct blk *blk, enum op_kind kind, int64_t bytes, int fl
         return -EIO;
     if (flags < 0)
         return flags;
-    if (blk->writable || kind == OP_READ || kind == OP_FLUSH || kind == OP_LOAD_VMSTATE)
+    switch (kind) {
+    case OP_READ:
+    case OP_LOAD_VMSTATE:
+        return blk->perms.perm & PERM_CONSISTENT_READ ? 0 : -EPERM;
+    case OP_FLUSH:
         return 0;
-    return kind == OP_TRUNCATE ? -EACCES : -EPERM;
+    case OP_TRUNCATE:
+        return blk->perms.perm & PERM_RESIZE ? 0 : blk->writable ? -EPERM : -EACCES;
+    default:
+        return blk->perms.perm & PERM_WRITE ? 0 : -EPERM;
+    }
 }
 
 /* In these, `flags` are the operation's, or the error that they are. */

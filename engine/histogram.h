@@ -53,12 +53,14 @@ static inline void histogram_add(struct histogram *histogram, uint64_t value)
 /* The value that a fraction of all (0 to 1) does not exceed; 0 when there is none. */
 static inline uint64_t histogram_quantile(const struct histogram *histogram, double fraction)
 {
-    uint64_t rank = (uint64_t)(fraction * (double)histogram->count), seen = 0;
+    double exact = fraction * (double)histogram->count;
+    uint64_t rank = (uint64_t)exact, seen = 0;
+    rank += (double)rank < exact || !rank; /* so many values do not exceed it */
     if (rank >= histogram->count)
         return histogram->max;
     for (unsigned cell = 0; cell < HISTOGRAM_CELLS; cell++) {
         seen += histogram->cells[cell];
-        if (seen > rank) {
+        if (seen >= rank) {
             uint64_t middle = histogram_middle(cell);
             if (middle < histogram->min)
                 return histogram->min;

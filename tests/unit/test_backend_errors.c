@@ -442,6 +442,79 @@ static void windows_and_histograms_begin_when_they_are_chosen(void **state)
     stack_stop();
 }
 
+static void what_a_medium_never_does_is_not_its_error(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=mock name=m size=1M can=flush");
+        stack_do("backend-add name=b node=m werror=stop");
+        actor_addr b = stack_find("b");
+        assert_int_equal(stack_run(b, OP_WRITE, 1 << 20, 512, OP_BEYOND_END), -EIO);
+        assert_int_equal(stack_run(b, OP_ZEROES, (1 << 20) - 256, 512, OP_BEYOND_END), -EIO);
+        assert_int_equal(shown()->run_state, SLUICE__RUN_STATE__RUNNING);
+        assert_int_equal(shown()->write->invalid, 1);
+        assert_int_equal(shown()->write->failed, 0);
+        assert_int_equal(stack_run(b, OP_WRITE, 0, 512, OP_BEYOND_END), 0);
+    }
+}
+
+static void io_status_is_told_only_where_a_policy_can_stop(void **state)
+{
+    (void)state;
+    stack_start(1, 1);
+    stack_do("backend-add name=b");
+    assert_false(shown()->has_io_status);
+    stack_do("backend-set name=b rerror=enospc");
+    assert_true(shown()->has_io_status);
+    stack_do("backend-set name=b rerror=ignore werror=stop");
+    assert_true(shown()->has_io_status);
+    stack_do("backend-set name=b io-status=off");
+    assert_false(shown()->has_io_status);
+    stack_stop();
+}
+
+static void saving_vm_state_with_the_cache_off_flushes(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=mock name=m");
+        stack_do("backend-add name=b node=m");
+        actor_addr b = stack_find("b");
+        assert_int_equal(stack_run(b, OP_SAVE_VMSTATE, 0, 0, 0), 0);
+        stack_do("backend-set name=b write-cache=off");
+        assert_int_equal(stack_run(b, OP_SAVE_VMSTATE, 0, 0, 0), 0);
+        const Sluice__NodeInfo *info = stack_do("node-show m")->node;
+        assert_true(info->n_state >= 3);
+        assert_string_equal(info->state[info->n_state - 1]->value, "flush 0+0");
+        assert_string_equal(info->state[info->n_state - 2]->value, "save-vmstate 0+0");
+        assert_string_equal(info->state[info->n_state - 3]->value, "save-vmstate 0+0");
+    }
+}
+
+static void the_bytes_of_what_is_held_are_told(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=mock name=m error=28");
+        stack_do("backend-add name=b node=m werror=stop");
+        struct stack_op ops[2];
+        actor_addr b = stack_find("b");
+        stack_submit(&ops[0], b, OP_WRITE, 0, 4096, 0, NULL);
+        stack_settle();
+        stack_submit(&ops[1], b, OP_WRITE, 0, 512, 0, NULL);
+        stack_settle();
+        assert_int_equal(shown()->held_bytes, 4096);
+        assert_int_equal(shown()->queued_bytes, 512);
+        stack_do("node-set m error=0");
+        stack_do("backend-resume b");
+        stack_await_op(&ops[1]);
+        assert_int_equal(shown()->held_bytes, 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -459,6 +532,10 @@ int main(void)
         cmocka_unit_test(the_engine_s_pause_covers_backends_that_are_added_meanwhile),
         cmocka_unit_test(an_error_can_pause_the_whole_engine),
         cmocka_unit_test(resume_ends_stops_by_errors_but_no_pause_that_was_asked_for),
+        cmocka_unit_test(what_a_medium_never_does_is_not_its_error),
+        cmocka_unit_test(io_status_is_told_only_where_a_policy_can_stop),
+        cmocka_unit_test(saving_vm_state_with_the_cache_off_flushes),
+        cmocka_unit_test(the_bytes_of_what_is_held_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

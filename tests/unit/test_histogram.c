@@ -50,12 +50,27 @@ static void quantiles_of_a_known_distribution(void **state)
     assert_int_equal(histogram_quantile(&histogram, 1), 100000);
 }
 
+/* 99 of 100 do not exceed 10. */
+static void a_quantile_is_the_least_value_that_so_many_do_not_exceed(void **state)
+{
+    (void)state;
+    struct histogram histogram = {0};
+    for (unsigned i = 0; i < 100; i++)
+        histogram_add(&histogram, i < 80 ? 1 : i < 99 ? 10 : 50);
+    assert_int_equal(histogram_quantile(&histogram, 0.8), 1);
+    assert_int_equal(histogram_quantile(&histogram, 0.81), 10);
+    assert_int_equal(histogram_quantile(&histogram, 0.99), 10);
+    assert_int_equal(histogram_quantile(&histogram, 0.999), 50);
+    assert_int_equal(histogram_quantile(&histogram, 0), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_value_is_told_within_0_8_percent),
         cmocka_unit_test(cells_follow_each_other_in_order),
         cmocka_unit_test(quantiles_of_a_known_distribution),
+        cmocka_unit_test(a_quantile_is_the_least_value_that_so_many_do_not_exceed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -283,7 +283,7 @@ static void a_request_that_lacks_its_permission_is_refused(void **state)
         stack_do("backend-add name=b node=n");
         uint64_t one = claim("b", READ, PERM_ALL);
         struct stack_answer answer;
-        stack_claim(&answer, "b", 0, PERM_ALL);
+        stack_claim(&answer, "b", 0, PERM_ALL); /* which sees all that one has, as they share b */
         stack_await(&answer);
         actor_addr b = ((const Sluice__Claimed *)answer.body)->address;
         static const enum op_kind kinds[] = {OP_WRITE, OP_ZEROES, OP_DISCARD};
@@ -296,10 +296,13 @@ static void a_request_that_lacks_its_permission_is_refused(void **state)
         for (unsigned i = 0; i < 3; i++)
             assert_int_equal(stack_run(b, kinds[i], 0, 512, 0), 0);
         assert_int_equal(stack_run(b, OP_TRUNCATE, 512, 0, 0), -EPERM);
+        assert_int_equal(stack_run(b, OP_READ, 0, 512, 0), -EPERM);
         assert_int_equal(set(one, PERM_RESIZE, PERM_ALL).code, 0);
         assert_int_equal(stack_run(b, OP_TRUNCATE, 512, 0, 0), 0);
         assert_int_equal(stack_run(b, OP_WRITE, 0, 512, 0), -EPERM);
+        assert_int_equal(stack_run(b, OP_READ, 0, 512, 0), -EPERM);
         assert_int_equal(stack_do("backend-show b")->backend->write->invalid, 2);
+        assert_int_equal(stack_do("backend-show b")->backend->read->failed, 0);
     }
 }
 
