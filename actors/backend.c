@@ -233,13 +233,14 @@ static void on_insert(struct actor *self, struct mail *mail)
     take_medium(backend, insert->node, insert->name, mail_ticket(mail));
 }
 
-/* What is held is no business of the medium that goes: it is tried again on the next one. Facts but
- * for the length stay: they are what reads of the empty backend answer. */
+/* What is held is no business of the medium that goes: it is tried again on the next one. Whether
+ * it is read-only stays. */
 void backend_removed(struct backend *backend)
 {
     unwatch(backend);
     forget_node(backend);
     backend->inserted = backend->has_medium = backend->removing = false;
+    backend->facts = (struct driver_facts){0};
     backend->quiesced--;
     tell_watchers(backend);
     actor_reply(backend->self, backend->remover, MAIL_NONE, NULL);
@@ -372,6 +373,7 @@ static void backend_init(struct actor *self)
     allow(backend);
     op_queue_init(&backend->held);
     op_queue_init(&backend->queue);
+    backend->guest_block_size = GUEST_BLOCK;
     backend_error_init(backend);
 }
 

@@ -8,6 +8,10 @@
 #include "actors/kinds.h"
 #include "drivers/driver.h"
 
+/* Block size that a guest is shown, bytes. */
+#define GUEST_BLOCK     512U
+#define GUEST_BLOCK_MAX (2U << 20)
+
 /* Why requests wait, beside drains. */
 enum pause {
     PAUSE_REQUEST = 1, /* somebody asked */
@@ -53,6 +57,7 @@ struct backend {
     char *node_name;
     unsigned perm; /* enum driver_perm; what the graph has got for its users */
     bool asked_read_only;
+    uint32_t guest_block_size; /* bytes */
     bool closing, aborted;
 
     /* Errors. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "actors/backend_impl.h"
+#include "actors/facts.h"
 #include "engine/mem.h"
 #include "engine/reactor.h"
 #include "proto/units.h"
@@ -102,6 +103,31 @@ static bool stops(Sluice__OnError__Policy policy)
     return policy == SLUICE__ON_ERROR__POLICY__STOP || policy == SLUICE__ON_ERROR__POLICY__ENOSPC;
 }
 
+/* What a device is is told of one that is there; limits always. */
+static void describe_facts(const struct backend *backend, Sluice__BackendInfo *info)
+{
+    const struct driver_facts *facts = &backend->facts;
+    info->has_inserted = info->has_alignment = info->has_max_transfer = true;
+    info->has_max_vector = info->has_sg = info->has_guest_block_size = true;
+    info->inserted = backend->inserted;
+    info->alignment = facts_alignment(facts);
+    info->max_transfer = facts_max_transfer(facts);
+    info->max_vector = facts_max_vector(facts);
+    info->has_optimal_transfer = facts->optimal_transfer;
+    info->optimal_transfer = facts->optimal_transfer;
+    info->sg = facts->sg;
+    info->guest_block_size = backend->guest_block_size;
+    info->has_logical_block = info->has_physical_block =
+        backend->inserted && facts_have_blocksizes(facts);
+    info->logical_block = facts->logical_block;
+    info->physical_block = facts->physical_block;
+    info->has_cylinders = info->has_heads = info->has_sectors =
+        backend->inserted && facts_have_geometry(facts);
+    info->cylinders = facts->cylinders;
+    info->heads = facts->heads;
+    info->sectors = facts->sectors;
+}
+
 void backend_on_describe(struct actor *self, struct mail *mail)
 {
     struct backend *backend = actor_state(self);
@@ -136,6 +162,7 @@ void backend_on_describe(struct actor *self, struct mail *mail)
     info->io_status = backend->io_status;
     info->werror = backend->on_error;
     info->rerror = backend->on_read_error;
+    describe_facts(backend, info);
     describe_account(backend, info);
     actor_reply(self, mail_ticket(mail), MAIL_BACKEND_INFO, info);
 }
@@ -167,6 +194,15 @@ static int parse_durations(const char *field, const char *text, uint64_t *out, s
     return ret;
 }
 
+static int check_guest_block_size(uint32_t bytes, struct err *err)
+{
+    if (bytes >= GUEST_BLOCK && bytes <= GUEST_BLOCK_MAX && !(bytes & (bytes - 1)))
+        return 0;
+    return err_field(err, "guest-block-size", -EINVAL,
+                     "a guest's block size is a power of two from %u to %u, which %u is not",
+                     GUEST_BLOCK, GUEST_BLOCK_MAX, bytes);
+}
+
 /* All is checked before anything is changed. */
 static int set(struct backend *backend, const Sluice__BackendSet *set, struct err *err)
 {
@@ -177,7 +213,8 @@ static int set(struct backend *backend, const Sluice__BackendSet *set, struct er
             parse_durations("intervals", set->intervals, windows, ACCOUNT_WINDOWS, false, err);
     if (nwindows >= 0 && set->histogram)
         nbounds = parse_durations("histogram", set->histogram, bounds, ACCOUNT_BOUNDS, true, err);
-    if (nwindows < 0 || nbounds < 0)
+    if (nwindows < 0 || nbounds < 0 ||
+        (set->has_guest_block_size && check_guest_block_size(set->guest_block_size, err) < 0))
         return err->code;
     /* What ran until now belongs to what was chosen until now. */
     account_settle(&backend->account, reactor_now(actor_reactor(backend->self)));
@@ -193,6 +230,8 @@ static int set(struct backend *backend, const Sluice__BackendSet *set, struct er
     }
     if (set->has_write_cache)
         backend->write_through = !set->write_cache;
+    if (set->has_guest_block_size)
+        backend->guest_block_size = set->guest_block_size;
     if (set->has_account_failed)
         backend->account.count_failed = set->account_failed;
     if (set->intervals)

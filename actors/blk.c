@@ -1,4 +1,5 @@
-/* blk.c — backends as an embedding thread sees them: opening, facts, requests. */
+/* blk.c — backends as an embedding thread sees them: opening and requests. See blk_facts.c for
+ * facts, blk_control.c for policies and pauses. */
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -186,38 +187,6 @@ void blk_close(blk **self)
     blk->closed = true;
     if (!blk->running)
         blk_free(blk);
-}
-
-/* --- Facts */
-
-const char *blk_name(const blk *blk)
-{
-    return blk->name;
-}
-
-int64_t blk_getlength(const blk *blk)
-{
-    return blk->inserted ? blk->facts.length : -ENOMEDIUM;
-}
-
-bool blk_is_read_only(const blk *blk)
-{
-    return blk->facts.read_only || !blk->writable;
-}
-
-bool blk_is_inserted(const blk *blk)
-{
-    return blk->inserted;
-}
-
-uint32_t blk_get_alignment(const blk *blk)
-{
-    return blk->facts.alignment ? blk->facts.alignment : 1;
-}
-
-unsigned blk_in_flight(const blk *blk)
-{
-    return blk->in_flight;
 }
 
 /* --- Requests */

@@ -215,12 +215,59 @@ int blk_set_perm(blk *blk, unsigned perm, unsigned shared, char **error);
 void blk_get_perm(const blk *blk, unsigned *perm, unsigned *shared);
 
 const char *blk_name(const blk *blk);
-int64_t blk_getlength(const blk *blk); /* or -ENOMEDIUM */
-bool blk_is_read_only(const blk *blk); /* or opened for reading only */
-bool blk_is_inserted(const blk *blk);
-uint32_t blk_get_alignment(const blk *blk);
 /* Requests from acceptance until their callback has returned. */
 unsigned blk_in_flight(const blk *blk);
+
+/* --- Facts about the device
+ * ----------------------------------------------------------------------------------------- */
+
+/* Changes are taken in when the context polls or waits. */
+
+/* There is a medium, and its driver says so; and requests can reach it. */
+bool blk_is_inserted(const blk *blk);
+bool blk_is_available(const blk *blk);
+bool blk_is_read_only(const blk *blk); /* or opened for reading only */
+int blk_get_flags(const blk *blk);     /* those of blk_open() */
+bool blk_is_sg(const blk *blk);        /* a SCSI-generic device */
+
+/* Bytes, and sectors of 512 bytes, not counting a part of one at the end. -ENOMEDIUM when it is not
+ * available, or the errno with which the length can't be told; the last gives 0 sectors then. */
+int64_t blk_getlength(const blk *blk);
+int64_t blk_nb_sectors(const blk *blk);
+void blk_get_geometry(const blk *blk, uint64_t *nb_sectors);
+
+/* As the driver finds them on a device: 0, -ENOMEDIUM when it is not available, or -ENOTSUP where
+ * it knows none; then `out` is left as it is. Block sizes in bytes; sectors are those of a track.
+ */
+struct blk_blocksizes {
+    uint32_t logical, physical;
+};
+struct blk_geometry {
+    uint32_t cylinders, heads, sectors;
+};
+int blk_probe_blocksizes(const blk *blk, struct blk_blocksizes *out);
+int blk_probe_geometry(const blk *blk, struct blk_geometry *out);
+
+/* What suits the medium; requests of any shape are taken, and changed on the way. Without a medium
+ * there are answers too: 512, 2^31-512, 0, 1024. */
+uint32_t blk_get_request_alignment(const blk *blk); /* bytes; a power of two */
+uint32_t blk_get_max_transfer(const blk *blk); /* bytes of a read or write; above 0, 2^31-1 at most,
+                                                  a multiple of the alignment */
+uint64_t blk_get_optimal_transfer(const blk *blk); /* bytes; 0: none known */
+int blk_get_max_iov(const blk *blk);               /* entries of a vector */
+
+/* Memory that the medium takes as it is: aligned to at least 4096 bytes. free() it. Without memory
+ * the first returns null, the second ends the program. */
+void *blk_try_blockalign(const blk *blk, size_t size);
+void *blk_blockalign(const blk *blk, size_t size);
+
+/* The block size that the device shows to a guest, bytes: 512 unless set. A power of two from 512
+ * to 2 MiB (-EINVAL). */
+int blk_set_guest_block_size(blk *blk, uint32_t bytes);
+int blk_get_guest_block_size(blk *blk); /* or a negative errno */
+
+/* --- Requests
+ * ----------------------------------------------------------------------------------------- */
 
 /* Flags: a write takes BLK_FUA and BLK_COMPRESSED, zeroes take the first three, a read none; others
  * are -EINVAL. A vector has IOV_MAX entries at most (-EINVAL), a request 2^31-1 bytes (-EIO). */

@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/hdreg.h>
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -233,6 +234,23 @@ static int measure_device(struct file *file, struct err *err)
     return 0;
 }
 
+/* What a block device is, beyond what requests need: what can't be told stays 0. The kernel counts
+ * cylinders in 16 bits, so they are made of the length. SCSI-generic devices are character devices,
+ * which have no content to read: they are none of this driver's. */
+static void probe_device(const struct file *file, struct driver_facts *facts)
+{
+    unsigned physical = 0;
+    struct hd_geometry geometry = {0};
+    facts->logical_block = (uint32_t)file->block;
+    if (ioctl(file->at.fd, BLKPBSZGET, &physical) == 0)
+        facts->physical_block = physical;
+    if (ioctl(file->at.fd, HDIO_GETGEO, &geometry) < 0 || !geometry.heads || !geometry.sectors)
+        return;
+    facts->heads = geometry.heads;
+    facts->sectors = geometry.sectors;
+    facts->cylinders = (uint32_t)(file->stat.stx_size / (512U * facts->heads * facts->sectors));
+}
+
 static int direct_alignment(const struct file *file, uint32_t *alignment, struct err *err)
 {
     *alignment = file->is_device ? (uint32_t)file->block : DIRECT_ALIGN;
@@ -293,6 +311,8 @@ static int settle(struct file *file, struct err *err)
                (discard ? DRIVER_CAN_DISCARD | DRIVER_CAN_UNMAP : 0) |
                (file->is_device ? 0 : DRIVER_CAN_RESIZE | DRIVER_CAN_GROW),
     };
+    if (file->is_device)
+        probe_device(file, &node->facts);
     ring_file_register(reactor_ring(node->reactor), &file->at, file->at.fd);
     return 0;
 }

@@ -456,7 +456,7 @@ static void an_empty_backend_opens_and_has_no_medium(void **state)
     assert_string_equal(blk_name(blk), "drive");
     assert_false(blk_is_inserted(blk));
     assert_int_equal(blk_getlength(blk), -ENOMEDIUM);
-    assert_int_equal(blk_get_alignment(blk), 1);
+    assert_int_equal(blk_get_request_alignment(blk), 512);
     assert_int_equal(blk_pread(blk, 0, 1, &byte, 0), -ENOMEDIUM);
     assert_int_equal(blk_pwrite(blk, 0, 1, &byte, 0), -ENOMEDIUM);
     assert_int_equal(blk_flush(blk), -ENOMEDIUM);
@@ -505,7 +505,7 @@ static void the_alignment_is_the_nodes(void **state)
     rig.blk = open_blk(rig.context, "disk", 0);
     assert_true(blk_is_read_only(rig.blk));
     assert_int_equal(blk_getlength(rig.blk), 1 << 20);
-    uint32_t alignment = blk_get_alignment(rig.blk);
+    uint32_t alignment = blk_get_request_alignment(rig.blk);
     assert_true(alignment && !(alignment & (alignment - 1)));
     rig_close(&rig);
 }

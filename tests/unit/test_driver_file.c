@@ -474,12 +474,13 @@ static void a_full_disk_is_reported_as_such(void **state)
 }
 
 /* A block device on the image, or null. Its descriptor keeps it. */
-static const char *make_device(int *fd)
+static const char *make_device(int *fd, unsigned block)
 {
     static char name[32];
     int image = open(path, O_RDWR | O_CLOEXEC), control = open("/dev/loop-control", O_RDWR);
     int number = control >= 0 ? ioctl(control, LOOP_CTL_GET_FREE) : -1;
-    struct loop_config config = {.fd = (unsigned)image, .info.lo_flags = LO_FLAGS_AUTOCLEAR};
+    struct loop_config config = {
+        .fd = (unsigned)image, .block_size = block, .info.lo_flags = LO_FLAGS_AUTOCLEAR};
     snprintf(name, sizeof(name), "/dev/loop%d", number);
     *fd = number >= 0 ? open(name, O_RDWR | O_CLOEXEC) : -1;
     bool made = *fd >= 0 && ioctl(*fd, LOOP_CONFIGURE, &config) == 0;
@@ -494,7 +495,7 @@ static void a_block_device_reads_writes_zeroes_and_discards(void **state)
     char text[64], data[10000];
     int fd;
     make_image(1 << 20, 'd');
-    const char *name = geteuid() == 0 ? make_device(&fd) : NULL;
+    const char *name = geteuid() == 0 ? make_device(&fd, 512) : NULL;
     if (!name)
         skip();
     static const char *const ways[] = {"", "direct=on"};
@@ -521,6 +522,30 @@ static void a_block_device_reads_writes_zeroes_and_discards(void **state)
     close(fd);
 }
 
+static void a_block_device_tells_its_block_sizes_and_a_file_has_none(void **state)
+{
+    (void)state;
+    char text[64];
+    int fd;
+    make_image(1 << 20, 'd');
+    actor_addr node = open_image("");
+    assert_int_equal(rig.facts.logical_block, 0);
+    assert_int_equal(rig.facts.physical_block, 0);
+    rig_close(node);
+    const char *name = geteuid() == 0 ? make_device(&fd, 4096) : NULL;
+    if (!name)
+        skip();
+    snprintf(text, sizeof(text), "filename=%s", name);
+    node = rig_open("f", "file", 0, text);
+    assert_int_equal(rig.facts.logical_block, 4096);
+    assert_int_equal(rig.facts.physical_block, 4096);
+    assert_int_equal(rig.facts.cylinders, 0); /* a loop device has no geometry */
+    assert_int_equal(rig.facts.heads, 0);
+    assert_false(rig.facts.sg);
+    rig_close(node);
+    close(fd);
+}
+
 static void after_a_flush_that_failed_none_succeeds(void **state)
 {
     (void)state;
@@ -531,7 +556,7 @@ static void after_a_flush_that_failed_none_succeeds(void **state)
     mount_small();
     make_image(1, 0);
     assert_int_equal(truncate(path, 4 << 20), 0);
-    const char *name = make_device(&fd);
+    const char *name = make_device(&fd, 512);
     if (!name)
         skip();
     /* The page cache takes what the device's own disk has no room for. */
@@ -592,6 +617,7 @@ int main(void)
         RIG_TEST(without_permission_the_sentence_says_so),
         RIG_TEST(a_full_disk_is_reported_as_such),
         RIG_TEST(a_block_device_reads_writes_zeroes_and_discards),
+        RIG_TEST(a_block_device_tells_its_block_sizes_and_a_file_has_none),
         RIG_TEST(after_a_flush_that_failed_none_succeeds),
         RIG_TEST(a_file_size_limit_is_reported),
     };
