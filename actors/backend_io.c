@@ -10,6 +10,7 @@
 struct begun {
     uint64_t started; /* ns */
     uint64_t arrival;
+    bool cancelled; /* its end was asked for: it is not held */
 };
 
 static uint64_t now(const struct backend *backend)
@@ -91,6 +92,11 @@ void backend_hold(struct backend *backend, struct op *op, uint64_t arrival, int 
     backend->held.count++;
 }
 
+static void end_held(struct op *op)
+{
+    op_complete(op, ((const struct held *)op_top(op))->error);
+}
+
 /* What no medium is to blame for: it can't do such a thing, or was asked too late. */
 static bool is_blameless(int64_t ret)
 {
@@ -110,6 +116,10 @@ static void failed(struct backend *backend, struct op *op, struct begun begun)
         finish(backend, op, 0);
         break;
     case SLUICE__IO_ERROR_EVENT__ACTION__STOP:
+        if (begun.cancelled) {
+            finish(backend, op, op->ret);
+            break;
+        }
         backend_hold(backend, op, begun.arrival, (int)op->ret);
         if (!--backend->in_flight)
             backend_settle(backend);
@@ -188,14 +198,45 @@ static void begin(struct backend *backend, struct op *op, uint64_t arrival)
         op->flags |= OP_FUA;
     backend->in_flight++;
     struct begun *begun = op_push(op, done, backend);
-    *begun = (struct begun){now(backend), arrival};
+    *begun = (struct begun){now(backend), arrival, false};
     op_send(op, backend->node);
+}
+
+/* --- Cancelling one */
+
+static void cancel_passed(struct op *op, void *who)
+{
+    finish(who, op, op->ret);
+}
+
+/* What is with the node may be ended there, or not. */
+static void cancel_one(struct backend *backend, struct op *cancel)
+{
+    struct op *op = op_find(actor_peer(backend->self), cancel->origin, (uint64_t)cancel->offset);
+    int ret = 0;
+    if (op && op_unqueue(&backend->held, op)) {
+        end_held(op);
+    } else if (op && op_unqueue(&backend->queue, op)) {
+        backend->queued_bytes -= op->bytes;
+        op_complete(op, -ECANCELED);
+    } else if (op && (op = op_with(op, done, backend))) {
+        ((struct begun *)op_frame(op, done, backend))->cancelled = true;
+        backend->in_flight++; /* it is outstanding here, too */
+        op_push(cancel, cancel_passed, backend);
+        op_send_cancel(cancel, op, backend->node);
+        return;
+    } else {
+        ret = -ENOENT;
+    }
+    op_complete(cancel, ret);
 }
 
 void backend_submit(struct actor *self, struct op *op)
 {
     struct backend *backend = actor_state(self);
-    if (!backend->waits) {
+    if (__builtin_expect(op->kind == OP_CANCEL, 0)) {
+        cancel_one(backend, op);
+    } else if (!backend->waits) {
         begin(backend, op, backend->arrivals++);
     } else if (backend->closing || backend->aborted) {
         op_complete(op, -ESHUTDOWN);
@@ -231,11 +272,6 @@ void backend_go(struct backend *backend)
 }
 
 /* --- Ending what waits */
-
-static void end_held(struct op *op)
-{
-    op_complete(op, ((const struct held *)op_top(op))->error);
-}
 
 void backend_end_waiting(struct backend *backend)
 {

@@ -25,8 +25,6 @@ void blk_changed(struct blk *blk, const Sluice__BackendChanged *told)
     take_facts(blk, told->facts, told->inserted);
 }
 
-static void request_done(struct op *op, void *who);
-
 /* What a blk is called in messages. */
 static void write_name(const blk_context *context, char *out, size_t size)
 {
@@ -152,17 +150,6 @@ static void count(struct blk *blk, uint32_t more)
     atomic_store_explicit(&blk->in_flight, now + more, memory_order_release);
 }
 
-/* Those that the backend has in flight go on. Mail may be faster than what it names: hence again,
- * as long as there are any. */
-static void cancel_waiting(struct blk *blk)
-{
-    Sluice__Cancel *cancel = MAIL_NEW(sluice__cancel);
-    cancel->tags = mem_new(blk->in_flight * sizeof *cancel->tags);
-    cancel->n_tags =
-        op_tags(port_peer(blk->context->port), request_done, blk, cancel->tags, blk->in_flight);
-    port_tell(blk->context->port, blk->backend, MAIL_CANCEL, cancel);
-}
-
 void blk_close(blk **self)
 {
     struct blk *blk = *self;
@@ -171,9 +158,11 @@ void blk_close(blk **self)
     *self = NULL;
     blk_context *context = blk->context;
     while (blk->in_flight > blk->running) {
-        cancel_waiting(blk);
+        blk_cancel_waiting(blk); /* again, as mail may be faster than what it names */
         blk_wait(context, CANCEL_AGAIN_MS);
     }
+    while (blk->cancels)
+        port_wait(context->port, UINT64_MAX);
     Sluice__SessionClose *close = MAIL_NEW(sluice__session_close);
     close->session = blk->session;
     context_call(context, blk->backend, MAIL_SESSION_CLOSE, close, NULL, NULL);
@@ -191,14 +180,7 @@ void blk_close(blk **self)
 
 /* --- Requests */
 
-/* In the bottom frame of its operation. */
-struct request {
-    struct blk *blk;
-    blk_done_fn *done;
-    void *opaque;
-};
-
-static void request_done(struct op *op, void *who)
+void blk_request_done(struct op *op, void *who)
 {
     struct blk *blk = who;
     blk->due++;
@@ -244,8 +226,8 @@ static struct op *prepare(struct blk *blk, enum op_kind kind, int64_t offset, ui
         op->flags |= OP_BEYOND_END;
     if (blk->regions)
         op->flags |= OP_DRAINING;
-    struct request *request = op_push(op, request_done, blk);
-    *request = (struct request){blk, done, opaque};
+    struct request *request = op_push(op, blk_request_done, blk);
+    *request = (struct request){blk, done, opaque, false};
     return op;
 }
 
@@ -397,6 +379,15 @@ int blk_aio_ioctl(blk *blk, unsigned code, void *argument, size_t size, blk_done
 {
     return submit_one(blk, OP_IOCTL, code, size > INT32_MAX ? -1 : (int64_t)size, argument, 0, done,
                       opaque);
+}
+
+int blk_abort_aio_request(blk *blk, int ret, blk_done_fn *done, void *opaque)
+{
+    struct op *op = prepare(blk, OP_FLUSH, 0, 0, 0, done, opaque);
+    if (!op)
+        return -EAGAIN;
+    op_complete(op, ret);
+    return 0;
 }
 
 /* --- Synchronous */

@@ -129,13 +129,13 @@ int blk_set_guest_block_size(blk *blk, uint32_t bytes)
     mail_set(&set->name, blk->name);
     set->has_guest_block_size = true;
     set->guest_block_size = bytes;
-    return port_call(blk->context->port, blk->backend, MAIL_BACKEND_SET, set, NULL, NULL);
+    return context_call(blk->context, blk->backend, MAIL_BACKEND_SET, set, NULL, NULL);
 }
 
 int blk_get_guest_block_size(blk *blk)
 {
     void *reply = NULL;
-    int ret = port_call(blk->context->port, blk->backend, MAIL_DESCRIBE, NULL, &reply, NULL);
+    int ret = context_call(blk->context, blk->backend, MAIL_DESCRIBE, NULL, &reply, NULL);
     if (ret == 0)
         ret = (int)((const Sluice__BackendInfo *)reply)->guest_block_size;
     mail_free_body(reply);

@@ -64,6 +64,7 @@ struct blk {
                                    looks at it */
     unsigned due;               /* of them, ended: their callbacks are to run, or run */
     unsigned running;           /* callbacks that have not returned */
+    unsigned cancels;           /* questions for the end of requests that are not answered */
     bool quiet_asked;           /* the backend waits for those that are due */
     struct held_region *regions;
     void (*detached)(void *opaque), (*attached)(void *opaque, unsigned reactor); /* of a move */
@@ -72,6 +73,19 @@ struct blk {
     struct driver_facts facts;
     bool inserted;
 };
+
+/* In the bottom frame of its operation, whose function is blk_request_done(), with the blk. */
+struct request {
+    struct blk *blk;
+    blk_done_fn *done;
+    void *opaque;
+    bool cancelled; /* its end was asked for */
+};
+void blk_request_done(struct op *op, void *who);
+
+/* blk_cancel.c: asks for the end of those that merely wait, because an error or somebody paused the
+ * backend. Those that the backend has in flight go on, and one that is on its way is not found. */
+void blk_cancel_waiting(struct blk *blk);
 
 /* Puts the sentence where the caller wants it; `error` may be null. Returns `code`. */
 int context_error(char **error, int code, const char *text);

@@ -69,7 +69,7 @@ static Sluice__NodeFacts *facts_mail(const struct node *node)
 
 /* --- Operations */
 
-static void quick_done(struct op *op, void *who)
+void node_quick_done(struct op *op, void *who)
 {
     node_end(who, op);
 }
@@ -84,7 +84,7 @@ static void node_submit(struct actor *self, struct op *op)
         return;
     }
     node->in_flight++;
-    op_push(op, quick_done, node);
+    op_push(op, node_quick_done, node);
     node->base.driver->submit(&node->base, op);
 }
 

@@ -19,6 +19,9 @@
  * - -ENOTSUP: discard, truncate or OP_NO_FALLBACK zeroes that the driver can't do;
  * - -ENOMEM: no memory to bounce.
  *
+ * OP_CANCEL (node_cancel.c) asks for the early end of one; it ends with 0 when that has been asked,
+ * -ENOTSUP when the driver can't, -ENOENT when the operation has ended.
+ *
  * Overlapping writes, zeroes and discards that change parts of the same block of a driver with an
  * alignment run one after the other, so none is lost. */
 #ifndef SLUICE_NODE_H

@@ -174,7 +174,7 @@ void node_end(struct node *node, struct op *op)
         node_quiet(node);
 }
 
-static void slow_done(struct op *op, void *who)
+void node_slow_done(struct op *op, void *who)
 {
     struct node *node = who;
     struct slow *slow = op_popped(op);
@@ -255,8 +255,19 @@ static void bound(struct slow *slow)
     slow->stop = stop;
 }
 
+void slow_give_up(struct slow *slow)
+{
+    slow->waiting = false;
+    slow->node->waiting--;
+    op_complete(slow->op, -ECANCELED);
+}
+
 void node_slow(struct node *node, struct op *op)
 {
+    if (op->kind == OP_CANCEL) {
+        node_cancel(node, op);
+        return;
+    }
     bool nothing =
         op->kind == OP_FLUSH ? !node_can(node, DRIVER_CAN_FLUSH) : has_range(op) && !op->bytes;
     int ret = check(node, op);
@@ -265,7 +276,7 @@ void node_slow(struct node *node, struct op *op)
         return;
     }
 
-    struct slow *slow = op_push(op, slow_done, node);
+    struct slow *slow = op_push(op, node_slow_done, node);
     *slow = (struct slow){.node = node, .op = op};
     node->in_flight++;
     bound(slow);

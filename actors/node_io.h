@@ -27,7 +27,7 @@ struct node {
     uint64_t max_transfer;      /* of one read or write; a multiple of the alignment */
     uint64_t max_zeroes;        /* of one zeroes or discard; likewise */
     uint32_t max_vector;
-    struct node_rule rules[OP_KINDS];
+    struct node_rule rules[OP_ALL_KINDS];
 
     enum node_stage stage;
     unsigned in_flight;
@@ -59,6 +59,14 @@ void node_limits(struct node *node);
 
 /* Takes an operation that needs checking, splitting, bouncing, emulating, or refusing. */
 void node_slow(struct node *node, struct op *op);
+
+/* Takes an OP_CANCEL. */
+void node_cancel(struct node *node, struct op *cancel);
+
+/* The functions of a node's frame of an operation that it passed on, and of one that node_slow()
+ * took; `who` is the node. */
+void node_quick_done(struct op *op, void *who);
+void node_slow_done(struct op *op, void *who);
 
 /* Counts an operation out and ends it. */
 void node_end(struct node *node, struct op *op);

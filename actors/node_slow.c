@@ -99,6 +99,7 @@ static void piece_done(struct op *piece, void *who)
 {
     struct slow *slow = op_top(who);
     slow->result = (int)piece->ret;
+    slow->piece = NULL;
     op_free(piece);
     slow_run(slow);
 }
@@ -120,6 +121,7 @@ static struct op *piece_new(struct slow *slow, enum step step, enum op_kind kind
 static void piece_submit(struct slow *slow, struct op *piece)
 {
     struct driver_node *base = &slow->node->base;
+    slow->piece = piece;
     base->driver->submit(base, piece);
 }
 
@@ -297,6 +299,8 @@ static int moved(struct slow *slow)
 
 static int move_on(struct slow *slow)
 {
+    if (slow->at < slow->stop && slow->cancelled)
+        return -ECANCELED;
     if (slow->at < slow->stop)
         switch (slow->op->kind) {
         case OP_READ:
@@ -326,8 +330,8 @@ static int next(struct slow *slow)
             return resize(slow, STEP_RESIZE, slow->op->offset);
         break;
     case STEP_FETCH:
-        if (slow->result < 0)
-            return slow->result;
+        if (slow->result < 0 || slow->cancelled)
+            return slow->result < 0 ? slow->result : -ECANCELED;
         bounce_write(slow);
         return 0;
     case STEP_MOVE:

@@ -1,5 +1,5 @@
-/* node_slow.h — an operation that goes to the driver in pieces. For node_io.c, which begins it, and
- * node_slow.c, which runs it. */
+/* node_slow.h — an operation that goes to the driver in pieces. For node_io.c, which begins it,
+ * node_slow.c, which runs it, and node_cancel.c, which ends it early. */
 #ifndef SLUICE_NODE_SLOW_H
 #define SLUICE_NODE_SLOW_H
 
@@ -9,6 +9,7 @@
 struct slow {
     struct node *node;
     struct op *op;
+    struct op *piece;         /* under way; null while none is, or the operation is its own */
     struct slow *prev, *next; /* in the node's list of writes */
     uint64_t at, stop;        /* what is left to do: absolute bytes */
     uint64_t within;          /* where `at` is in the vector: byte of its entry `entry` */
@@ -20,6 +21,7 @@ struct slow {
     bool waiting;          /* for overlapping writes */
     bool alone;            /* changes a part of a block */
     bool by_writing;       /* zeroes: the driver does not do these */
+    bool cancelled;        /* no more pieces of data are begun */
     int result;            /* of the last piece */
     uint32_t part;         /* bytes of the operation in this piece */
     uint32_t bounced;      /* bytes of the bounce buffer */
@@ -30,6 +32,9 @@ _Static_assert(sizeof(struct slow) <= OP_SPACE, "a slow operation's state fits i
 /* Starts the first piece, or, when one has ended, the next; completes the operation after the last.
  */
 void slow_run(struct slow *slow);
+
+/* Ends one that waits for others. */
+void slow_give_up(struct slow *slow);
 
 static inline bool node_can(const struct node *node, unsigned bit)
 {

@@ -312,6 +312,18 @@ int blk_aio_truncate(blk *blk, int64_t size, enum blk_prealloc prealloc, blk_don
 int blk_aio_ioctl(blk *blk, unsigned code, void *argument, size_t size, blk_done_fn *done,
                   void *opaque);
 
+/* Cancelling. A request is named by its `opaque`; several that have the same are meant all. It
+ * still completes exactly once: with -ECANCELED, or with its result, when it was faster, is under
+ * way at a medium that can't be stopped, or was held (then with its error). What a cancelled write
+ * has written by then is not told. The first returns at once, and how many were outstanding; the
+ * second when their callbacks have returned, but for those that it is called from. */
+int blk_aio_cancel_async(blk *blk, const void *opaque);
+void blk_aio_cancel(blk *blk, const void *opaque);
+
+/* A request that only ends: `done` runs later, with `ret` (0 or a negative errno). For callers that
+ * find out that they need not ask. Returns as the calls above. */
+int blk_abort_aio_request(blk *blk, int ret, blk_done_fn *done, void *opaque);
+
 #pragma GCC visibility pop
 #ifdef __cplusplus
 }

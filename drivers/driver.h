@@ -124,6 +124,11 @@ struct driver {
     /* Completes the operation with op_complete(), now or later. A filter passes it on with
      * driver_pass(). */
     void (*submit)(struct driver_node *node, struct op *op);
+    /* Asks for the early end of an operation that it was given and has not completed: with
+     * -ECANCELED, or with its result if that is faster, now or later. True when it has been taken
+     * care of; false sends the question on to a filter's child. Optional: without it, and a child,
+     * the operation ends as it would have. */
+    bool (*cancel)(struct driver_node *node, struct op *op);
     /* Time is up: completes with -ESHUTDOWN what is not in the hands of a medium. Optional. */
     void (*abort)(struct driver_node *node);
     /* Takes new values of the options that are `live`; at once, or it fails with a sentence and

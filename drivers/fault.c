@@ -155,6 +155,21 @@ static void fault_abort(struct driver_node *node)
     }
 }
 
+/* One that is torn is with the child. */
+static bool fault_cancel(struct driver_node *node, struct op *op)
+{
+    struct fault *fault = node->state;
+    struct waiting *waiting = fault->first;
+    while (waiting && waiting->op != op)
+        waiting = waiting->next;
+    if (!waiting)
+        return false;
+    timer_cancel(reactor_timers(node->reactor), &waiting->timer);
+    unlist(waiting);
+    op_complete(op, -ECANCELED);
+    return true;
+}
+
 static int fault_set(struct driver_node *node, const struct option_set *options, struct err *err)
 {
     struct fault *fault = node->state;
@@ -206,6 +221,7 @@ const struct driver driver_fault = {
     .open = fault_open,
     .close = fault_close,
     .submit = fault_submit,
+    .cancel = fault_cancel,
     .abort = fault_abort,
     .set = fault_set,
     .describe = fault_describe,

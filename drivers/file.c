@@ -408,6 +408,7 @@ const struct driver driver_file = {
     .open = file_open,
     .close = file_close,
     .submit = file_submit,
+    .cancel = file_cancel,
     .leave = file_leave,
     .arrive = file_arrive,
 };

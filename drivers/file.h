@@ -28,5 +28,6 @@ struct file {
 };
 
 void file_submit(struct driver_node *node, struct op *op);
+bool file_cancel(struct driver_node *node, struct op *op);
 
 #endif

@@ -14,6 +14,7 @@ struct io {
     uint64_t done;    /* bytes transferred so far */
     struct iovec one; /* rest of an entry, when a transfer stopped inside it */
     bool punches;     /* zeroes under way by a hole */
+    bool cancelled;   /* it is not to go on */
 };
 _Static_assert(sizeof(struct io) <= OP_SPACE, "a request's state fits its frame");
 
@@ -35,6 +36,13 @@ static int64_t end_of(const struct op *op)
 static bool again(int res)
 {
     return res == -EINTR || res == -EAGAIN;
+}
+
+/* What a system call has ended with. One that was interrupted because it is cancelled is not begun
+ * again. */
+static int outcome(const struct io *io, int res)
+{
+    return io->cancelled && again(res) ? -ECANCELED : res;
 }
 
 static bool unsupported(int res)
@@ -84,6 +92,7 @@ static void transferred(struct ring_req *req, int res)
     struct op *op = io->op;
     uint64_t mask = io->file->node->facts.alignment - 1;
 
+    res = outcome(io, res);
     if (again(res)) {
         transfer(io);
         return;
@@ -99,6 +108,8 @@ static void transferred(struct ring_req *req, int res)
             op_complete(op, 0);
         } else if ((uint64_t)res <= mask && (res == 0 || mask)) {
             op_complete(op, -EIO); /* a write that does not get on */
+        } else if (io->cancelled) {
+            op_complete(op, -ECANCELED);
         } else {
             io->done += (uint64_t)res & ~mask;
             transfer(io);
@@ -117,11 +128,12 @@ static void flush(struct io *io);
 static void flushed(struct ring_req *req, int res)
 {
     struct io *io = io_of(req);
+    res = outcome(io, res);
     if (again(res)) {
         flush(io);
         return;
     }
-    if (res < 0 && !io->file->direct)
+    if (res < 0 && res != -ECANCELED && !io->file->direct)
         io->file->flush_error = res;
     op_complete(io->op, res);
 }
@@ -151,6 +163,7 @@ static void end_discard(struct io *io, int ret)
 static void discarded(struct ring_req *req, int res)
 {
     struct io *io = io_of(req);
+    res = outcome(io, res);
     if (again(res)) {
         discard(io);
         return;
@@ -199,6 +212,7 @@ static void zeroed(struct ring_req *req, int res)
 {
     struct io *io = io_of(req);
     struct op *op = io->op;
+    res = outcome(io, res);
     if (unsupported(res))
         learn_no_zeroes(io->file, io->punches);
     if (again(res) || unsupported(res)) {
@@ -262,6 +276,7 @@ static void reserve(struct io *io);
 static void reserved(struct ring_req *req, int res)
 {
     struct io *io = io_of(req);
+    res = outcome(io, res);
     if (again(res)) {
         reserve(io);
         return;
@@ -302,6 +317,7 @@ void file_submit(struct driver_node *node, struct op *op)
     io->file = node->state;
     io->op = op;
     io->done = 0;
+    io->cancelled = false;
     switch (op->kind) {
     case OP_READ:
     case OP_WRITE:
@@ -320,4 +336,14 @@ void file_submit(struct driver_node *node, struct op *op)
         truncate_file(io);
         break;
     }
+}
+
+/* Every request that has not ended waits for a system call. */
+bool file_cancel(struct driver_node *node, struct op *op)
+{
+    struct io *io = op_top(op);
+    (void)node;
+    io->cancelled = true;
+    ring_cancel(ring_of(io), &io->req);
+    return true;
 }

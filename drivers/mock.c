@@ -20,6 +20,7 @@ struct mock {
     struct op_queue held; /* requests whose completion waits */
     bool hold;
     uint64_t released; /* while it holds */
+    bool cancels;      /* what is held can be cancelled */
     int error;         /* what requests end with, negative errno; 0: success */
     unsigned deny;     /* permissions */
     int64_t ioctl;     /* what an ioctl ends with */
@@ -133,6 +134,12 @@ static const struct option mock_options[] = {
      .preset = "0",
      .live = true,
      .help = "completions let go in all while it holds, the oldest first: raise it to let more go"},
+    {.name = "cancel",
+     .type = OPTION_SWITCH,
+     .preset = "on",
+     .live = true,
+     .help =
+         "whether a request that is held ends when it is cancelled; off lets it end as it would"},
     {.name = "error",
      .type = OPTION_INTEGER,
      .preset = "0",
@@ -155,7 +162,7 @@ static void note(struct mock *mock, const char *text)
     snprintf(mock->log[mock->sent++ % LOG], LOGGED, "%s", text);
 }
 
-static void note_op(struct mock *mock, const struct op *op)
+static void note_op(struct mock *mock, const char *what, const struct op *op)
 {
     static const char *const kinds[OP_KINDS] = {
         "?",     "read",     "write", "zeroes",       "discard",
@@ -174,8 +181,8 @@ static void note_op(struct mock *mock, const struct op *op)
         {OP_PREALLOC_FALLOC, "falloc"},
     };
     char text[LOGGED];
-    int n = snprintf(text, sizeof text, "%s %" PRId64 "+%" PRIu64, kinds[op->kind], op->offset,
-                     op->bytes);
+    int n = snprintf(text, sizeof text, "%s%s %" PRId64 "+%" PRIu64, what, kinds[op->kind],
+                     op->offset, op->bytes);
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
         if (op->flags & flags[i].flag && n < (int)sizeof text)
             n += snprintf(text + n, sizeof text - (size_t)n, " %s", flags[i].name);
@@ -229,7 +236,7 @@ static int64_t perform(struct driver_node *node, struct op *op)
 static void mock_submit(struct driver_node *node, struct op *op)
 {
     struct mock *mock = node->state;
-    note_op(mock, op);
+    note_op(mock, "", op);
     if (mock->hold)
         op_enqueue(&mock->held, op);
     else
@@ -247,6 +254,15 @@ static void release(struct driver_node *node, uint64_t total)
     }
     if (!mock->hold)
         mock->released = 0;
+}
+
+static bool mock_cancel(struct driver_node *node, struct op *op)
+{
+    struct mock *mock = node->state;
+    note_op(mock, "cancel ", op);
+    if (mock->cancels && op_unqueue(&mock->held, op))
+        op_complete(op, -ECANCELED);
+    return true;
 }
 
 static void mock_abort(struct driver_node *node)
@@ -320,6 +336,7 @@ static int mock_facts(struct driver_node *node, const struct option_set *options
     struct mock *mock = node->state;
     mock->deny = deny;
     mock->hold = option_switch(options, "hold");
+    mock->cancels = option_switch(options, "cancel");
     mock->error = -(int)option_number(options, "error");
     mock->ioctl = (int64_t)option_number(options, "ioctl-result");
     return 0;
@@ -382,6 +399,7 @@ const struct driver driver_mock = {
     .open = mock_open,
     .close = mock_close,
     .submit = mock_submit,
+    .cancel = mock_cancel,
     .abort = mock_abort,
     .set = mock_set,
     .permit = mock_permit,

@@ -46,6 +46,7 @@ struct op *op_new(struct peer *peer)
     op->niov = 0;
     op->iov = &op->one;
     op->remote = false;
+    op->further = NULL;
     return op;
 }
 
@@ -53,6 +54,7 @@ void op_free(struct op *op)
 {
     struct peer *peer = op->peer;
     op->generation++; /* its tag names nobody from now on */
+    op->depth = 0;
     op->next = peer->free_ops;
     peer->free_ops = op;
     peer->ops_used--;
@@ -67,6 +69,21 @@ size_t op_tags(struct peer *peer, op_done_fn *done, const void *who, uint64_t *t
             tags[n++] = op_tag(op);
     }
     return n;
+}
+
+struct op *op_find(struct peer *peer, unsigned whose, uint64_t tag)
+{
+    unsigned first = 0, end = peer->nchunks * OP_CHUNK;
+    if (whose == peer->id && (uint32_t)tag < end) {
+        first = (uint32_t)tag;
+        end = first + 1;
+    }
+    for (unsigned i = first; i < end; i++) {
+        struct op *op = &peer->chunks[i / OP_CHUNK][i % OP_CHUNK];
+        if (op->depth && op_is(op, whose, tag))
+            return op;
+    }
+    return NULL;
 }
 
 struct op *peer_find_op(struct peer *peer, uint64_t tag)
@@ -111,6 +128,7 @@ static void journey(struct op *op, struct link *link)
 static void further_done(struct op *op, void *who)
 {
     int64_t ret = op->ret;
+    ((struct op *)who)->further = NULL;
     op_free(op);
     op_complete(who, ret);
 }
@@ -125,8 +143,17 @@ struct op *op_further(struct op *op)
     next->niov = op->niov;
     next->one = op->one;
     next->iov = op->iov == &op->one ? &next->one : op->iov;
+    next->origin = op->origin;
+    op->further = next;
     op_push(next, further_done, op);
     return next;
+}
+
+struct op *op_with(struct op *op, op_done_fn *done, const void *who)
+{
+    while (op && !op_frame(op, done, who))
+        op = op->further;
+    return op;
 }
 
 void op_send(struct op *op, uint64_t to)
@@ -147,6 +174,30 @@ void op_send(struct op *op, uint64_t to)
         return;
     }
     journey(op, peer->links[home]);
+}
+
+void op_send_cancel(struct op *cancel, const struct op *op, uint64_t to)
+{
+    /* Who has passed it on already is on this thread, and finds what it goes on in. */
+    const struct op *sent = op;
+    while (sent && sent->to != to)
+        sent = sent->further;
+    cancel->offset = (int64_t)op_tag(sent ? sent : op);
+    op_send(cancel, to);
+}
+
+bool op_unqueue(struct op_queue *queue, struct op *op)
+{
+    struct op **at = &queue->head;
+    while (*at && *at != op)
+        at = &(*at)->next;
+    if (!*at)
+        return false;
+    *at = op->next;
+    if (!op->next)
+        queue->tail = at;
+    queue->count--;
+    return true;
 }
 
 void peer_pass_op(struct peer *peer, struct op *op, unsigned home)

@@ -40,7 +40,9 @@ enum op_kind {
     OP_IOCTL = SLUICE__OP_KIND__OP_IOCTL,       /* `offset` is the code */
     OP_SAVE_VMSTATE = SLUICE__OP_KIND__OP_SAVE_VMSTATE,
     OP_LOAD_VMSTATE = SLUICE__OP_KIND__OP_LOAD_VMSTATE,
-    OP_KINDS,
+    OP_KINDS, /* what a medium can be asked; others are about operations */
+    OP_CANCEL = SLUICE__OP_KIND__OP_CANCEL, /* `offset` is a tag; see op_send_cancel() */
+    OP_ALL_KINDS,
 };
 
 enum op_flag {
@@ -81,6 +83,7 @@ struct op {
     struct peer *peer;         /* the thread it belongs to */
     uint32_t slot, generation; /* its correlation, for the reply of another thread */
     struct op *next;           /* for a queue of whoever holds it */
+    struct op *further;        /* see op_further(); null when it goes on in no other */
     uint64_t to;               /* where it goes: an actor's address */
     uint32_t sequence;         /* its sender's count of operations to that actor */
     uint16_t origin;           /* the sender, a peer */
@@ -132,6 +135,23 @@ uint64_t op_key(const struct op *op);
 /* Whether the operation is, or was made here for, the one that `peer` knows by this tag. */
 bool op_is(const struct op *op, unsigned peer, uint64_t tag);
 
+/* The operation of this thread for which that is so; null when it has ended. Looks through all of
+ * them when it is another thread's tag. */
+struct op *op_find(struct peer *peer, unsigned whose, uint64_t tag);
+
+/* The space of the frame that has this function and `who`; null when the operation has none. */
+static inline void *op_frame(struct op *op, op_done_fn *done, const void *who)
+{
+    for (unsigned i = op->depth; i-- > 0;)
+        if (op->frames[i].done == done && op->frames[i].who == who)
+            return op->frames[i].space;
+    return NULL;
+}
+
+/* Of an operation and those that it goes on in (see op_further()): the one that has this frame;
+ * null when none has. */
+struct op *op_with(struct op *op, op_done_fn *done, const void *who);
+
 /* Space of the top frame. In a `done` function the frame has just been popped, and this gives its
  * space with op_popped(); it stays valid until something is pushed. */
 static inline void *op_top(struct op *op)
@@ -159,6 +179,10 @@ static inline void op_complete(struct op *op, int64_t ret)
  * frame's function runs when it is done. With an address that is no longer alive it ends with
  * -ENXIO. May complete before it returns. */
 void op_send(struct op *op, uint64_t to);
+
+/* Sends `cancel`, an OP_CANCEL, to the actor that `op` was sent to: it names it there, where it
+ * arrives after it. */
+void op_send_cancel(struct op *cancel, const struct op *op, uint64_t to);
 
 /* A queue of operations, by their `next`. */
 struct op_queue {
@@ -192,5 +216,8 @@ static inline struct op *op_dequeue(struct op_queue *queue)
     }
     return op;
 }
+
+/* Takes one out of it; false when it is not in it. */
+bool op_unqueue(struct op_queue *queue, struct op *op);
 
 #endif

@@ -136,11 +136,12 @@ static void remote_done(struct op *op, void *who)
 
 bool op_is(const struct op *op, unsigned peer, uint64_t tag)
 {
-    if (op->depth && op->frames[0].done == remote_done) {
-        const struct remote *remote = (const void *)op->frames[0].space;
-        return remote->back->other->id == peer && remote->tag == tag;
-    }
-    return op->peer->id == peer && op_tag(op) == tag;
+    if (op->peer->id == peer)
+        return op_tag(op) == tag;
+    if (!op->depth || op->frames[0].done != remote_done)
+        return false;
+    const struct remote *remote = (const void *)op->frames[0].space;
+    return remote->back->other->id == peer && remote->tag == tag;
 }
 
 uint64_t op_key(const struct op *op)

@@ -320,7 +320,7 @@ void stack_submit(struct stack_op *noted, actor_addr to, enum op_kind kind, int6
                   uint64_t bytes, unsigned flags, void *data)
 {
     struct op *op = op_new(port_peer(stack.port));
-    *noted = (struct stack_op){0};
+    *noted = (struct stack_op){.tag = op_tag(op)};
     op->kind = (uint8_t)kind;
     op->flags = (uint16_t)flags;
     op->offset = offset;

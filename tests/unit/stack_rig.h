@@ -39,6 +39,7 @@ struct stack_op {
     bool came;
     unsigned at;
     int64_t ret;
+    uint64_t tag; /* its name, for an OP_CANCEL after it to the same actor */
 };
 
 /* What the port was told as a watcher, the newest. */

@@ -1,0 +1,546 @@
+/* Cancelling one request, wherever it is: in a whole stepped engine (each seed is another order of
+ * what happens, on 1 to 3 reactors), and over the public interface with real threads. */
+#include "api_rig.h"
+#include "stack_rig.h"
+
+#include "engine/random.h"
+
+#define FOR_EACH_SEED(seed)                                                                        \
+    for (uint64_t seed = 0; seed < STACK_SEEDS && (stack_start(STACK_THREADS(seed), seed), true);  \
+         stack_stop(), seed++)
+
+static const Sluice__BackendInfo *shown(void)
+{
+    return stack_do("backend-show b")->backend;
+}
+
+/* What the mock on node m says under this name. */
+static const char *told(const char *name)
+{
+    const Sluice__NodeInfo *info = stack_do("node-show m")->node;
+    for (size_t i = 0; i < info->n_state; i++)
+        if (strcmp(info->state[i]->key, name) == 0)
+            return info->state[i]->value;
+    return "";
+}
+
+static const char *last_sent(void)
+{
+    const Sluice__NodeInfo *info = stack_do("node-show m")->node;
+    return info->state[info->n_state - 1]->value;
+}
+
+static void cancel(struct stack_op *asked, const struct stack_op *op, actor_addr to)
+{
+    stack_submit(asked, to, OP_CANCEL, (int64_t)op->tag, 0, 0, NULL);
+}
+
+static int64_t cancelled(const struct stack_op *op, actor_addr to)
+{
+    struct stack_op asked;
+    cancel(&asked, op, to);
+    stack_settle();
+    assert_true(asked.came);
+    return asked.ret;
+}
+
+/* --- What waits in the backend */
+
+static void a_held_request_ends_with_its_error_and_is_not_tried_again(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=mock name=m error=5");
+        stack_do("backend-add name=b node=m werror=stop");
+        actor_addr b = stack_find("b");
+        struct stack_op first, second;
+        stack_submit(&first, b, OP_WRITE, 0, 512, 0, NULL);
+        stack_settle();
+        assert_int_equal(shown()->held, 1);
+        stack_submit(&second, b, OP_WRITE, 4096, 512, 0, NULL);
+        assert_int_equal(cancelled(&first, b), 0);
+        assert_true(first.came && !second.came);
+        assert_int_equal(first.ret, -EIO);
+        assert_int_equal(shown()->held, 0);
+        stack_do("node-set m error=0");
+        stack_do("backend-resume b");
+        stack_await_op(&second);
+        assert_int_equal(second.ret, 0);
+        assert_string_equal(told("sent-1"), "write 0+512");
+        assert_string_equal(told("sent-2"), "write 4096+512");
+        assert_string_equal(told("sent-3"), "");
+    }
+}
+
+static void what_a_drain_or_a_pause_queued_ends_at_once_and_never_runs(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=mock name=m");
+        stack_do("backend-add name=b node=m");
+        actor_addr b = stack_find("b");
+        struct stack_op first, second;
+        bool drained = seed & 1;
+        if (drained)
+            stack_call(b, MAIL_DRAIN_BEGIN, NULL);
+        else
+            stack_do("backend-pause b");
+        stack_submit(&first, b, OP_WRITE, 0, 512, 0, NULL);
+        stack_submit(&second, b, OP_WRITE, 4096, 512, 0, NULL);
+        assert_int_equal(cancelled(&first, b), 0);
+        assert_true(first.came && !second.came);
+        assert_int_equal(first.ret, -ECANCELED);
+        assert_int_equal(shown()->queued, 1);
+        assert_int_equal(shown()->queued_bytes, 512);
+        if (drained)
+            stack_call(b, MAIL_DRAIN_END, NULL);
+        else
+            stack_do("backend-resume b");
+        stack_await_op(&second);
+        assert_int_equal(second.ret, 0);
+        assert_string_equal(told("sent-1"), "write 4096+512");
+    }
+}
+
+static void without_a_medium_and_after_the_end_there_is_nothing_to_cancel(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=mock name=m");
+        stack_do("backend-add name=b node=m");
+        stack_do("backend-add name=empty");
+        actor_addr b = stack_find("b"), empty = stack_find("empty");
+        struct stack_op op, asked;
+        stack_submit(&op, empty, OP_WRITE, 0, 512, 0, NULL);
+        cancel(&asked, &op, empty);
+        stack_settle();
+        assert_true(op.came && asked.came);
+        assert_int_equal(op.ret, -ENOMEDIUM);
+        assert_int_equal(asked.ret, -ENOENT);
+        stack_submit(&op, b, OP_WRITE, 0, 512, 0, NULL);
+        stack_await_op(&op);
+        assert_int_equal(op.ret, 0);
+        assert_int_equal(cancelled(&op, b), -ENOENT);
+        assert_string_equal(last_sent(), "write 0+512");
+    }
+}
+
+/* --- What is with the medium */
+
+/* Sent right behind it, the question never arrives before its request: were it so, the request
+ * would stay. Filters, so many that frames run out, are passed through. */
+static void it_reaches_the_driver_behind_its_request_through_any_number_of_filters(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        unsigned depth = (unsigned)seed % 10;
+        uint64_t random = seed, home = 0;
+        char below[8] = "m";
+        stack_do("node-add driver=mock name=m hold=on");
+        for (unsigned i = 0; i < depth; i++) {
+            uint64_t reactor = random_next(&random) >> 32;
+            reactor = reactor % 4 == 0 ? random_next(&random) % STACK_THREADS(seed) : home;
+            stack_do("node-add driver=%s name=f%u child=%s reactor=%u", i % 2 ? "fault" : "raw", i,
+                     below, (unsigned)reactor);
+            home = reactor;
+            snprintf(below, sizeof below, "f%u", i);
+        }
+        stack_do("backend-add name=b node=%s", below);
+        actor_addr b = stack_find("b");
+        struct stack_op ops[3], asked;
+        for (unsigned i = 0; i < 3; i++)
+            stack_submit(&ops[i], b, OP_READ, i * 4096, 512, 0, NULL);
+        cancel(&asked, &ops[1], b);
+        stack_settle();
+        assert_true(asked.came && ops[1].came && !ops[0].came && !ops[2].came);
+        assert_int_equal(asked.ret, 0);
+        assert_int_equal(ops[1].ret, -ECANCELED);
+        assert_string_equal(told("sent-4"), "cancel read 4096+512");
+        stack_do("node-set m hold=off");
+        stack_await_op(&ops[0]);
+        stack_await_op(&ops[2]);
+        assert_int_equal(ops[0].ret, 0);
+        assert_int_equal(ops[2].ret, 0);
+    }
+}
+
+static void a_request_at_the_driver_ends_early(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=mock name=m hold=on");
+        stack_do("backend-add name=b node=m");
+        actor_addr b = stack_find("b");
+        struct stack_op first, second;
+        stack_submit(&first, b, OP_WRITE, 0, 512, 0, NULL);
+        stack_submit(&second, b, OP_FLUSH, 0, 0, 0, NULL);
+        if (seed & 1)
+            stack_settle();
+        assert_int_equal(cancelled(&second, b), 0);
+        assert_true(second.came && !first.came);
+        assert_int_equal(second.ret, -ECANCELED);
+        assert_string_equal(told("held"), "1");
+        assert_string_equal(last_sent(), "cancel flush 0+0");
+        stack_do("node-set m hold=off");
+        stack_await_op(&first);
+        assert_int_equal(first.ret, 0);
+        assert_int_equal(shown()->write->operations, 1);
+        assert_int_equal(shown()->flush->failed, 0);
+    }
+}
+
+static void a_result_that_is_faster_wins(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=mock name=m hold=on cancel=off");
+        stack_do("backend-add name=b node=m");
+        actor_addr b = stack_find("b");
+        struct stack_op op;
+        stack_submit(&op, b, OP_WRITE, 0, 512, 0, NULL);
+        assert_int_equal(cancelled(&op, b), 0);
+        assert_int_equal(cancelled(&op, b), 0); /* asking twice is fine */
+        assert_false(op.came);
+        stack_do("node-set m hold=off");
+        stack_await_op(&op);
+        assert_int_equal(op.ret, 0);
+    }
+}
+
+static void one_that_fails_after_it_was_cancelled_is_not_held(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=mock name=m hold=on cancel=off");
+        stack_do("backend-add name=b node=m werror=stop");
+        actor_addr b = stack_find("b");
+        struct stack_op op;
+        stack_submit(&op, b, OP_WRITE, 0, 512, 0, NULL);
+        assert_int_equal(cancelled(&op, b), 0);
+        stack_do("node-set m hold=off error=28");
+        stack_await_op(&op);
+        assert_int_equal(op.ret, -ENOSPC);
+        assert_int_equal(shown()->held, 0);
+        assert_int_equal(shown()->run_state, SLUICE__RUN_STATE__STOPPED);
+    }
+}
+
+static void a_delay_of_the_fault_filter_ends_early(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=mock name=m");
+        stack_do("node-add driver=fault name=f child=m rules='write delay=1h'");
+        stack_do("backend-add name=b node=f");
+        actor_addr b = stack_find("b");
+        struct stack_op op;
+        stack_submit(&op, b, OP_WRITE, 0, 512, 0, NULL);
+        assert_int_equal(cancelled(&op, b), 0);
+        assert_true(op.came);
+        assert_int_equal(op.ret, -ECANCELED);
+        assert_string_equal(told("sent-1"), "");
+    }
+}
+
+/* --- What the node does in pieces */
+
+static void of_a_split_request_the_pieces_that_are_left_are_not_begun(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=mock name=m hold=on max-transfer=512");
+        stack_do("backend-add name=b node=m");
+        actor_addr b = stack_find("b");
+        struct stack_op op;
+        stack_submit(&op, b, OP_WRITE, 0, 2048, 0, NULL);
+        stack_settle();
+        stack_do("node-set m release=1");
+        stack_do("node-set m cancel=%s", seed & 1 ? "off" : "on");
+        assert_int_equal(cancelled(&op, b), 0);
+        assert_int_equal(op.came, !(seed & 1));
+        stack_do("node-set m hold=off");
+        stack_await_op(&op);
+        assert_int_equal(op.ret, -ECANCELED);
+        assert_string_equal(told("sent-3"), "cancel write 512+512");
+        assert_string_equal(told("sent-4"), "");
+    }
+}
+
+static void the_last_piece_that_is_faster_makes_the_whole_succeed(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=mock name=m hold=on cancel=off max-transfer=512");
+        stack_do("backend-add name=b node=m");
+        actor_addr b = stack_find("b");
+        struct stack_op op;
+        stack_submit(&op, b, OP_WRITE, 0, 1024, 0, NULL);
+        stack_settle();
+        stack_do("node-set m release=1");
+        assert_int_equal(cancelled(&op, b), 0);
+        stack_do("node-set m hold=off");
+        stack_await_op(&op);
+        assert_int_equal(op.ret, 0);
+    }
+}
+
+static void a_block_that_was_read_to_be_changed_is_not_written(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=mock name=m hold=on cancel=off alignment=4096");
+        stack_do("backend-add name=b node=m");
+        actor_addr b = stack_find("b");
+        struct stack_op op, next;
+        stack_submit(&op, b, OP_WRITE, 100, 10, 0, NULL);
+        stack_submit(&next, b, OP_WRITE, 200, 10, 0, NULL);
+        assert_int_equal(cancelled(&op, b), 0);
+        stack_do("node-set m hold=off");
+        stack_await_op(&op);
+        stack_await_op(&next);
+        assert_int_equal(op.ret, -ECANCELED);
+        assert_int_equal(next.ret, 0);
+        assert_string_equal(told("sent-1"), "read 0+4096");
+        assert_string_equal(told("sent-2"), "cancel read 0+4096");
+        assert_string_equal(told("sent-3"), "read 0+4096");
+        assert_string_equal(told("sent-4"), "write 0+4096");
+        assert_string_equal(told("sent-5"), "");
+    }
+}
+
+static void one_that_waits_for_an_overlapping_write_gives_up_its_place(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=mock name=m hold=on alignment=4096");
+        stack_do("backend-add name=b node=m");
+        actor_addr b = stack_find("b");
+        struct stack_op first, across, second;
+        stack_submit(&first, b, OP_WRITE, 100, 10, 0, NULL);
+        stack_submit(&across, b, OP_WRITE, 4000, 200, 0, NULL);
+        stack_submit(&second, b, OP_WRITE, 8000, 10, 0, NULL);
+        assert_int_equal(cancelled(&across, b), 0);
+        assert_true(across.came && !first.came && !second.came);
+        assert_int_equal(across.ret, -ECANCELED);
+        assert_string_equal(told("held"), "2");
+        stack_do("node-set m hold=off");
+        stack_await_op(&first);
+        stack_await_op(&second);
+        assert_int_equal(first.ret, 0);
+        assert_int_equal(second.ret, 0);
+    }
+}
+
+/* --- Everything at once */
+
+#define OPS 64
+
+static void whatever_is_cancelled_ends_once(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        static const enum op_kind kinds[] = {OP_READ, OP_WRITE, OP_ZEROES, OP_FLUSH};
+        uint64_t random = seed + 1;
+        struct stack_op ops[OPS], asked[OPS];
+        stack_do("node-add driver=mock name=m hold=on alignment=512 max-transfer=4096");
+        stack_do("node-add driver=fault name=f child=m seed=%llu "
+                 "rules='write delay=1s probability=0.3; read errno=EIO probability=0.1'",
+                 (unsigned long long)seed);
+        stack_do("backend-add name=b node=f");
+        actor_addr b = stack_find("b");
+        for (unsigned i = 0; i < OPS; i++) {
+            uint64_t draw = random_next(&random);
+            stack_submit(&ops[i], b, kinds[draw % 4], (int64_t)(draw >> 8 & 0xffff),
+                         1 + (draw >> 24 & 0x1fff), 0, NULL);
+            cancel(&asked[i], &ops[draw >> 40 & 1 ? i : i / 2], b);
+            for (unsigned steps = draw >> 48 & 7; steps; steps--)
+                stack_step();
+        }
+        stack_do("node-set m hold=off");
+        for (unsigned i = 0; i < OPS; i++) {
+            stack_await_op(&asked[i]);
+            stack_await_op(&ops[i]);
+            assert_true(ops[i].ret == 0 || ops[i].ret == -ECANCELED || ops[i].ret == -EIO);
+            assert_true(asked[i].ret == 0 || asked[i].ret == -ENOENT);
+        }
+        assert_int_equal(shown()->in_flight, 0);
+    }
+}
+
+/* --- Over the public interface */
+
+static void asking_returns_at_once_and_waiting_returns_after_the_callbacks(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(0, "driver=mock hold=on");
+    struct tally first = {0}, second = {0}, none = {0};
+    char data[512] = "";
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(blk_aio_pwrite(rig.blk, 0, 512, data, 0, count, &first), 0);
+    assert_int_equal(blk_aio_flush(rig.blk, count, &second), 0);
+    assert_int_equal(blk_aio_cancel_async(rig.blk, &none), 0);
+    assert_int_equal(blk_aio_cancel_async(rig.blk, &second), 1);
+    assert_int_equal(second.calls, 0);
+    blk_aio_cancel(rig.blk, &first);
+    assert_int_equal(first.calls, 3);
+    assert_int_equal(first.ret, -ECANCELED);
+    reap(rig.context, &second.calls, 1);
+    assert_int_equal(second.ret, -ECANCELED);
+    assert_int_equal(blk_aio_cancel_async(rig.blk, &first), 0);
+    blk_aio_cancel(rig.blk, &first);
+    assert_int_equal(blk_in_flight(rig.blk), 0);
+    rig_close(&rig);
+}
+
+static void cancelling_what_a_pause_holds_up_does_not_wait_for_its_end(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(0, "driver=memory size=1M");
+    struct tally tally = {0};
+    char data[512] = "never";
+    assert_int_equal(blk_pause(rig.blk), 0);
+    assert_int_equal(blk_aio_pwrite(rig.blk, 0, 512, data, 0, count, &tally), 0);
+    blk_aio_cancel(rig.blk, &tally);
+    assert_int_equal(tally.calls, 1);
+    assert_int_equal(tally.ret, -ECANCELED);
+    assert_int_equal(blk_resume(rig.blk), 0);
+    assert_int_equal(blk_pread(rig.blk, 0, 512, data, 0), 512);
+    assert_string_equal(data, "");
+    rig_close(&rig);
+}
+
+static blk *other;
+static void cancel_the_others(void *opaque, int ret)
+{
+    struct tally *tally = opaque;
+    count(tally, ret);
+    blk_aio_cancel(other, tally + 1);
+    blk_aio_cancel(other, tally); /* its own, which it does not wait for */
+}
+
+static void a_callback_may_cancel_and_wait(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(0, "driver=mock hold=on release=1");
+    struct tally tallies[2] = {0};
+    char byte = 0;
+    other = rig.blk;
+    request(rig.context, "node-set node release=0");
+    assert_int_equal(blk_aio_pread(rig.blk, 0, 1, &byte, 0, cancel_the_others, tallies), 0);
+    assert_int_equal(blk_aio_pread(rig.blk, 0, 1, &byte, 0, count, tallies + 1), 0);
+    blk_aio_cancel_async(rig.blk, tallies);
+    reap(rig.context, &tallies[0].calls, 1);
+    assert_int_equal(tallies[1].calls, 1);
+    assert_int_equal(tallies[1].ret, -ECANCELED);
+    rig_close(&rig);
+}
+
+static void an_aborted_request_calls_back_later_with_what_it_was_given(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(2, "driver=null");
+    struct tally tally = {0}, never = {0};
+    assert_int_equal(blk_abort_aio_request(rig.blk, -EIO, count, &tally), 0);
+    assert_int_equal(tally.calls, 0);
+    assert_int_equal(blk_in_flight(rig.blk), 1);
+    assert_int_equal(blk_abort_aio_request(rig.blk, -ENOSPC, count, &tally), 0);
+    assert_int_equal(blk_abort_aio_request(rig.blk, -ENOSPC, count, &never), -EAGAIN);
+    blk_aio_cancel(rig.blk, &tally); /* they have ended: completed wins */
+    assert_int_equal(tally.calls, 2);
+    assert_int_equal(tally.ret, -ENOSPC);
+    assert_int_equal(never.calls, 0);
+    rig_close(&rig);
+}
+
+static void closing_waits_for_the_answers_to_what_was_asked(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(0, "driver=memory size=1M");
+    struct tally tally = {0};
+    char data[512] = "";
+    for (unsigned i = 0; i < 100; i++) {
+        assert_int_equal(blk_aio_pwrite(rig.blk, 0, 512, data, 0, count, &tally), 0);
+        blk_aio_cancel_async(rig.blk, &tally);
+    }
+    blk_close(&rig.blk);
+    assert_int_equal(tally.calls, 100);
+    rig_close(&rig);
+}
+
+/* Flushes of a file run on threads of the kernel, a few at a time, so of many some are cancelled.
+ * That a flush was cancelled is no failure of the file's. */
+static void many_flushes_of_a_file_are_cancelled_and_a_later_one_succeeds(void **state)
+{
+    (void)state;
+    enum { MANY = 400, MIB = 1 << 20 };
+    char path[] = "/var/tmp/sluice-cancel.XXXXXX", node[100];
+    int fd = mkstemp(path);
+    assert_int_equal(ftruncate(fd, 16 * MIB), 0);
+    snprintf(node, sizeof node, "driver=file filename=%s", path);
+    struct rig rig = rig_open(0, node);
+    char *data = calloc(1, MIB);
+    unsigned rounds = 0;
+    bool any = false;
+    while (!any && rounds < 20) {
+        for (int i = 0; i < 16; i++)
+            assert_int_equal(blk_pwrite(rig.blk, i * MIB, MIB, data, 0), MIB);
+        struct tally flushes[MANY] = {0};
+        for (unsigned i = 0; i < MANY; i++)
+            assert_int_equal(blk_aio_flush(rig.blk, count, &flushes[i]), 0);
+        for (unsigned i = MANY; i-- > 0;)
+            blk_aio_cancel_async(rig.blk, &flushes[i]);
+        for (unsigned i = 0; i < MANY; i++) {
+            blk_aio_cancel(rig.blk, &flushes[i]);
+            assert_int_equal(flushes[i].calls, 1);
+            assert_true(flushes[i].ret == 0 || flushes[i].ret == -ECANCELED);
+            any |= flushes[i].ret == -ECANCELED;
+        }
+        rounds++;
+    }
+    assert_true(any);
+    assert_int_equal(blk_flush(rig.blk), 0);
+    free(data);
+    rig_close(&rig);
+    close(fd);
+    unlink(path);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup(name, bound_time)
+    const struct CMUnitTest tests[] = {
+        TEST(a_held_request_ends_with_its_error_and_is_not_tried_again),
+        TEST(what_a_drain_or_a_pause_queued_ends_at_once_and_never_runs),
+        TEST(without_a_medium_and_after_the_end_there_is_nothing_to_cancel),
+        TEST(it_reaches_the_driver_behind_its_request_through_any_number_of_filters),
+        TEST(a_request_at_the_driver_ends_early),
+        TEST(a_result_that_is_faster_wins),
+        TEST(one_that_fails_after_it_was_cancelled_is_not_held),
+        TEST(a_delay_of_the_fault_filter_ends_early),
+        TEST(of_a_split_request_the_pieces_that_are_left_are_not_begun),
+        TEST(the_last_piece_that_is_faster_makes_the_whole_succeed),
+        TEST(a_block_that_was_read_to_be_changed_is_not_written),
+        TEST(one_that_waits_for_an_overlapping_write_gives_up_its_place),
+        TEST(whatever_is_cancelled_ends_once),
+        TEST(asking_returns_at_once_and_waiting_returns_after_the_callbacks),
+        TEST(cancelling_what_a_pause_holds_up_does_not_wait_for_its_end),
+        TEST(a_callback_may_cancel_and_wait),
+        TEST(an_aborted_request_calls_back_later_with_what_it_was_given),
+        TEST(closing_waits_for_the_answers_to_what_was_asked),
+        TEST(many_flushes_of_a_file_are_cancelled_and_a_later_one_succeeds),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
