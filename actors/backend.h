@@ -8,8 +8,8 @@
  * reactor have returned, and to other threads the completions have left, so that one which asks
  * itself has seen the ends of its own operations.
  *
- * OP_CANCEL ends the operation that it names if that waits here, and is passed on if it does not. It
- * ends with 0, or -ENOENT when the operation has ended; it waits for no drain and no pause.
+ * OP_CANCEL ends the operation that it names if that waits here, and is passed on if it does not.
+ * It ends with 0, or -ENOENT when the operation has ended; it waits for no drain and no pause.
  *
  * Operations that are refused here end with -EIO (too long, or outside the medium), -ENOMEDIUM,
  * -EPERM (what it has no permission for, or on a read-only one), -EACCES (a truncate on

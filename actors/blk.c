@@ -161,8 +161,10 @@ void blk_close(blk **self)
         blk_cancel_waiting(blk); /* again, as mail may be faster than what it names */
         blk_wait(context, CANCEL_AGAIN_MS);
     }
+    unsigned plugged = context_wait_begin(context);
     while (blk->cancels)
         port_wait(context->port, UINT64_MAX);
+    context_wait_end(context, plugged);
     Sluice__SessionClose *close = MAIL_NEW(sluice__session_close);
     close->session = blk->session;
     context_call(context, blk->backend, MAIL_SESSION_CLOSE, close, NULL, NULL);

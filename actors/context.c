@@ -137,8 +137,36 @@ unsigned blk_poll(blk_context *context)
     return (unsigned)(context->ran - before);
 }
 
+void blk_io_plug(blk_context *context)
+{
+    if (context->plugged++ == 0)
+        port_plug(context->port);
+}
+
+void blk_io_unplug(blk_context *context)
+{
+    if (context->plugged && --context->plugged == 0)
+        port_unplug(context->port);
+}
+
+unsigned context_wait_begin(blk_context *context)
+{
+    unsigned plugged = context->plugged;
+    context->plugged = 0;
+    port_unplug(context->port);
+    return plugged;
+}
+
+void context_wait_end(blk_context *context, unsigned plugged)
+{
+    context->plugged += plugged;
+    if (context->plugged)
+        port_plug(context->port);
+}
+
 unsigned blk_wait(blk_context *context, int timeout_ms)
 {
+    unsigned plugged = context_wait_begin(context);
     const struct engine *engine = context->sluice->engine;
     uint64_t before = context->ran, now = 0, end = UINT64_MAX;
     blk_poll(context);
@@ -152,6 +180,7 @@ unsigned blk_wait(blk_context *context, int timeout_ms)
         if (end != UINT64_MAX)
             now = engine_now(engine);
     }
+    context_wait_end(context, plugged);
     return (unsigned)(context->ran - before);
 }
 
@@ -194,11 +223,13 @@ int context_call(blk_context *context, actor_addr to, unsigned kind, void *body,
                  struct err *err)
 {
     struct context_answer answer = {.err = err};
+    unsigned plugged = context_wait_begin(context);
     port_ask(context->port, to, kind, body, answered, &answer);
     while (!answer.came) {
         port_wait(context->port, UINT64_MAX);
         run_ended(context);
     }
+    context_wait_end(context, plugged);
     if (reply && answer.code == 0)
         *reply = answer.body;
     else

@@ -32,6 +32,7 @@ struct blk_context {
                               call that submits, or amid the taking of a frame */
     unsigned running;      /* callbacks that have not returned; above 1 when they nest */
     uint64_t ran;          /* callbacks that have */
+    unsigned plugged;      /* see blk_io_plug(); 0 while it waits */
     struct blk *blks;
     struct held_region *regions; /* of nodes, and of everything */
     struct note *notes;          /* mail of which callbacks are to tell, the oldest first */
@@ -101,6 +102,9 @@ int region_end(blk_context *context, struct held_region **at);
 void blk_tell_calm(struct blk *blk);
 /* As a message, the caller's. */
 Sluice__Permissions *blk_permissions(struct driver_perms perms);
+/* What waits sends what is plugged first, and goes on plugged after. */
+unsigned context_wait_begin(blk_context *context);
+void context_wait_end(blk_context *context, unsigned plugged);
 /* Runs the callback of a request that has ended. */
 void blk_run_done(struct op *op);
 /* The backend has told of a change. */

@@ -20,6 +20,8 @@ static void on_describe(struct actor *self, struct mail *mail)
     info->parks = stats->parks;
     info->frames = stats->frames;
     info->requests = stats->requests;
+    info->has_submissions = true;
+    info->submissions = ring_submissions(reactor_ring(reactor));
     info->buffer_bytes = memory.held;
     info->buffer_resident_bytes = memory.resident;
     actor_reply(self, mail_ticket(mail), MAIL_REACTOR_INFO, info);

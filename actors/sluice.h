@@ -96,6 +96,13 @@ unsigned blk_poll(blk_context *context);
  * Spins briefly, then sleeps. */
 unsigned blk_wait(blk_context *context, int timeout_ms);
 
+/* Around a burst: until the outermost unplug the context's requests gather, then they go together,
+ * and reach the driver as one batch (what a file does with them is one system call). Regions nest.
+ * blk_poll() and blk_arm() do not send what has gathered; whatever waits sends it first, so it
+ * can't wait for ever. What is plugged in a callback is unplugged in it. */
+void blk_io_plug(blk_context *context);
+void blk_io_unplug(blk_context *context);
+
 /* For an event loop: a descriptor that is readable when blk_poll() has something to do, once armed.
  * blk_arm() submits what is queued; it returns false, and arms nothing, when there is something to
  * do already. So call it last before sleeping, and blk_poll() after. */

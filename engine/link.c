@@ -143,6 +143,14 @@ void link_mail(struct link *link, Sluice__Envelope *envelope)
     mark(link);
 }
 
+/* The count, then the flag: the sleeper sets its flag, then reads the count (peer_sleep). Both in
+ * one total order, so one of the two sees the other. */
+static void tell(struct link *link, uint32_t frames)
+{
+    atomic_fetch_add_explicit(&link->sent, frames, memory_order_seq_cst);
+    peer_ring(link->other);
+}
+
 void link_flush(struct link *link)
 {
     struct outbox *out = &link->out;
@@ -164,6 +172,7 @@ void link_flush(struct link *link)
     frame.origin = out->origin;
     frame.n_mail = out->mails;
     frame.mail = out->mail;
+    frame.has_more = frame.more = link->burst;
 
     size_t size = sluice__frame__get_packed_size(&frame);
     zmq_msg_t msg;
@@ -178,8 +187,27 @@ void link_flush(struct link *link)
         protobuf_c_message_free_unpacked(&out->mail[i]->base, NULL);
     out->requests = out->completions = out->mails = 0;
 
-    /* The count, then the flag: the sleeper sets its flag, then reads the count (peer_sleep). Both
-     * in one total order, so one of the two sees the other. */
-    atomic_fetch_add_explicit(&link->sent, 1, memory_order_seq_cst);
-    peer_ring(link->other);
+    if (link->burst)
+        link->unsent++;
+    else
+        tell(link, 1);
+}
+
+void link_plug(struct link *link)
+{
+    link->plugged = true;
+}
+
+void link_unplug(struct link *link)
+{
+    if (!link->plugged)
+        return;
+    link->plugged = false;
+    link->burst = true;
+    op_send_waiting(link);
+    link_flush(link);
+    link->burst = false;
+    if (link->unsent)
+        tell(link, link->unsent);
+    link->unsent = 0;
 }

@@ -9,6 +9,9 @@
  * LINK_BATCH rows have gathered, so that the other side starts on the first half of a burst while
  * this side makes the second.
  *
+ * A burst is gathered whole, however many requests it has, and the other side takes its frames in
+ * one turn: while the link is plugged, requests wait in `waiting`.
+ *
  * Credits: at most LINK_CREDITS requests of one end are outstanding. The completion's place is the
  * operation itself, which its sender keeps, so a completion is never refused, and two full peers
  * can't wait for each other. Requests without a credit wait in `waiting`, in order. */
@@ -47,6 +50,9 @@ struct link {
     struct op_queue waiting;
     struct link *dirty; /* next link of `self` with something in its outbox */
     bool is_dirty;
+    bool plugged;
+    bool burst;      /* what was gathered is being sent */
+    uint32_t unsent; /* frames of it that the other end is not told of yet */
     struct outbox out;
     _Alignas(64) _Atomic uint32_t sent; /* frames sent by this end */
 };
@@ -69,6 +75,10 @@ void link_request(struct link *link, unsigned origin, uint64_t to, uint64_t tag,
                   uint64_t offset, uint64_t bytes, uint64_t buffer);
 void link_completion(struct link *link, uint64_t tag, int64_t result);
 void link_mail(struct link *link, Sluice__Envelope *envelope); /* takes it over */
+
+/* From now on requests gather; or what has gathered is sent, as far as there are credits. */
+void link_plug(struct link *link);
+void link_unplug(struct link *link);
 
 /* Sends what the outbox holds, as one frame, and rings the other end if it sleeps. */
 void link_flush(struct link *link);

@@ -117,12 +117,21 @@ static void journey(struct op *op, struct link *link)
 {
     op->remote = true;
     op->link = link;
-    if (link->credits == 0) {
+    if (link->credits == 0 || link->plugged) {
         op_enqueue(&link->waiting, op);
         return;
     }
     link->credits--;
     request(link, op, op_tag(op));
+}
+
+void op_send_waiting(struct link *link)
+{
+    struct op *op;
+    while (link->credits && (op = op_dequeue(&link->waiting))) {
+        link->credits--;
+        request(link, op, op_tag(op));
+    }
 }
 
 static void further_done(struct op *op, void *who)
@@ -218,11 +227,9 @@ void peer_credit(struct op *op)
     struct link *link = op->link;
     op->remote = false;
     op->generation++; /* a second reply is recognised, also when the operation is sent again */
-    struct op *waiting = op_dequeue(&link->waiting);
-    if (waiting)
-        request(link, waiting, op_tag(waiting));
-    else
-        link->credits++;
+    link->credits++;
+    if (!link->plugged && link->waiting.head)
+        op_send_waiting(link);
 }
 
 void peer_completion(struct peer *peer, uint64_t tag, int64_t result)

@@ -184,6 +184,9 @@ void op_send(struct op *op, uint64_t to);
  * arrives after it. */
 void op_send_cancel(struct op *cancel, const struct op *op, uint64_t to);
 
+/* Over the link: those that wait for a credit, as far as there are any. For link.c. */
+void op_send_waiting(struct link *link);
+
 /* A queue of operations, by their `next`. */
 struct op_queue {
     struct op *head, **tail;

@@ -239,10 +239,10 @@ static unsigned take(struct peer *peer, struct link *link, unsigned limit)
 {
     uint32_t ready = link_ready(link), taken = 0;
     uint64_t enough = peer->requests + LINK_BATCH;
-    if (ready > limit)
-        ready = limit;
-    for (; taken < ready && peer->requests < enough; taken++) {
+    bool more = false; /* of a burst, which is taken whole */
+    for (; taken < ready && (more || (taken < limit && peer->requests < enough)); taken++) {
         const Sluice__Frame *frame = link_take(link, &peer->arena);
+        more = frame->more;
         /* Mail first: what tells of a change arrives before the completion of what made it. */
         for (size_t i = 0; i < frame->n_mail; i++)
             take_mail(peer, frame->mail[i]);

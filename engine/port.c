@@ -146,6 +146,7 @@ void port_close(struct port **self)
     if (!port)
         return;
     *self = NULL;
+    port_unplug(port);
     port_poll(port);
     assert(port->peer.ops_used == 0);
     directory_remove(&port->engine->mesh.directory, port->address);
@@ -247,6 +248,18 @@ int port_call(struct port *port, actor_addr to, unsigned kind, void *body, void 
 
 /* --- Reaping
  * ---------------------------------------------------------------------------------------- */
+
+void port_plug(struct port *port)
+{
+    for (unsigned i = 0; i < port->peer.nlinked; i++)
+        link_plug(port->peer.linked[i]);
+}
+
+void port_unplug(struct port *port)
+{
+    for (unsigned i = 0; i < port->peer.nlinked; i++)
+        link_unplug(port->peer.linked[i]);
+}
 
 void port_flush(struct port *port)
 {

@@ -36,6 +36,10 @@ void port_on_mail(struct port *port, void (*fn)(struct port *port, struct mail *
 int port_call(struct port *port, actor_addr to, unsigned kind, void *body, void **reply,
               struct err *err);
 
+/* While it is plugged, operations gather; mail goes. Unplugged, they go in one burst. */
+void port_plug(struct port *port);
+void port_unplug(struct port *port);
+
 /* Sends what is queued. */
 void port_flush(struct port *port);
 /* Flushes, takes what has arrived, runs what it completes. Returns whether anything arrived. */

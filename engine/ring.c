@@ -22,7 +22,8 @@ struct ring {
     struct io_uring uring;
     unsigned pending;
     unsigned outside; /* of them, that wait for somebody outside */
-    int *free_slots;  /* a stack; null when the kernel registers none */
+    uint64_t submissions;
+    int *free_slots; /* a stack; null when the kernel registers none */
     unsigned nfree;
 };
 
@@ -124,6 +125,7 @@ void ring_file_unregister(struct ring *ring, struct ring_file *file)
 static void submit(struct ring *ring)
 {
     while (io_uring_sq_ready(&ring->uring)) {
+        ring->submissions++;
         int ret = io_uring_submit_and_get_events(&ring->uring);
         if (ret >= 0 || ret == -EINTR)
             continue;
@@ -281,6 +283,11 @@ unsigned ring_working(const struct ring *ring)
     return ring->pending - ring->outside;
 }
 
+uint64_t ring_submissions(const struct ring *ring)
+{
+    return ring->submissions;
+}
+
 static unsigned reap(struct ring *ring)
 {
     struct io_uring_cqe *batch[64];
@@ -336,6 +343,7 @@ unsigned ring_wait(struct ring *ring, uint64_t timeout_ns)
         .tv_nsec = (long long)(timeout_ns % NS_PER_S),
     };
     struct io_uring_cqe *cqe;
+    ring->submissions += io_uring_sq_ready(&ring->uring) > 0;
     io_uring_submit_and_wait_timeout(&ring->uring, &cqe, 1, timeout_ns == UINT64_MAX ? NULL : &ts,
                                      NULL);
     return reap(ring);

@@ -80,6 +80,9 @@ unsigned ring_pending(const struct ring *ring);
  * outside. */
 unsigned ring_working(const struct ring *ring);
 
+/* System calls that handed queued requests to the kernel. */
+uint64_t ring_submissions(const struct ring *ring);
+
 /* For the reactor: submits what is queued and runs `done` of what has completed, without waiting;
  * returns how many ran. Costs no system call when there is nothing to submit and nothing has
  * completed. */

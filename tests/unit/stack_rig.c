@@ -332,6 +332,14 @@ void stack_submit(struct stack_op *noted, actor_addr to, enum op_kind kind, int6
     op_send(op, to);
 }
 
+void stack_plug(bool on)
+{
+    if (on)
+        port_plug(stack.port);
+    else
+        port_unplug(stack.port);
+}
+
 int64_t stack_run(actor_addr to, enum op_kind kind, int64_t offset, uint64_t bytes, unsigned flags)
 {
     struct stack_op op;

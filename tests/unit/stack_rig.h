@@ -104,6 +104,8 @@ Sluice__SessionClose *stack_session_end(uint64_t session);
 /* Submits; data of reads and writes is `data`, or the rig's own scratch when it is null. */
 void stack_submit(struct stack_op *op, actor_addr to, enum op_kind kind, int64_t offset,
                   uint64_t bytes, unsigned flags, void *data);
+/* Whether what is submitted gathers in the port. */
+void stack_plug(bool on);
 /* Submits and waits; returns the result. */
 int64_t stack_run(actor_addr to, enum op_kind kind, int64_t offset, uint64_t bytes, unsigned flags);
 
