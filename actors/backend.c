@@ -75,6 +75,8 @@ static void forget_node(struct backend *backend)
 
 void backend_closed(struct backend *backend)
 {
+    if (backend->has_medium)
+        backend_buffers_tell(backend, false);
     if (backend->node)
         unwatch(backend);
     backend_error_tell(backend);
@@ -204,6 +206,7 @@ static void on_watching(struct actor *self, struct mail *reply, void *arg)
         return;
     }
     backend->has_medium = true;
+    backend_buffers_tell(backend, true);
     backend_take_facts(backend, (Sluice__NodeFacts *)reply->body);
     tell_watchers(backend);
     actor_reply(self, backend->opening, MAIL_NONE, NULL);
@@ -237,6 +240,8 @@ static void on_insert(struct actor *self, struct mail *mail)
  * it is read-only stays. */
 void backend_removed(struct backend *backend)
 {
+    if (backend->has_medium)
+        backend_buffers_tell(backend, false);
     unwatch(backend);
     forget_node(backend);
     backend->inserted = backend->has_medium = backend->removing = false;
@@ -389,6 +394,7 @@ static void backend_fini(struct actor *self)
     backend_drain_fini(backend);
     backend_move_fini(backend);
     backend_error_fini(backend);
+    backend_buffers_fini(backend);
     account_fini(&backend->account);
     free(backend->node_name);
 }
@@ -418,6 +424,7 @@ const struct actor_type backend_type = {
             [MAIL_PAUSE] = on_pause,
             [MAIL_MOVE] = backend_on_move,
             [MAIL_CANCEL] = on_cancel,
+            [MAIL_BUFFER] = backend_on_buffer,
             [MAIL_CLOSE] = on_close,
             [MAIL_ABORT] = on_abort,
         },

@@ -84,6 +84,7 @@ struct backend {
     unsigned asked;              /* sessions whose answer is to come */
 
     struct session *sessions;
+    struct buffer *buffers; /* memory that is registered; see backend_buffer.c */
     uint64_t last_session;
     uint64_t granted, limit, granted_bytes, limit_bytes;
     struct ticket opening, closer;
@@ -148,6 +149,13 @@ void backend_resume(struct backend *backend, unsigned pauses);
 
 /* Tells what was only counted so far. */
 void backend_error_tell(struct backend *backend);
+
+/* backend_buffer.c */
+
+void backend_on_buffer(struct actor *self, struct mail *mail);
+/* Registers all with the medium that has come, or unregisters them from the one that goes. */
+void backend_buffers_tell(struct backend *backend, bool on);
+void backend_buffers_fini(struct backend *backend);
 
 /* backend_info.c */
 

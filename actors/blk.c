@@ -165,6 +165,7 @@ void blk_close(blk **self)
     while (blk->cancels)
         port_wait(context->port, UINT64_MAX);
     context_wait_end(context, plugged);
+    blk_unregister_all(blk);
     Sluice__SessionClose *close = MAIL_NEW(sluice__session_close);
     close->session = blk->session;
     context_call(context, blk->backend, MAIL_SESSION_CLOSE, close, NULL, NULL);

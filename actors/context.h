@@ -66,6 +66,7 @@ struct blk {
     unsigned due;               /* of them, ended: their callbacks are to run, or run */
     unsigned running;           /* callbacks that have not returned */
     unsigned cancels;           /* questions for the end of requests that are not answered */
+    struct blk_buffer *buffers; /* registered; see blk_buffer.c */
     bool quiet_asked;           /* the backend waits for those that are due */
     struct held_region *regions;
     void (*detached)(void *opaque), (*attached)(void *opaque, unsigned reactor); /* of a move */
@@ -102,6 +103,9 @@ int region_end(blk_context *context, struct held_region **at);
 void blk_tell_calm(struct blk *blk);
 /* As a message, the caller's. */
 Sluice__Permissions *blk_permissions(struct driver_perms perms);
+/* blk_buffer.c: unregisters what is. */
+void blk_unregister_all(struct blk *blk);
+
 /* What waits sends what is plugged first, and goes on plugged after. */
 unsigned context_wait_begin(blk_context *context);
 void context_wait_end(blk_context *context, unsigned plugged);

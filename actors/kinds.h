@@ -61,7 +61,8 @@
     X(EVENTS_OPEN, events_open)   /* to the new events actor; answered with ENDPOINT_OPENED */     \
     X(ENDPOINT_OPENED, endpoint_opened)                                                            \
     X(CONNECTION_OPEN, connection_open) /* export to its connection; no answer */                  \
-    X(CONNECTION_GONE, connection_gone) /* connection to its export; no answer */
+    X(CONNECTION_GONE, connection_gone) /* connection to its export; no answer */                  \
+    X(BUFFER, buffer)                   /* to a backend or node; answered without a body */
 
 enum mail_kind {
     MAIL_BEFORE_FIRST_ = MAIL_FIRST - 1,

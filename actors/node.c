@@ -448,6 +448,7 @@ void node_quiet(struct node *node)
 {
     if (node->base.child)
         watch_child(node, false, NULL, NULL);
+    node_buffers_tell(node, false);
     node->base.driver->close(&node->base, closed);
 }
 
@@ -584,12 +585,15 @@ static void node_fini(struct actor *self)
     free(node->base.state);
     free(node->watchers);
     option_set_free(&node->options);
+    node_buffers_fini(node);
 }
 
 static void node_leave(struct actor *self)
 {
     struct node *node = actor_state(self);
     assert(!node->in_flight);
+    if (node->stage == NODE_OPEN)
+        node_buffers_tell(node, false);
     if (node->stage == NODE_OPEN && node->base.driver->leave)
         node->base.driver->leave(&node->base);
 }
@@ -600,6 +604,8 @@ static void node_arrive(struct actor *self)
     settle(self);
     if (node->stage == NODE_OPEN && node->base.driver->arrive)
         node->base.driver->arrive(&node->base);
+    if (node->stage == NODE_OPEN)
+        node_buffers_tell(node, true);
     actor_reply(self, node->mover, MAIL_NONE, NULL);
     node->mover = (struct ticket){0};
 }
@@ -620,6 +626,7 @@ const struct actor_type node_type = {
             [MAIL_NODE_PERMIT] = on_node_permit,
             [MAIL_MOVE] = on_move,
             [MAIL_NODE_CHANGED] = on_node_changed,
+            [MAIL_BUFFER] = node_on_buffer,
             [MAIL_DESCRIBE] = on_describe,
             [MAIL_CLOSE] = on_close,
             [MAIL_ABORT] = on_abort,

@@ -49,6 +49,7 @@ struct node {
     size_t nwatchers;
     struct driver_facts told; /* to them, last */
     struct option_set *options;
+    struct node_buffer *buffers; /* memory that is registered; see node_buffer.c */
 };
 
 /* Derives the limits from the facts; in every stage but NODE_OPEN, nothing is let through. */
@@ -70,6 +71,12 @@ void node_slow_done(struct op *op, void *who);
 
 /* Counts an operation out and ends it. */
 void node_end(struct node *node, struct op *op);
+
+/* node_buffer.c */
+void node_on_buffer(struct actor *self, struct mail *mail);
+/* Registers all with the driver, or unregisters them from it. */
+void node_buffers_tell(struct node *node, bool on);
+void node_buffers_fini(struct node *node);
 
 /* In node.c: while closing, nothing is in flight any more. */
 void node_quiet(struct node *node);

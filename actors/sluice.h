@@ -268,6 +268,14 @@ int blk_get_max_iov(const blk *blk);               /* entries of a vector */
 void *blk_try_blockalign(const blk *blk, size_t size);
 void *blk_blockalign(const blk *blk, size_t size);
 
+/* Tells the medium that requests will use this memory again and again, so that a driver may prepare
+ * it: a file locks it in memory, and requests of one entry that lie in it cost the kernel less.
+ * Without a medium it is kept for the next one. A negative errno tells that the medium can't;
+ * requests may use it all the same. Unregister it before it is freed, when nothing uses it any
+ * more; blk_close() does. What is registered twice is unregistered twice. */
+int blk_register_buf(blk *blk, void *host, size_t size);
+void blk_unregister_buf(blk *blk, void *host, size_t size);
+
 /* The block size that the device shows to a guest, bytes: 512 unless set. A power of two from 512
  * to 2 MiB (-EINVAL). */
 int blk_set_guest_block_size(blk *blk, uint32_t bytes);

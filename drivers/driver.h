@@ -144,6 +144,11 @@ struct driver {
     int (*permit)(struct driver_node *node, struct driver_perms perms, struct err *err);
     /* The child's facts have changed (node->child_facts); optional for filters. */
     void (*child_changed)(struct driver_node *node);
+    /* This memory is going to hold data of many operations, and stays until it is unregistered,
+     * which it is before the node leaves a reactor or closes. Optional; a failure (negative errno)
+     * only means that nothing is gained. */
+    int (*register_buf)(struct driver_node *node, void *memory, size_t bytes);
+    void (*unregister_buf)(struct driver_node *node, void *memory, size_t bytes);
     /* Before it leaves a reactor and after it arrived at another; no operation is outstanding.
      * Optional. */
     void (*leave)(struct driver_node *node);

@@ -400,6 +400,16 @@ static void file_close(struct driver_node *node, void (*closed)(struct driver_no
     closed(node);
 }
 
+static int file_register_buf(struct driver_node *node, void *memory, size_t bytes)
+{
+    return ring_buffer_register(reactor_ring(node->reactor), memory, bytes);
+}
+
+static void file_unregister_buf(struct driver_node *node, void *memory, size_t bytes)
+{
+    ring_buffer_unregister(reactor_ring(node->reactor), memory, bytes);
+}
+
 const struct driver driver_file = {
     .name = "file",
     .help = "A regular file or block device",
@@ -409,6 +419,8 @@ const struct driver driver_file = {
     .close = file_close,
     .submit = file_submit,
     .cancel = file_cancel,
+    .register_buf = file_register_buf,
+    .unregister_buf = file_unregister_buf,
     .leave = file_leave,
     .arrive = file_arrive,
 };

@@ -265,6 +265,24 @@ static bool mock_cancel(struct driver_node *node, struct op *op)
     return true;
 }
 
+static int mock_register_buf(struct driver_node *node, void *memory, size_t bytes)
+{
+    struct mock *mock = node->state;
+    char text[LOGGED];
+    (void)memory;
+    snprintf(text, sizeof text, "register %zu bytes", bytes);
+    note(mock, text);
+    return mock->error;
+}
+
+static void mock_unregister_buf(struct driver_node *node, void *memory, size_t bytes)
+{
+    char text[LOGGED];
+    (void)memory;
+    snprintf(text, sizeof text, "unregister %zu bytes", bytes);
+    note(node->state, text);
+}
+
 static void mock_abort(struct driver_node *node)
 {
     struct mock *mock = node->state;
@@ -400,6 +418,8 @@ const struct driver driver_mock = {
     .close = mock_close,
     .submit = mock_submit,
     .cancel = mock_cancel,
+    .register_buf = mock_register_buf,
+    .unregister_buf = mock_unregister_buf,
     .abort = mock_abort,
     .set = mock_set,
     .permit = mock_permit,

@@ -17,12 +17,20 @@
 
 #define ENTRIES 512  /* submission queue; when it is full it is submitted early */
 #define FILES   4096 /* places for registered descriptors */
+#define BUFFERS 64   /* and for registered memory, which each read and write looks through */
 
 struct ring {
     struct io_uring uring;
     unsigned pending;
     unsigned outside; /* of them, that wait for somebody outside */
     uint64_t submissions;
+    struct ring_buffer {
+        char *memory; /* null: a free place */
+        size_t bytes;
+        unsigned uses;
+    } buffers[BUFFERS];
+    unsigned nbuffers; /* places up to the last that is in use; 0 too when the kernel has none */
+    bool has_buffers;
     int *free_slots; /* a stack; null when the kernel registers none */
     unsigned nfree;
 };
@@ -74,6 +82,7 @@ struct ring *ring_new(struct err *err)
         for (int slot = FILES - 1; slot >= 0; slot--)
             ring->free_slots[ring->nfree++] = slot;
     }
+    ring->has_buffers = io_uring_register_buffers_sparse(&ring->uring, BUFFERS) == 0;
     return ring;
 }
 
@@ -121,6 +130,72 @@ void ring_file_unregister(struct ring *ring, struct ring_file *file)
         ring->free_slots[ring->nfree++] = file->slot;
     file->slot = -1;
 }
+
+/* --- Registered memory */
+
+static int set_buffer(struct ring *ring, unsigned slot, void *memory, size_t bytes)
+{
+    struct iovec iov = {memory, bytes};
+    __u64 tag = 0;
+    int ret = io_uring_register_buffers_update_tag(&ring->uring, slot, &iov, &tag, 1);
+    return ret == 1 ? 0 : ret < 0 ? ret : -EINVAL;
+}
+
+static struct ring_buffer *find_buffer(struct ring *ring, const void *memory, size_t bytes)
+{
+    for (struct ring_buffer *at = ring->buffers; at < ring->buffers + ring->nbuffers; at++)
+        if (at->memory == memory && (!memory || at->bytes == bytes))
+            return at;
+    return NULL;
+}
+
+int ring_buffer_register(struct ring *ring, void *memory, size_t bytes)
+{
+    struct ring_buffer *buffer;
+    if (!memory || !bytes)
+        return -EINVAL;
+    if ((buffer = find_buffer(ring, memory, bytes))) {
+        buffer->uses++;
+        return 0;
+    }
+    if (!(buffer = find_buffer(ring, NULL, 0)))
+        buffer = ring->buffers + ring->nbuffers;
+    unsigned slot = (unsigned)(buffer - ring->buffers);
+    if (!ring->has_buffers || slot == BUFFERS)
+        return ring->has_buffers ? -ENOSPC : -ENOTSUP;
+    int ret = set_buffer(ring, slot, memory, bytes);
+    if (ret < 0)
+        return ret;
+    *buffer = (struct ring_buffer){memory, bytes, 1};
+    if (slot == ring->nbuffers)
+        ring->nbuffers++;
+    return 0;
+}
+
+void ring_buffer_unregister(struct ring *ring, void *memory, size_t bytes)
+{
+    struct ring_buffer *buffer = memory ? find_buffer(ring, memory, bytes) : NULL;
+    if (!buffer || --buffer->uses)
+        return;
+    set_buffer(ring, (unsigned)(buffer - ring->buffers), NULL, 0);
+    *buffer = (struct ring_buffer){0};
+    while (ring->nbuffers && !ring->buffers[ring->nbuffers - 1].memory)
+        ring->nbuffers--;
+}
+
+/* The place of the memory that this is a part of; -1 when it is none's. */
+static int place_of(const struct ring *ring, const struct iovec *iov)
+{
+    for (unsigned i = 0; i < ring->nbuffers; i++) {
+        const struct ring_buffer *buffer = &ring->buffers[i];
+        uintptr_t offset = (uintptr_t)iov->iov_base - (uintptr_t)buffer->memory;
+        if (offset < buffer->bytes && iov->iov_len <= buffer->bytes - offset)
+            return (int)i;
+    }
+    return -1;
+}
+
+/* --- Requests */
 
 static void submit(struct ring *ring)
 {
@@ -187,7 +262,11 @@ void ring_readv(struct ring *ring, struct ring_req *req, const struct ring_file 
                 const struct iovec *iov, unsigned niov, uint64_t offset)
 {
     struct io_uring_sqe *sqe = prepare(ring);
-    if (niov == 1)
+    int place = niov == 1 ? place_of(ring, iov) : -1;
+    if (place >= 0)
+        io_uring_prep_read_fixed(sqe, file->fd, iov->iov_base, (unsigned)iov->iov_len, offset,
+                                 place);
+    else if (niov == 1)
         io_uring_prep_read(sqe, file->fd, iov->iov_base, (unsigned)iov->iov_len, offset);
     else
         io_uring_prep_readv(sqe, file->fd, iov, niov, offset);
@@ -199,7 +278,11 @@ void ring_writev(struct ring *ring, struct ring_req *req, const struct ring_file
                  const struct iovec *iov, unsigned niov, uint64_t offset, int rw_flags)
 {
     struct io_uring_sqe *sqe = prepare(ring);
-    if (niov == 1)
+    int place = niov == 1 ? place_of(ring, iov) : -1;
+    if (place >= 0)
+        io_uring_prep_write_fixed(sqe, file->fd, iov->iov_base, (unsigned)iov->iov_len, offset,
+                                  place);
+    else if (niov == 1)
         io_uring_prep_write(sqe, file->fd, iov->iov_base, (unsigned)iov->iov_len, offset);
     else
         io_uring_prep_writev(sqe, file->fd, iov, niov, offset);

@@ -47,6 +47,14 @@ void ring_free(struct ring **ring);
 void ring_file_register(struct ring *ring, struct ring_file *file, int fd);
 void ring_file_unregister(struct ring *ring, struct ring_file *file);
 
+/* Takes memory into the ring's table, so that reads and writes of a part of it, as one entry of a
+ * vector, cost the kernel less: it does not look its pages up each time. -ENOSPC when the table is
+ * full, or what the kernel says (-ENOMEM: too little may be locked; -EFAULT: more than 1 GiB). The
+ * same memory counts as often as it was registered. Nothing may be under way from memory that is
+ * unregistered. */
+int ring_buffer_register(struct ring *ring, void *memory, size_t bytes);
+void ring_buffer_unregister(struct ring *ring, void *memory, size_t bytes);
+
 void ring_openat(struct ring *ring, struct ring_req *req, const char *path, int flags, mode_t mode);
 void ring_statx(struct ring *ring, struct ring_req *req, int fd, struct statx *out);
 void ring_readv(struct ring *ring, struct ring_req *req, const struct ring_file *file,

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -270,6 +271,37 @@ static void it_goes_on_after_a_move_to_another_reactor(void **state)
     rig_move(node);
     assert_int_equal(rig_io(node, OP_WRITE, 5, data, 100, OP_FUA), 0);
     assert_int_equal(rig_try("g", "file", 0, with("")), 0); /* it is still locked */
+    rig_close(node);
+}
+
+/* Which ring knows the memory shows when the process itself may not touch it. */
+static void registered_memory_goes_with_a_move(void **state)
+{
+    (void)state;
+    char *data = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(data, MAP_FAILED);
+    make_image(4096, 'm');
+    actor_addr node = open_image("");
+    Sluice__Buffer *told = MAIL_NEW(sluice__buffer);
+    told->address = (uint64_t)(uintptr_t)data;
+    told->bytes = 4096;
+    told->on = true;
+    if (rig_ask(node, MAIL_BUFFER, told).kind == MAIL_FAULT)
+        skip(); /* memory may not be locked here */
+    for (int i = 0; i < 3; i++) {
+        memset(data, 0, 4096);
+        assert_int_equal(mprotect(data, 4096, PROT_NONE), 0);
+        assert_int_equal(rig_io(node, OP_READ, 0, data, 4096, 0), 0);
+        assert_int_equal(mprotect(data, 4096, PROT_READ | PROT_WRITE), 0);
+        assert_true(rig_all(data, 4096, 'm'));
+        rig_move(node);
+    }
+    rig_close(node);
+    node = open_image("");
+    assert_int_equal(mprotect(data, 4096, PROT_NONE), 0);
+    assert_int_equal(rig_io(node, OP_READ, 0, data, 4096, 0),
+                     -EFAULT); /* closing unregistered it */
+    munmap(data, 4096);
     rig_close(node);
 }
 
@@ -609,6 +641,7 @@ int main(void)
         RIG_TEST(a_file_that_somebody_cut_reads_as_zeroes_there),
         RIG_TEST(many_requests_are_in_flight_at_once),
         RIG_TEST(it_goes_on_after_a_move_to_another_reactor),
+        RIG_TEST(registered_memory_goes_with_a_move),
         RIG_TEST(a_second_writer_is_refused_and_readers_share),
         RIG_TEST(a_lock_that_goes_soon_is_waited_for),
         RIG_TEST(locks_as_qemu_s_programs_take_them_are_respected_and_taken),

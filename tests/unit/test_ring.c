@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -125,6 +126,64 @@ static void files_are_opened_written_read_and_measured(void **state)
     ring_openat(ring, &missing.req, "/tmp/sluice/no/such/file", O_RDONLY, 0);
     reap_all();
     assert_int_equal(missing.res, -ENOENT);
+}
+
+/* --- Registered memory */
+
+#define PAGE 4096
+
+/* Reads the file's first bytes to there while the process itself may not touch any of it: what that
+ * ends with. */
+static int read_blindly(int fd, char *memory, size_t size, char *to, size_t bytes)
+{
+    struct ring_file file;
+    struct iovec iov = {to, bytes};
+    struct call read = begin();
+    ring_file_register(ring, &file, fd);
+    assert_int_equal(mprotect(memory, size, PROT_NONE), 0);
+    ring_readv(ring, &read.req, &file, &iov, 1, 0);
+    reap_all();
+    assert_int_equal(mprotect(memory, size, PROT_READ | PROT_WRITE), 0);
+    ring_file_unregister(ring, &file);
+    return read.res;
+}
+
+static void registered_memory_is_used_without_being_looked_up(void **state)
+{
+    (void)state;
+    enum { PLACES = 64 };
+    size_t size = (PLACES + 1) * PAGE;
+    char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *last = memory + PLACES * PAGE;
+    int fd = temporary();
+    assert_ptr_not_equal(memory, MAP_FAILED);
+    assert_int_equal(ftruncate(fd, 2 * PAGE), 0);
+    memset(memory, 'x', size);
+    if (ring_buffer_register(ring, memory, PAGE) == -ENOMEM)
+        skip();
+    for (unsigned i = 1; i < PLACES; i++)
+        assert_int_equal(ring_buffer_register(ring, memory + i * PAGE, PAGE), 0);
+    assert_int_equal(ring_buffer_register(ring, last, PAGE), -ENOSPC);
+    assert_int_equal(ring_buffer_register(ring, memory, PAGE), 0); /* once more */
+    assert_int_equal(ring_buffer_register(ring, NULL, PAGE), -EINVAL);
+    assert_int_equal(ring_buffer_register(ring, memory, 0), -EINVAL);
+
+    assert_int_equal(read_blindly(fd, memory, size, memory, PAGE), PAGE);
+    assert_int_equal(read_blindly(fd, memory, size, last - 10, 10), 10);
+    assert_int_equal(read_blindly(fd, memory, size, last - 10, 11),
+                     -EFAULT); /* reaches out of it */
+    assert_int_equal(read_blindly(fd, memory, size, last, 10), -EFAULT);
+    assert_true(memory[0] == 0 && memory[PAGE - 1] == 0 && memory[PAGE] == 'x' && last[-1] == 0);
+
+    ring_buffer_unregister(ring, memory, PAGE);
+    assert_int_equal(read_blindly(fd, memory, size, memory, PAGE), PAGE);
+    ring_buffer_unregister(ring, memory, PAGE);
+    ring_buffer_unregister(ring, memory, PAGE); /* not any more: nothing happens */
+    assert_int_equal(read_blindly(fd, memory, size, memory, PAGE), -EFAULT);
+    assert_int_equal(ring_buffer_register(ring, last, PAGE), 0); /* in its place */
+    assert_int_equal(read_blindly(fd, memory, size, last, PAGE), PAGE);
+    close(fd);
+    munmap(memory, size);
 }
 
 /* --- Cancelling */
@@ -432,6 +491,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         RING_TEST(files_are_opened_written_read_and_measured),
+        RING_TEST(registered_memory_is_used_without_being_looked_up),
         RING_TEST(a_cancelled_recv_ends_once_and_takes_nothing_after),
         RING_TEST(what_completed_before_it_was_cancelled_keeps_its_result),
         RING_TEST(accept_gives_a_descriptor_for_each_client_until_it_is_cancelled),
