@@ -41,6 +41,15 @@ static int check_range(const struct backend *backend, const struct op *op)
     return backend->allowed >> op->kind & 1 ? 0 : -EPERM;
 }
 
+static int check_vmstate(const struct op *op)
+{
+    if (op->kind != OP_SAVE_VMSTATE && op->kind != OP_LOAD_VMSTATE)
+        return 0;
+    if (op->bytes > INT32_MAX || op->offset < 0)
+        return -EIO;
+    return 0;
+}
+
 static int check(const struct backend *backend, const struct op *op)
 {
     if (op->kind <= OP_DISCARD)
@@ -53,7 +62,8 @@ static int check(const struct backend *backend, const struct op *op)
         if (backend->read_only)
             return -EACCES;
     }
-    return backend->allowed >> op->kind & 1 ? 0 : -EPERM;
+    int ret = check_vmstate(op);
+    return ret < 0 || backend->allowed >> op->kind & 1 ? ret : -EPERM;
 }
 _Static_assert(OP_READ <= OP_DISCARD && OP_WRITE <= OP_DISCARD && OP_ZEROES <= OP_DISCARD &&
                    OP_FLUSH > OP_DISCARD && OP_TRUNCATE > OP_DISCARD && OP_IOCTL > OP_DISCARD,
@@ -140,24 +150,48 @@ static void resized(struct actor *self, struct mail *reply, void *arg)
     finish(actor_state(self), op, op->ret);
 }
 
-static void saved(struct op *flush, void *who)
+/* The result, now that all that belongs to the request is through. */
+static void ended(struct backend *backend, struct op *op, struct begun begun)
 {
-    struct op *op = who;
-    struct backend *backend = flush->iov->iov_base;
-    int64_t ret = flush->ret;
-    op_free(flush);
-    finish(backend, op, ret < 0 ? ret : op->ret);
+    if (__builtin_expect(op->ret < 0, 0)) {
+        failed(backend, op, begun);
+        return;
+    }
+    account_done(&backend->account, op->kind, op->kind <= OP_DISCARD ? op->bytes : 0, begun.started,
+                 now(backend));
+    if (op->kind == OP_TRUNCATE || op->flags & OP_BEYOND_END) {
+        /* The news of the length come by mail, which may be slower. Whoever sees this completed may
+         * use the new length at once, so the news come first. */
+        backend_watch(backend, true, resized, op);
+        return;
+    }
+    finish(backend, op, op->ret);
 }
 
-/* The state of a machine has no forced unit access. */
-static void flush_state(struct backend *backend, struct op *op)
+/* In the frame of a flush that belongs to another operation. */
+struct flush {
+    struct op *op;
+    struct begun begun;
+};
+
+static void flushed(struct op *flush, void *who)
 {
-    struct op *flush = op_new(op->peer);
+    struct flush of = *(struct flush *)op_popped(flush);
+    if (flush->ret < 0)
+        of.op->ret = flush->ret;
+    op_free(flush);
+    ended(who, of.op, of.begun);
+}
+
+/* VM state has no FUA. */
+static void flush_after(struct backend *backend, struct op *op, struct begun begun)
+{
+    struct op *flush = op_new(actor_peer(backend->self));
     flush->kind = OP_FLUSH;
     flush->offset = 0;
     flush->bytes = 0;
-    flush->one.iov_base = backend; /* it has no data of its own */
-    op_push(flush, saved, op);
+    struct flush *of = op_push(flush, flushed, backend);
+    *of = (struct flush){op, begun};
     op_send(flush, backend->node);
 }
 
@@ -167,23 +201,10 @@ static void done(struct op *op, void *who)
     const struct begun begun = *(struct begun *)op_popped(op);
     if (op->kind == OP_WRITE || op->kind == OP_ZEROES)
         account_written(&backend->account, (uint64_t)op->offset + op->bytes);
-    if (__builtin_expect(op->ret < 0, 0)) {
-        failed(backend, op, begun);
-        return;
-    }
-    account_done(&backend->account, op->kind, op->kind <= OP_DISCARD ? op->bytes : 0, begun.started,
-                 now(backend));
-    if (op->kind == OP_SAVE_VMSTATE && backend->write_through) {
-        flush_state(backend, op);
-        return;
-    }
-    if (op->kind == OP_TRUNCATE || op->flags & OP_BEYOND_END) {
-        /* The news of the length come by mail, which may be slower. Whoever sees this completed may
-         * use the new length at once, so the news come first. */
-        backend_watch(backend, true, resized, op);
-        return;
-    }
-    finish(backend, op, op->ret);
+    if (__builtin_expect(op->kind == OP_SAVE_VMSTATE && op->ret >= 0 && backend->write_through, 0))
+        flush_after(backend, op, begun);
+    else
+        ended(backend, op, begun);
 }
 
 static void begin(struct backend *backend, struct op *op, uint64_t arrival)

@@ -384,6 +384,18 @@ int blk_aio_ioctl(blk *blk, unsigned code, void *argument, size_t size, blk_done
                       opaque);
 }
 
+int blk_aio_save_vmstate(blk *blk, int64_t offset, int64_t bytes, const void *buffer,
+                         blk_done_fn *done, void *opaque)
+{
+    return submit_one(blk, OP_SAVE_VMSTATE, offset, bytes, (void *)buffer, 0, done, opaque);
+}
+
+int blk_aio_load_vmstate(blk *blk, int64_t offset, int64_t bytes, void *buffer, blk_done_fn *done,
+                         void *opaque)
+{
+    return submit_one(blk, OP_LOAD_VMSTATE, offset, bytes, buffer, 0, done, opaque);
+}
+
 int blk_abort_aio_request(blk *blk, int ret, blk_done_fn *done, void *opaque)
 {
     struct op *op = prepare(blk, OP_FLUSH, 0, 0, 0, done, opaque);
@@ -498,7 +510,7 @@ int64_t blk_save_vmstate(blk *blk, int64_t offset, int64_t bytes, const void *bu
 {
     struct wait wait = {0};
     make_room(blk);
-    submit_one(blk, OP_SAVE_VMSTATE, offset, bytes, (void *)buffer, 0, wake, &wait);
+    blk_aio_save_vmstate(blk, offset, bytes, buffer, wake, &wait);
     int ret = finish(blk, &wait);
     return ret < 0 ? ret : bytes;
 }
@@ -507,7 +519,7 @@ int64_t blk_load_vmstate(blk *blk, int64_t offset, int64_t bytes, void *buffer)
 {
     struct wait wait = {0};
     make_room(blk);
-    submit_one(blk, OP_LOAD_VMSTATE, offset, bytes, buffer, 0, wake, &wait);
+    blk_aio_load_vmstate(blk, offset, bytes, buffer, wake, &wait);
     int ret = finish(blk, &wait);
     return ret < 0 ? ret : bytes;
 }

@@ -299,7 +299,7 @@ int blk_truncate(blk *blk, int64_t size, enum blk_prealloc prealloc);
 /* `argument` has `size` bytes and is read and written. Returns what the device returns. */
 int blk_ioctl(blk *blk, unsigned code, void *argument, size_t size);
 /* The state of a virtual machine, kept beside the content where the driver can (else -ENOTSUP).
- * Return the byte count. */
+ * Return the byte count. With the write cache off, what is saved is durable. */
 int64_t blk_save_vmstate(blk *blk, int64_t offset, int64_t bytes, const void *buffer);
 int64_t blk_load_vmstate(blk *blk, int64_t offset, int64_t bytes, void *buffer);
 
@@ -326,6 +326,11 @@ int blk_aio_truncate(blk *blk, int64_t size, enum blk_prealloc prealloc, blk_don
                      void *opaque);
 int blk_aio_ioctl(blk *blk, unsigned code, void *argument, size_t size, blk_done_fn *done,
                   void *opaque);
+
+int blk_aio_save_vmstate(blk *blk, int64_t offset, int64_t bytes, const void *buffer,
+                         blk_done_fn *done, void *opaque);
+int blk_aio_load_vmstate(blk *blk, int64_t offset, int64_t bytes, void *buffer, blk_done_fn *done,
+                         void *opaque);
 
 /* Cancelling. A request is named by its `opaque`; several that have the same are meant all. It
  * still completes exactly once: with -ECANCELED, or with its result, when it was faster, is under
