@@ -234,7 +234,7 @@ unsigned blk_in_flight(const blk *blk);
 bool blk_is_inserted(const blk *blk);
 bool blk_is_available(const blk *blk);
 bool blk_is_read_only(const blk *blk); /* or opened for reading only */
-int blk_get_flags(const blk *blk);     /* those of blk_open() */
+int blk_get_flags(const blk *blk);     /* that it was opened with */
 bool blk_is_sg(const blk *blk);        /* a SCSI-generic device */
 
 /* Bytes, and sectors of 512 bytes, not counting a part of one at the end. -ENOMEDIUM when it is not
