@@ -68,6 +68,11 @@ void backend_error_tell(struct backend *backend)
         tell_gathered(backend, &backend->errors[i]);
 }
 
+static bool reads(const struct op *op)
+{
+    return op->kind == OP_READ || op->kind == OP_STATUS;
+}
+
 static Sluice__IoErrorEvent *make_event(const struct backend *backend, const struct op *op,
                                         Sluice__IoErrorEvent__Action action)
 {
@@ -75,12 +80,12 @@ static Sluice__IoErrorEvent *make_event(const struct backend *backend, const str
     mail_set(&event->backend, actor_name(backend->self));
     if (backend->inserted && backend->node_name)
         mail_set(&event->node, backend->node_name);
-    mail_set(&event->operation, op->kind == OP_READ ? "read" : "write");
+    mail_set(&event->operation, reads(op) ? "read" : "write");
     event->action = action;
     event->has_nospace = true;
     event->nospace = op->ret == -ENOSPC;
     mail_set(&event->reason, strerror((int)-op->ret));
-    event->has_offset = event->has_length = op->kind <= OP_DISCARD;
+    event->has_offset = event->has_length = op_has_range(op->kind);
     event->offset = (uint64_t)op->offset;
     event->length = op->bytes;
     event->has_count = true;
@@ -89,7 +94,7 @@ static Sluice__IoErrorEvent *make_event(const struct backend *backend, const str
 
 static void tell(struct backend *backend, const struct op *op, Sluice__IoErrorEvent__Action action)
 {
-    struct quiet_error *quiet = &backend->errors[op->kind != OP_READ];
+    struct quiet_error *quiet = &backend->errors[!reads(op)];
     Sluice__IoErrorEvent *event = make_event(backend, op, action);
     if (action == SLUICE__IO_ERROR_EVENT__ACTION__STOP) {
         tell_gathered(backend, quiet);
@@ -109,7 +114,7 @@ static void tell(struct backend *backend, const struct op *op, Sluice__IoErrorEv
 
 static Sluice__IoErrorEvent__Action action_for(const struct backend *backend, const struct op *op)
 {
-    switch (op->kind == OP_READ ? backend->on_read_error : backend->on_error) {
+    switch (reads(op) ? backend->on_read_error : backend->on_error) {
     case SLUICE__ON_ERROR__POLICY__IGNORE:
         return SLUICE__IO_ERROR_EVENT__ACTION__IGNORE;
     case SLUICE__ON_ERROR__POLICY__STOP:

@@ -22,7 +22,7 @@ static uint64_t now(const struct backend *backend)
 
 static int check_range(const struct backend *backend, const struct op *op)
 {
-    if (op->bytes > INT32_MAX)
+    if (op->bytes > INT32_MAX && op->kind != OP_STATUS)
         return -EIO;
     if (!backend->inserted)
         return -ENOMEDIUM;
@@ -52,7 +52,7 @@ static int check_vmstate(const struct op *op)
 
 static int check(const struct backend *backend, const struct op *op)
 {
-    if (op->kind <= OP_DISCARD)
+    if (op_has_range(op->kind))
         return check_range(backend, op);
     if (!backend->inserted)
         return -ENOMEDIUM;
@@ -65,9 +65,12 @@ static int check(const struct backend *backend, const struct op *op)
     int ret = check_vmstate(op);
     return ret < 0 || backend->allowed >> op->kind & 1 ? ret : -EPERM;
 }
-_Static_assert(OP_READ <= OP_DISCARD && OP_WRITE <= OP_DISCARD && OP_ZEROES <= OP_DISCARD &&
-                   OP_FLUSH > OP_DISCARD && OP_TRUNCATE > OP_DISCARD && OP_IOCTL > OP_DISCARD,
-               "kinds with a range come first");
+
+/* A status moves nothing, and counts as nothing. */
+static bool counts(const struct op *op)
+{
+    return op->kind != OP_STATUS;
+}
 
 /* --- The end of what is in flight */
 
@@ -116,14 +119,18 @@ static bool is_blameless(int64_t ret)
 static void failed(struct backend *backend, struct op *op, struct begun begun)
 {
     if (is_blameless(op->ret)) {
-        account_invalid(&backend->account, op->kind, now(backend));
+        if (counts(op))
+            account_invalid(&backend->account, op->kind, now(backend));
         finish(backend, op, op->ret);
         return;
     }
-    account_failed(&backend->account, op->kind, begun.started, now(backend));
+    if (counts(op))
+        account_failed(&backend->account, op->kind, begun.started, now(backend));
     switch (backend_error(backend, op)) {
     case SLUICE__IO_ERROR_EVENT__ACTION__IGNORE:
-        finish(backend, op, 0);
+        finish(backend, op,
+               op->kind == OP_STATUS ? op_status(op->bytes, OP_STATUS_DATA | OP_STATUS_ALLOCATED)
+                                     : 0);
         break;
     case SLUICE__IO_ERROR_EVENT__ACTION__STOP:
         if (begun.cancelled) {
@@ -157,8 +164,9 @@ static void ended(struct backend *backend, struct op *op, struct begun begun)
         failed(backend, op, begun);
         return;
     }
-    account_done(&backend->account, op->kind, op->kind <= OP_DISCARD ? op->bytes : 0, begun.started,
-                 now(backend));
+    if (counts(op))
+        account_done(&backend->account, op->kind, op_has_range(op->kind) ? op->bytes : 0,
+                     begun.started, now(backend));
     if (op->kind == OP_TRUNCATE || op->flags & OP_BEYOND_END) {
         /* The news of the length come by mail, which may be slower. Whoever sees this completed may
          * use the new length at once, so the news come first. */
@@ -211,7 +219,8 @@ static void begin(struct backend *backend, struct op *op, uint64_t arrival)
 {
     int ret = check(backend, op);
     if (ret < 0) {
-        account_invalid(&backend->account, op->kind, now(backend));
+        if (counts(op))
+            account_invalid(&backend->account, op->kind, now(backend));
         op_complete(op, ret);
         return;
     }

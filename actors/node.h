@@ -22,6 +22,8 @@
  * OP_CANCEL (node_cancel.c) asks for the early end of one; it ends with 0 when that has been asked,
  * -ENOTSUP when the driver can't, -ENOENT when the operation has ended.
  *
+ * A status is answered for a driver that can't tell it: all is data, and allocated.
+ *
  * Overlapping writes, zeroes and discards that change parts of the same block of a driver with an
  * alignment run one after the other, so none is lost. */
 #ifndef SLUICE_NODE_H

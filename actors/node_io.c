@@ -2,6 +2,7 @@
  * writes have to wait for each other. What then goes to the driver in pieces is node_slow.c's. */
 #include "actors/node_slow.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -55,7 +56,7 @@ static int check_range(const struct node *node, const struct op *op)
     if (op->offset < 0 || op->bytes > INT64_MAX ||
         __builtin_add_overflow(op->offset, (int64_t)op->bytes, &end))
         return -EIO;
-    if (op->flags & OP_BEYOND_END) {
+    if (op->flags & OP_BEYOND_END && op->kind != OP_STATUS) {
         bool grows = op->kind == OP_WRITE || op->kind == OP_ZEROES;
         if (grows && end > length && !node_can(node, DRIVER_CAN_GROW))
             return -EIO;
@@ -89,6 +90,7 @@ static int check(const struct node *node, const struct op *op)
     case OP_WRITE:
     case OP_ZEROES:
     case OP_DISCARD:
+    case OP_STATUS:
         return check_range(node, op);
     case OP_IOCTL:
         return node_can(node, DRIVER_CAN_IOCTL) ? 0 : -ENOTSUP;
@@ -164,6 +166,49 @@ static void admit(struct node *node)
     node->admitting = false;
 }
 
+/* --- Status */
+
+/* In the frame of one whose range the driver sees in whole blocks. */
+struct status {
+    int64_t offset; /* as they came */
+    uint64_t bytes;
+};
+_Static_assert(sizeof(struct status) <= OP_SPACE, "a status's range fits its frame");
+
+static void status_done(struct op *op, void *who)
+{
+    const struct status *status = op_popped(op);
+    uint64_t before = (uint64_t)(status->offset - op->offset);
+    op->offset = status->offset;
+    op->bytes = status->bytes;
+    if (op->ret >= 0) {
+        uint64_t run = op_status_run(op->ret);
+        assert(run > before);
+        op->ret = op_status(least(run - before, op->bytes), op_status_bits(op->ret));
+    }
+    node_end(who, op);
+}
+
+static void ask_status(struct node *node, struct op *op)
+{
+    if (!node_can(node, DRIVER_CAN_STATUS)) {
+        op_complete(op, op_status(op->bytes, OP_STATUS_DATA | OP_STATUS_ALLOCATED));
+        return;
+    }
+    node->in_flight++;
+    if (!node->mask) {
+        op_push(op, node_quick_done, node);
+        node->base.driver->submit(&node->base, op);
+        return;
+    }
+    struct status *status = op_push(op, status_done, node);
+    *status = (struct status){op->offset, op->bytes};
+    uint64_t stop = ((uint64_t)op->offset + op->bytes + node->mask) & ~node->mask;
+    op->offset &= ~(int64_t)node->mask;
+    op->bytes = stop - (uint64_t)op->offset;
+    node->base.driver->submit(&node->base, op);
+}
+
 /* --- Entry */
 
 void node_end(struct node *node, struct op *op)
@@ -186,17 +231,12 @@ void node_slow_done(struct op *op, void *who)
         admit(node);
 }
 
-static bool has_range(const struct op *op)
-{
-    return op->kind == OP_READ || is_write(op);
-}
-
 /* Whether the driver takes the operation as it is. */
 static bool as_it_is(const struct node *node, const struct op *op)
 {
     if (op->kind == OP_TRUNCATE)
         return !(op->flags & OP_PREALLOC_FULL);
-    if (!has_range(op))
+    if (!op_has_range(op->kind))
         return true;
     if (op->kind == OP_ZEROES || ((uint64_t)op->offset | op->bytes) & node->mask)
         return false;
@@ -268,11 +308,15 @@ void node_slow(struct node *node, struct op *op)
         node_cancel(node, op);
         return;
     }
-    bool nothing =
-        op->kind == OP_FLUSH ? !node_can(node, DRIVER_CAN_FLUSH) : has_range(op) && !op->bytes;
+    bool nothing = op->kind == OP_FLUSH ? !node_can(node, DRIVER_CAN_FLUSH)
+                                        : op_has_range(op->kind) && !op->bytes;
     int ret = check(node, op);
     if (ret < 0 || nothing) {
         op_complete(op, ret);
+        return;
+    }
+    if (op->kind == OP_STATUS) {
+        ask_status(node, op);
         return;
     }
 

@@ -8,7 +8,8 @@
  * inside the limits that `open` declared, within the length unless OP_BEYOND_END, never a write on
  * a read-only instance, never empty reads, writes, zeroes or discards, and only with the kinds and
  * flags that `can` claims. OP_BEYOND_END comes with writes and zeroes only, OP_PREALLOC_FULL never.
- * OP_IOCTL and VM state come as their sender made them.
+ * OP_IOCTL and VM state come as their sender made them. OP_STATUS comes with a range that is not
+ * empty, inside the length, and aligned; the run that is told is a multiple of the alignment too.
  * What a driver leaves out is answered by the node: split, bounce, emulate (zeroes by writing, FUA
  * by flushing, full preallocation by writing zeroes) or ENOTSUP.
  *
@@ -37,10 +38,11 @@ enum driver_can {
     DRIVER_CAN_IOCTL = 128,
     DRIVER_CAN_VMSTATE = 256,
     DRIVER_CAN_COMPRESS = 512, /* OP_COMPRESSED */
+    DRIVER_CAN_STATUS = 1024,  /* OP_STATUS; without it all is data, and allocated */
 };
 
 /* Their names, by the number of the bit. */
-#define DRIVER_CANS 10
+#define DRIVER_CANS 11
 extern const char *const driver_can_names[];
 
 /* What an instance tells of itself; the driver fills it in at opening and may change `length`

@@ -22,6 +22,7 @@ static const char *const kind_names[OP_KINDS] = {
     [OP_IOCTL] = "ioctl",
     [OP_SAVE_VMSTATE] = "save-vmstate",
     [OP_LOAD_VMSTATE] = "load-vmstate",
+    [OP_STATUS] = "status",
 };
 
 static int parse_kinds(char *text, unsigned *kinds, struct err *err)
@@ -39,7 +40,7 @@ static int parse_kinds(char *text, unsigned *kinds, struct err *err)
             return err_field(err, "rules", -EINVAL,
                              "a rule begins with kinds of requests, and '%.40s' is none; they are "
                              "read, write, zeroes, discard, flush, truncate, ioctl, save-vmstate, "
-                             "load-vmstate and any",
+                             "load-vmstate, status and any",
                              word);
         *kinds |= 1u << kind;
     }
@@ -194,7 +195,7 @@ static bool fits(const struct fault_rule *rule, const struct op *op)
         return false;
     if (!rule->ranged)
         return true;
-    if (op->kind > OP_DISCARD) /* it has no range */
+    if (!op_has_range(op->kind))
         return false;
     uint64_t start = (uint64_t)op->offset, end = start + op->bytes;
     uint64_t stop =

@@ -309,7 +309,7 @@ static int settle(struct file *file, struct err *err)
         .read_only = option_switch(node->options, "read-only"),
         .can = DRIVER_CAN_ZEROES | DRIVER_CAN_FUA | DRIVER_CAN_FLUSH |
                (discard ? DRIVER_CAN_DISCARD | DRIVER_CAN_UNMAP : 0) |
-               (file->is_device ? 0 : DRIVER_CAN_RESIZE | DRIVER_CAN_GROW),
+               (file->is_device ? 0 : DRIVER_CAN_RESIZE | DRIVER_CAN_GROW | DRIVER_CAN_STATUS),
     };
     if (file->is_device)
         probe_device(file, &node->facts);

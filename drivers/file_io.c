@@ -310,6 +310,33 @@ static void truncate_file(struct io *io)
     op_complete(io->op, ret);
 }
 
+/* --- Status */
+
+/* Where the next data or hole begins, from `from` on; `end` when there is none, negative when it
+ * can't be told. At once, on this thread: there is no asynchronous call for it, and it looks at
+ * metadata only. Requests tell their own place, so it does not matter that this one moves. */
+static int64_t find(const struct file *file, int64_t from, int64_t end, int whence)
+{
+    off_t found = lseek(file->at.fd, from, whence);
+    if (found < 0)
+        return errno == ENXIO ? end : -errno;
+    return found < end ? found : end;
+}
+
+/* What the file system can't tell is data. A block that is data in part is data, too. */
+static int64_t status(const struct file *file, const struct op *op)
+{
+    int64_t mask = (int64_t)file->node->facts.alignment - 1, end = end_of(op);
+    int64_t data = find(file, op->offset, end, SEEK_DATA);
+    if (data >= 0 && (data & ~mask) > op->offset)
+        return op_status((uint64_t)((data & ~mask) - op->offset),
+                         OP_STATUS_ZERO | OP_STATUS_ALLOCATED);
+    int64_t hole = data < 0 ? end : find(file, data, end, SEEK_HOLE);
+    hole = hole <= op->offset ? end : (hole + mask) & ~mask;
+    return op_status((uint64_t)((hole < end ? hole : end) - op->offset),
+                     OP_STATUS_DATA | OP_STATUS_ALLOCATED);
+}
+
 void file_submit(struct driver_node *node, struct op *op)
 {
     struct io *io = op_push(op, done, node);
@@ -334,6 +361,9 @@ void file_submit(struct driver_node *node, struct op *op)
         break;
     case OP_TRUNCATE:
         truncate_file(io);
+        break;
+    case OP_STATUS:
+        op_complete(op, status(io->file, op));
         break;
     }
 }

@@ -67,6 +67,28 @@ static unsigned char *page_find(const struct memory *memory, uint64_t page)
     return at;
 }
 
+/* The first page from `page` on that is kept, among those under `table`, whose own first page is
+ * `base`; UINT64_MAX when there is none. */
+static uint64_t table_next(const struct table *table, unsigned level, uint64_t base, uint64_t page)
+{
+    uint64_t each = entry_pages(level);
+    for (unsigned i = page > base ? (unsigned)((page - base) / each) : 0; i < TABLE_SIZE; i++) {
+        if (!table->slots[i])
+            continue;
+        if (!level)
+            return base + i;
+        uint64_t found = table_next(table->slots[i], level - 1, base + i * each, page);
+        if (found != UINT64_MAX)
+            return found;
+    }
+    return UINT64_MAX;
+}
+
+static uint64_t page_next(const struct memory *memory, uint64_t page)
+{
+    return in_tree(memory, page) ? table_next(memory->root, memory->level, 0, page) : UINT64_MAX;
+}
+
 /* The page, made of zeroes when there was none; null when there is no room for it. Tables that were
  * made on the way to a page without room stay empty until they are used or the medium is closed. */
 static unsigned char *page_make(struct memory *memory, uint64_t page)
@@ -210,11 +232,23 @@ static int memory_truncate(struct driver_node *node, int64_t length, unsigned fl
     return 0;
 }
 
+/* A page that is kept is data, whatever is in it. */
+static int64_t memory_status(const struct memory *memory, uint64_t offset, uint64_t bytes)
+{
+    uint64_t page = offset >> PAGE_BITS, last = (offset + bytes - 1) >> PAGE_BITS;
+    bool data = page_find(memory, page);
+    uint64_t end = data ? page + 1 : page_next(memory, page);
+    while (data && end <= last && page_find(memory, end))
+        end++;
+    uint64_t run = end > last ? bytes : (end << PAGE_BITS) - offset;
+    return op_status(run, OP_STATUS_ALLOCATED | (data ? OP_STATUS_DATA : OP_STATUS_ZERO));
+}
+
 static void memory_submit(struct driver_node *node, struct op *op)
 {
     struct memory *memory = node->state;
     int64_t end = op->offset + (int64_t)op->bytes;
-    int ret = 0;
+    int64_t ret = 0;
 
     switch (op->kind) {
     case OP_READ:
@@ -231,6 +265,9 @@ static void memory_submit(struct driver_node *node, struct op *op)
         break;
     case OP_TRUNCATE:
         ret = memory_truncate(node, op->offset, op->flags);
+        break;
+    case OP_STATUS:
+        ret = memory_status(memory, (uint64_t)op->offset, op->bytes);
         break;
     }
     if (op->flags & OP_BEYOND_END && ret == 0 && end > node->facts.length) {
@@ -250,7 +287,7 @@ static void memory_open(struct driver_node *node, driver_opened_fn *opened)
         .length = (int64_t)option_number(node->options, "size"),
         .alignment = 1,
         .can = DRIVER_CAN_DISCARD | DRIVER_CAN_ZEROES | DRIVER_CAN_FUA | DRIVER_CAN_RESIZE |
-               DRIVER_CAN_GROW | DRIVER_CAN_UNMAP,
+               DRIVER_CAN_GROW | DRIVER_CAN_UNMAP | DRIVER_CAN_STATUS,
     };
     opened(node, 0, NULL);
 }

@@ -11,10 +11,12 @@
 #include <stdlib.h>
 
 #include "engine/mem.h"
+#include "proto/units.h"
 
 #define LOG     64 /* entries kept */
 #define LOGGED  80 /* bytes of one */
 #define VMSTATE 65536
+#define RANGES  16 /* of one option */
 
 struct mock {
     struct op_queue held; /* requests whose completion waits */
@@ -24,7 +26,11 @@ struct mock {
     int error;         /* what requests end with, negative errno; 0: success */
     unsigned deny;     /* permissions */
     int64_t ioctl;     /* what an ioctl ends with */
-    uint64_t sent;     /* entries ever logged */
+    struct mock_ranges {
+        uint64_t from[RANGES], to[RANGES];
+        unsigned n;
+    } zero, unallocated; /* what it says of them when it is asked */
+    uint64_t sent;       /* entries ever logged */
     char log[LOG][LOGGED];
     unsigned char *vmstate; /* VMSTATE bytes, or null before the first save */
     uint64_t vmstate_bytes;
@@ -46,7 +52,7 @@ static const struct option mock_options[] = {
     {.name = "can",
      .type = OPTION_STRING,
      .live = true,
-     .preset = "discard, zeroes, fua, resize, flush, grow, unmap, ioctl, vmstate, compress",
+     .preset = "discard, zeroes, fua, resize, flush, grow, unmap, ioctl, vmstate, compress, status",
      .help = "what it claims to do, as words with commas between them"},
     {.name = "alignment",
      .type = OPTION_SIZE,
@@ -146,6 +152,16 @@ static const struct option mock_options[] = {
      .max = 4095,
      .live = true,
      .help = "the errno that requests end with; 0: success"},
+    {.name = "zero",
+     .type = OPTION_STRING,
+     .preset = "",
+     .live = true,
+     .help = "ranges that it says to be zeroes, as OFFSET+BYTES with commas between them"},
+    {.name = "unallocated",
+     .type = OPTION_STRING,
+     .preset = "",
+     .live = true,
+     .help = "ranges that it says not to be allocated, written as those"},
     {.name = "ioctl-result",
      .type = OPTION_INTEGER,
      .preset = "0",
@@ -165,8 +181,8 @@ static void note(struct mock *mock, const char *text)
 static void note_op(struct mock *mock, const char *what, const struct op *op)
 {
     static const char *const kinds[OP_KINDS] = {
-        "?",     "read",     "write", "zeroes",       "discard",
-        "flush", "truncate", "ioctl", "save-vmstate", "load-vmstate",
+        "?",        "read",  "write",        "zeroes",       "discard", "flush",
+        "truncate", "ioctl", "save-vmstate", "load-vmstate", "status",
     };
     static const struct {
         unsigned flag;
@@ -203,6 +219,29 @@ static void move_vmstate(struct mock *mock, const struct op *op)
             memcpy(op->iov[i].iov_base, mock->vmstate + at, op->iov[i].iov_len);
 }
 
+/* Whether `at` is in one of the ranges; brings `*end` down to where that may change. */
+static bool in_ranges(const struct mock_ranges *ranges, uint64_t at, uint64_t *end)
+{
+    bool in = false;
+    for (unsigned i = 0; i < ranges->n; i++) {
+        bool here = ranges->from[i] <= at && at < ranges->to[i];
+        uint64_t edge = here ? ranges->to[i] : ranges->from[i];
+        if (edge > at && edge < *end)
+            *end = edge;
+        in |= here;
+    }
+    return in;
+}
+
+static int64_t status(const struct mock *mock, const struct op *op)
+{
+    uint64_t at = (uint64_t)op->offset, end = at + op->bytes;
+    unsigned bits = in_ranges(&mock->zero, at, &end) ? OP_STATUS_ZERO : OP_STATUS_DATA;
+    if (!in_ranges(&mock->unallocated, at, &end))
+        bits |= OP_STATUS_ALLOCATED;
+    return op_status(end - at, bits);
+}
+
 static int64_t perform(struct driver_node *node, struct op *op)
 {
     struct mock *mock = node->state;
@@ -217,6 +256,8 @@ static int64_t perform(struct driver_node *node, struct op *op)
         node->facts.length = op->offset;
         driver_changed(node);
         break;
+    case OP_STATUS:
+        return status(mock, op);
     case OP_IOCTL:
         return mock->ioctl;
     case OP_SAVE_VMSTATE:
@@ -321,6 +362,32 @@ static int parse_words(const struct driver_node *node, const struct option_set *
     return ret;
 }
 
+/* "0+64K, 1M+1M", each in whole blocks. */
+static int parse_ranges(const struct driver_node *node, const struct option_set *options,
+                        const char *option, struct mock_ranges *out, struct err *err)
+{
+    char *copy = mem_string(option_string(options, option)), *rest = NULL;
+    uint64_t mask = option_number(options, "alignment") - 1;
+    int ret = 0;
+    out->n = 0;
+    for (char *word = strtok_r(copy, ", ", &rest); ret == 0 && word;
+         word = strtok_r(NULL, ", ", &rest)) {
+        char *plus = strchr(word, '+');
+        uint64_t from, bytes;
+        if (plus)
+            *plus = '\0';
+        if (!plus || units_parse_size(word, &from) < 0 || units_parse_size(plus + 1, &bytes) < 0 ||
+            (from | bytes) & mask || bytes > INT64_MAX || from > INT64_MAX || out->n == RANGES)
+            ret = err_field(err, option, -EINVAL,
+                            "node %s: %s takes ranges like 64K+1M, in whole blocks, %d at most",
+                            node->name, option, RANGES);
+        else
+            out->from[out->n] = from, out->to[out->n++] = from + bytes;
+    }
+    free(copy);
+    return ret;
+}
+
 static int mock_facts(struct driver_node *node, const struct option_set *options, struct err *err)
 {
     unsigned can, deny;
@@ -331,6 +398,10 @@ static int mock_facts(struct driver_node *node, const struct option_set *options
                          node->name, alignment);
     if (parse_words(node, options, "can", driver_can_names, DRIVER_CANS, &can, err) < 0 ||
         parse_words(node, options, "deny", driver_perm_names, PERMS, &deny, err) < 0)
+        return err->code;
+    struct mock_ranges zero = {0}, unallocated = {0};
+    if (parse_ranges(node, options, "zero", &zero, err) < 0 ||
+        parse_ranges(node, options, "unallocated", &unallocated, err) < 0)
         return err->code;
     int64_t length = (int64_t)(option_number(options, "size") & ~(alignment - 1));
     int64_t error = (int64_t)option_number(options, "length-error");
@@ -353,6 +424,8 @@ static int mock_facts(struct driver_node *node, const struct option_set *options
     };
     struct mock *mock = node->state;
     mock->deny = deny;
+    mock->zero = zero;
+    mock->unallocated = unallocated;
     mock->hold = option_switch(options, "hold");
     mock->cancels = option_switch(options, "cancel");
     mock->error = -(int)option_number(options, "error");

@@ -48,7 +48,9 @@ static void null_perform(struct driver_node *node, struct op *op)
         node->facts.length = op->offset;
         driver_changed(node);
     }
-    op_complete(op, 0);
+    unsigned content = null->read_zeroes ? OP_STATUS_ZERO : OP_STATUS_DATA;
+    op_complete(op,
+                op->kind == OP_STATUS ? op_status(op->bytes, content | OP_STATUS_ALLOCATED) : 0);
 }
 
 static void null_delayed(struct op *op, void *who)
@@ -101,7 +103,7 @@ static void null_open(struct driver_node *node, driver_opened_fn *opened)
         .length = (int64_t)option_number(node->options, "size"),
         .alignment = 1,
         .can = DRIVER_CAN_DISCARD | DRIVER_CAN_ZEROES | DRIVER_CAN_FUA | DRIVER_CAN_RESIZE |
-               DRIVER_CAN_FLUSH | DRIVER_CAN_UNMAP,
+               DRIVER_CAN_FLUSH | DRIVER_CAN_UNMAP | DRIVER_CAN_STATUS,
     };
     opened(node, 0, NULL);
 }

@@ -110,7 +110,7 @@ static void raw_done(struct op *op, void *who)
 static void raw_submit(struct driver_node *node, struct op *op)
 {
     const struct raw *raw = node->state;
-    if (op->kind == OP_FLUSH) {
+    if (!op_has_range(op->kind) && op->kind != OP_TRUNCATE) { /* its offset is no place */
         driver_pass(node, op);
         return;
     }

@@ -40,10 +40,46 @@ enum op_kind {
     OP_IOCTL = SLUICE__OP_KIND__OP_IOCTL,       /* `offset` is the code */
     OP_SAVE_VMSTATE = SLUICE__OP_KIND__OP_SAVE_VMSTATE,
     OP_LOAD_VMSTATE = SLUICE__OP_KIND__OP_LOAD_VMSTATE,
+    OP_STATUS = SLUICE__OP_KIND__OP_STATUS, /* its result: see op_status() */
     OP_KINDS, /* what a medium can be asked; others are about operations */
     OP_CANCEL = SLUICE__OP_KIND__OP_CANCEL, /* `offset` is a tag; see op_send_cancel() */
     OP_ALL_KINDS,
 };
+
+/* Whether the kind is about `bytes` from `offset` on. */
+static inline bool op_has_range(unsigned kind)
+{
+    return kind <= SLUICE__OP_KIND__OP_DISCARD || kind == SLUICE__OP_KIND__OP_STATUS;
+}
+
+/* What OP_STATUS tells of the beginning of its range: some of these bits hold for a run of bytes
+ * from `offset` on. It is at least 1 byte long and at most the range; behind it things may be the
+ * same. Neither DATA nor ZERO: what it reads as is not known. */
+enum op_status {
+    OP_STATUS_DATA = 1,      /* what it holds is to be read */
+    OP_STATUS_ZERO = 2,      /* reads as zeroes */
+    OP_STATUS_ALLOCATED = 4, /* this layer provides it, not its backing */
+};
+#define OP_STATUS_BITS 3
+#define OP_STATUS_RUN  (INT64_MAX >> OP_STATUS_BITS) /* the longest one */
+
+/* The result of an OP_STATUS that succeeds, and back. */
+static inline int64_t op_status(uint64_t run, unsigned bits)
+{
+    if (run > OP_STATUS_RUN)
+        run = OP_STATUS_RUN & ~((INT64_C(1) << 20) - 1); /* of any alignment */
+    return (int64_t)run << OP_STATUS_BITS | bits;
+}
+
+static inline uint64_t op_status_run(int64_t ret)
+{
+    return (uint64_t)ret >> OP_STATUS_BITS;
+}
+
+static inline unsigned op_status_bits(int64_t ret)
+{
+    return (unsigned)ret & ((1U << OP_STATUS_BITS) - 1);
+}
 
 enum op_flag {
     OP_FUA = SLUICE__OP_FLAG__OP_FUA,

@@ -54,6 +54,8 @@ static void a_range_meets_what_touches_it(void **state)
     assert_int_equal(meets(OP_READ, 0, 4096), -1);
     assert_int_equal(meets(OP_READ, 0, 4097), 0);
     assert_int_equal(meets(OP_WRITE, 8191, 1), 0);
+    assert_int_equal(meets(OP_STATUS, 8191, 1), 0);
+    assert_int_equal(meets(OP_STATUS, 8192, 1), -1);
     assert_int_equal(meets(OP_WRITE, 8192, 1), -1);
     assert_int_equal(meets(OP_FLUSH, 0, 0), -1);
     given("any offset=4K", 1);
