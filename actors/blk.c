@@ -195,6 +195,8 @@ void blk_run_done(struct op *op)
     const struct request request = *(struct request *)op_popped(op);
     struct blk *blk = request.blk;
     int ret = op->ret < 0 || op->kind == OP_IOCTL ? (int)op->ret : 0;
+    if (request.result)
+        *request.result = op->ret;
     op_free(op); /* first: the callback may want it for its next request */
     blk->running++;
     request.done(request.opaque, ret);
@@ -230,7 +232,7 @@ static struct op *prepare(struct blk *blk, enum op_kind kind, int64_t offset, ui
     if (blk->regions)
         op->flags |= OP_DRAINING;
     struct request *request = op_push(op, blk_request_done, blk);
-    *request = (struct request){blk, done, opaque, false};
+    *request = (struct request){blk, done, opaque, NULL, false};
     return op;
 }
 
@@ -267,6 +269,7 @@ static int check(const struct blk *blk, enum op_kind kind, int64_t bytes, int fl
     case OP_LOAD_VMSTATE:
         return blk->perms.perm & PERM_CONSISTENT_READ ? 0 : -EPERM;
     case OP_FLUSH:
+    case OP_STATUS:
         return 0;
     case OP_TRUNCATE:
         return blk->perms.perm & PERM_RESIZE ? 0 : blk->writable ? -EPERM : -EACCES;
@@ -522,4 +525,17 @@ int64_t blk_load_vmstate(blk *blk, int64_t offset, int64_t bytes, void *buffer)
     blk_aio_load_vmstate(blk, offset, bytes, buffer, wake, &wait);
     int ret = finish(blk, &wait);
     return ret < 0 ? ret : bytes;
+}
+
+int blk_block_status(blk *blk, int64_t offset, int64_t bytes, int64_t *run)
+{
+    struct wait wait = {0};
+    int64_t result = 0;
+    make_room(blk);
+    struct op *op = prepare(blk, OP_STATUS, offset, (uint64_t)bytes, 0, wake, &wait);
+    ((struct request *)op_top(op))->result = &result;
+    submit(op, check(blk, OP_STATUS, bytes, 0), blk);
+    int ret = finish(blk, &wait);
+    *run = ret < 0 ? 0 : (int64_t)op_status_run(result);
+    return ret < 0 ? ret : (int)op_status_bits(result);
 }

@@ -81,7 +81,8 @@ struct request {
     struct blk *blk;
     blk_done_fn *done;
     void *opaque;
-    bool cancelled; /* its end was asked for */
+    int64_t *result; /* where it goes whole; null when nobody wants more than `done` is told */
+    bool cancelled;  /* its end was asked for */
 };
 void blk_request_done(struct op *op, void *who);
 

@@ -177,6 +177,7 @@ static performer *const performers[] = {
     [SLUICE__REQUEST__BODY_IO_DISCARD] = do_io,
     [SLUICE__REQUEST__BODY_IO_ZEROES] = do_io,
     [SLUICE__REQUEST__BODY_IO_TRUNCATE] = do_io,
+    [SLUICE__REQUEST__BODY_IO_MAKE_ZERO] = do_io,
 };
 
 void dispatch_run(struct actor *self, struct dispatcher *dispatcher, Sluice__Request *request,

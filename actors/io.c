@@ -31,6 +31,8 @@ struct io {
     uint8_t *data;  /* data->bytes: the whole of what is read, or what each operation writes */
     size_t data_size;
     bool submitting, waiting, flushed;
+    uint64_t known;      /* make-zero: up to where it is known that there is something to zero */
+    uint64_t left_alone; /* make-zero: bytes that were zeroes already */
     struct err err;
 };
 
@@ -48,6 +50,7 @@ static const struct io_kind kinds[] = {
     [SLUICE__REQUEST__BODY_IO_DISCARD] = {"io-discard", OP_DISCARD, PERM_WRITE, false},
     [SLUICE__REQUEST__BODY_IO_ZEROES] = {"io-zeroes", OP_ZEROES, PERM_WRITE, false},
     [SLUICE__REQUEST__BODY_IO_TRUNCATE] = {"io-truncate", OP_TRUNCATE, PERM_RESIZE, false},
+    [SLUICE__REQUEST__BODY_IO_MAKE_ZERO] = {"io-make-zero", OP_ZEROES, PERM_WRITE, false},
 };
 
 static void go_on(struct io *io);
@@ -137,6 +140,11 @@ static int check_request(struct io *io)
             (request->io_zeroes->fua ? OP_FUA : 0) | (request->io_zeroes->unmap ? OP_MAY_UNMAP : 0);
         return check_range(io, "bytes", request->io_zeroes->offset, request->io_zeroes->bytes,
                            INT64_MAX);
+    case SLUICE__REQUEST__BODY_IO_MAKE_ZERO:
+        io->backend = request->io_make_zero->backend;
+        io->flags = (request->io_make_zero->fua ? OP_FUA : 0) |
+                    (request->io_make_zero->unmap ? OP_MAY_UNMAP : 0);
+        return 0;
     default:
         io->backend = request->io_truncate->backend;
         return check_truncate(io, request->io_truncate);
@@ -156,7 +164,7 @@ static Sluice__Reply *result(struct io *io)
     reply->body_case = SLUICE__REPLY__BODY_IO;
     reply->io = MAIL_NEW(sluice__io_result);
     reply->io->has_bytes = 1;
-    reply->io->bytes = io->bytes;
+    reply->io->bytes = io->bytes - io->left_alone;
     if (io->kind->op == OP_READ) {
         reply->io->has_data = 1;
         reply->io->data.len = io->bytes;
@@ -215,6 +223,11 @@ static bool is_beyond(const struct io *io)
            (io->offset > (uint64_t)io->length || io->bytes > (uint64_t)io->length - io->offset);
 }
 
+static bool makes_zero(const struct io *io)
+{
+    return io->request->body_case == SLUICE__REQUEST__BODY_IO_MAKE_ZERO;
+}
+
 static void explain(struct io *io, int code)
 {
     const char *why = code == -ESHUTDOWN ? "the engine is shutting down" : strerror(-code);
@@ -227,6 +240,10 @@ static void explain(struct io *io, int code)
     }
     if (io->kind->op == OP_FLUSH || io->kind->op == OP_TRUNCATE) {
         err_set(&io->err, code, "%s: backend \"%s\" refused: %s", io->kind->name, io->backend, why);
+        return;
+    }
+    if (makes_zero(io) && io->length < 0) {
+        err_set(&io->err, code, "io-make-zero: backend \"%s\" has no length: %s", io->backend, why);
         return;
     }
     if (code == -EIO && is_beyond(io)) {
@@ -245,15 +262,30 @@ static void explain(struct io *io, int code)
             io->backend, io->offset + io->at, why);
 }
 
+/* What make-zero has to do next: to zero a run, or to leave it alone. */
+static void learn(struct io *io, int64_t status)
+{
+    uint64_t run = op_status_run(status);
+    io->known = io->at + run;
+    if (op_status_bits(status) & OP_STATUS_ZERO) {
+        io->at += run;
+        io->left_alone += run;
+    }
+}
+
 static void op_ended(struct op *op, void *who)
 {
     struct io *io = who;
     int64_t ret = op->ret;
     uint64_t bytes = op->bytes;
+    bool asked = op->kind == OP_STATUS;
     op_free(op);
     if (ret < 0)
         explain(io, (int)ret);
-    io->at += bytes;
+    else if (asked)
+        learn(io, ret);
+    else
+        io->at += bytes;
     io->waiting = false;
     go_on(io);
 }
@@ -269,10 +301,12 @@ static const Sluice__IoWrite *filling(const struct io *io)
 static void submit(struct io *io)
 {
     struct op *op = op_new(actor_peer(io->self));
-    op->kind = io->kind->op;
-    op->flags = io->flags;
+    bool asks = makes_zero(io) && io->at == io->known;
+    uint64_t left = (makes_zero(io) && !asks ? io->known : io->bytes) - io->at;
+    op->kind = asks ? OP_STATUS : io->kind->op;
+    op->flags = asks ? 0 : io->flags;
     op->offset = (int64_t)(io->offset + io->at);
-    op->bytes = io->bytes - io->at < io->chunk ? io->bytes - io->at : io->chunk;
+    op->bytes = left < io->chunk || asks ? left : io->chunk;
     op->niov = 0;
     op->iov = NULL;
     if (io->kind->has_data) {
@@ -344,6 +378,11 @@ static void granted(struct actor *self, struct mail *mail, void *arg)
     io->chunk = io->kind->has_data ? IO_BYTES : IO_RANGE_BYTES;
     if (io->kind->has_data && grant->bytes && grant->bytes < io->chunk)
         io->chunk = grant->bytes;
+    if (makes_zero(io)) {
+        io->bytes = io->length < 0 ? 0 : (uint64_t)io->length;
+        if (io->length < 0)
+            explain(io, (int)io->length);
+    }
     /* All of the range before the first part of it: a request that is refused has done nothing. */
     bool has_range = io->kind->op != OP_FLUSH && io->kind->op != OP_TRUNCATE;
     if (has_range && is_beyond(io))

@@ -302,6 +302,18 @@ int blk_ioctl(blk *blk, unsigned code, void *argument, size_t size);
  * Return the byte count. With the write cache off, what is saved is durable. */
 int64_t blk_save_vmstate(blk *blk, int64_t offset, int64_t bytes, const void *buffer);
 int64_t blk_load_vmstate(blk *blk, int64_t offset, int64_t bytes, void *buffer);
+/* What the beginning of a range is: bits of enum blk_status, which hold for `*run` bytes, 1 at
+ * least and the range at most. A driver that can't tell says that all is data. An empty range has
+ * no bits, and no run. */
+enum blk_status {
+    BLK_STATUS_DATA = 1,     /* holds data to be read */
+    BLK_STATUS_ZERO = 2,     /* reads as zeroes */
+    BLK_STATUS_ALLOCATED = 4 /* the medium's top layer provides it, not the backing of that */
+};
+int blk_block_status(blk *blk, int64_t offset, int64_t bytes, int64_t *run);
+/* Makes all of the medium read as zeroes, but leaves alone what does already. Flags as zeroes have.
+ */
+int blk_make_zero(blk *blk, int flags);
 
 /* Asynchronous: `done` runs later (see above), never inside these calls, with 0 or a negative
  * errno; also what is wrong with a request is told there. Buffers and vectors stay the caller's and
