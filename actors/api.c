@@ -253,7 +253,10 @@ static void print_option(FILE *out, const struct option *option)
 void sluice_print_drivers(FILE *out)
 {
     for (const struct driver *const *driver = drivers; *driver; driver++) {
-        fprintf(out, "  %s%s\n      ", (*driver)->name, (*driver)->filter ? " (child=NODE)" : "");
+        fprintf(out, "  %s%s\n      ", (*driver)->name,
+                (*driver)->backing  ? " (child=NODE backing=NODE)"
+                : (*driver)->filter ? " (child=NODE)"
+                                    : "");
         help_wrap(out, (*driver)->help, 6);
         for (const struct option *o = (*driver)->options; o && o->name; o++)
             print_option(out, o);

@@ -125,7 +125,7 @@ void backend_watch(struct backend *backend, bool on, actor_reply_fn *then, void 
 /* Which operations may go to the medium. */
 static void allow(struct backend *backend)
 {
-    unsigned read = 1U << OP_READ | 1U << OP_LOAD_VMSTATE;
+    unsigned read = 1U << OP_READ | 1U << OP_LOAD_VMSTATE | 1U << OP_STATUS;
     unsigned change = 1U << OP_WRITE | 1U << OP_ZEROES | 1U << OP_DISCARD | 1U << OP_SAVE_VMSTATE;
     backend->allowed = ~(read | change | 1U << OP_TRUNCATE);
     if (backend->perm & PERM_CONSISTENT_READ)

@@ -117,6 +117,8 @@ static void describe(Sluice__DriverList *list, const struct driver *driver)
     mail_set(&info->help, driver->help);
     info->has_filter = 1;
     info->filter = driver->filter;
+    info->has_backing = driver->backing;
+    info->backing = driver->backing;
     for (const struct option *option = driver->options; option && option->name; option++) {
         Sluice__OptionInfo *out = add_to(&info->base, "options", &sluice__option_info__descriptor);
         mail_set(&out->name, option->name);

@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "actors/emit.h"
 #include "engine/mem.h"
 #include "proto/reflect.h"
 
-/* By the bits of DRIVER_CAN_*, from the lowest. */
 void node_facts_to_message(const struct driver_facts *facts, Sluice__NodeFacts *out)
 {
     *out = (Sluice__NodeFacts)SLUICE__NODE_FACTS__INIT;
@@ -114,9 +114,12 @@ static void changed(struct driver_node *base)
     }
 }
 
-static void child_is(struct node *node, const Sluice__NodeFacts *facts)
+/* One that it stands on is like this now. */
+static void below_is(struct node *node, actor_addr address, const Sluice__NodeFacts *facts)
 {
-    node_facts_from_message(facts, &node->base.child_facts);
+    for (int i = 0; i < EDGES; i++)
+        if (node->base.below[i] == address)
+            node_facts_from_message(facts, &node->base.below_facts[i]);
     if (node->stage == NODE_OPEN && node->base.driver->child_changed)
         node->base.driver->child_changed(&node->base);
 }
@@ -125,8 +128,11 @@ static void on_node_changed(struct actor *self, struct mail *mail)
 {
     struct node *node = actor_state(self);
     const Sluice__NodeChanged *told = (const void *)mail->body;
-    if (mail->from == node->base.child)
-        child_is(node, told->facts);
+    bool below = false;
+    for (int i = 0; i < EDGES; i++)
+        below |= mail->from == node->base.below[i];
+    if (below)
+        below_is(node, mail->from, told->facts);
 }
 
 static void on_node_watch(struct actor *self, struct mail *mail)
@@ -156,30 +162,45 @@ static void on_node_watch(struct actor *self, struct mail *mail)
     actor_reply(self, mail_ticket(mail), MAIL_NODE_FACTS, facts_mail(node));
 }
 
-static void watch_child(struct node *node, bool watch, actor_reply_fn *fn, void *arg)
+static void watch_below(struct node *node, enum driver_edge edge, bool watch, actor_reply_fn *fn,
+                        void *arg)
 {
     struct actor *self = node->base.actor;
     Sluice__NodeWatch *body = MAIL_NEW(sluice__node_watch);
     body->parent = actor_address(self);
     body->watch = watch;
     if (fn)
-        actor_ask(self, node->base.child, MAIL_NODE_WATCH, body, fn, arg);
+        actor_ask(self, node->base.below[edge], MAIL_NODE_WATCH, body, fn, arg);
     else
-        actor_tell(self, node->base.child, MAIL_NODE_WATCH, body);
+        actor_tell(self, node->base.below[edge], MAIL_NODE_WATCH, body);
+}
+
+static void watch_no_more(struct node *node)
+{
+    for (int i = 0; i < EDGES; i++)
+        if (node->base.below[i])
+            watch_below(node, (enum driver_edge)i, false, NULL, NULL);
 }
 
 static void caught_up(struct actor *self, struct mail *reply, void *arg)
 {
     struct op *op = arg;
+    struct node *node = actor_state(self);
     if (!mail_fault(reply))
-        child_is(actor_state(self), (const void *)reply->body);
+        below_is(node, node->base.child, (const void *)reply->body);
     op_complete(op, op->ret);
 }
 
 /* The answer to another question comes after the news. */
 static void catch_up(struct driver_node *base, struct op *op)
 {
-    watch_child(node_of(base), true, caught_up, op);
+    watch_below(node_of(base), EDGE_CHILD, true, caught_up, op);
+}
+
+static void emit(struct driver_node *base, Sluice__Event__Severity severity,
+                 Sluice__Event__BodyCase what, void *body)
+{
+    emit_event(base->actor, "node", base->name, severity, what, body);
 }
 
 /* --- Opening */
@@ -211,7 +232,17 @@ static int prepare(struct node *node, const Sluice__NodeOpen *open, struct err *
         return err_field(err, "child", -EINVAL,
                          "node %s: driver %s stands on no other node; leave child= out", base->name,
                          spec->driver);
+    if (base->driver->backing && !open->backing)
+        return err_field(err, "backing", -EINVAL,
+                         "node %s: driver %s stands on a second node, which holds what is not on "
+                         "its child; name it with backing=",
+                         base->name, spec->driver);
+    if (!base->driver->backing && open->backing)
+        return err_field(err, "backing", -EINVAL,
+                         "node %s: driver %s has no backing; leave backing= out", base->name,
+                         spec->driver);
     base->child = open->child;
+    base->backing = open->backing;
 
     struct option_pair *pairs = calloc(spec->n_options + 1, sizeof(*pairs));
     if (!pairs)
@@ -244,8 +275,7 @@ static void opened(struct driver_node *base, int ret, const struct err *why)
         else
             err_set(&err, ret, "node %s can't be opened: %s", base->name, strerror(-ret));
         node->stage = NODE_BROKEN;
-        if (base->child)
-            watch_child(node, false, NULL, NULL);
+        watch_no_more(node);
         actor_refuse(base->actor, node->ticket, &err);
     } else {
         assert(base->facts.alignment && !(base->facts.alignment & (base->facts.alignment - 1)));
@@ -260,10 +290,13 @@ static void opened(struct driver_node *base, int ret, const struct err *why)
         close_now(node);
 }
 
-/* What the child is, is known when the driver opens. */
+/* What it stands on is known when the driver opens. */
+static void watch_next(struct node *node);
+
 static void on_watching(struct actor *self, struct mail *reply, void *arg)
 {
     struct driver_node *base = arg;
+    struct node *node = node_of(base);
     (void)self;
     if (mail_fault(reply)) {
         struct err err = {0};
@@ -271,8 +304,19 @@ static void on_watching(struct actor *self, struct mail *reply, void *arg)
         opened(base, err.code, &err);
         return;
     }
-    child_is(node_of(base), (const void *)reply->body);
-    base->driver->open(base, opened);
+    below_is(node, base->below[node->watched], (const void *)reply->body);
+    node->watched++;
+    watch_next(node);
+}
+
+static void watch_next(struct node *node)
+{
+    while (node->watched < EDGES && !node->base.below[node->watched])
+        node->watched++;
+    if (node->watched < EDGES)
+        watch_below(node, (enum driver_edge)node->watched, true, on_watching, &node->base);
+    else
+        node->base.driver->open(&node->base, opened);
 }
 
 static void on_node_open(struct actor *self, struct mail *mail)
@@ -291,10 +335,7 @@ static void on_node_open(struct actor *self, struct mail *mail)
         return;
     }
     node->stage = NODE_OPENING;
-    if (node->base.child)
-        watch_child(node, true, on_watching, &node->base);
-    else
-        node->base.driver->open(&node->base, opened);
+    watch_next(node);
 }
 
 /* --- Changing options */
@@ -446,8 +487,7 @@ static void closed(struct driver_node *base)
 
 void node_quiet(struct node *node)
 {
-    if (node->base.child)
-        watch_child(node, false, NULL, NULL);
+    watch_no_more(node);
     node_buffers_tell(node, false);
     node->base.driver->close(&node->base, closed);
 }
@@ -576,6 +616,7 @@ static void node_init(struct actor *self)
     node->base.name = actor_name(self);
     node->base.changed = changed;
     node->base.catch_up = catch_up;
+    node->base.emit = emit;
     settle(self);
 }
 

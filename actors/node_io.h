@@ -48,6 +48,7 @@ struct node {
     actor_addr *watchers;
     size_t nwatchers;
     struct driver_facts told; /* to them, last */
+    unsigned watched;         /* places below that it watches, while it is opened */
     struct option_set *options;
     struct node_buffer *buffers; /* memory that is registered; see node_buffer.c */
 };

@@ -26,6 +26,7 @@
 #include "engine/err.h"
 #include "engine/op.h"
 #include "engine/reactor.h"
+#include "event.pb-c.h"
 
 enum driver_can {
     DRIVER_CAN_DISCARD = 1,
@@ -96,12 +97,25 @@ struct driver_node {
     struct reactor *reactor; /* where it lives now */
     struct peer *peer;       /* where it makes operations */
     struct driver_facts facts;
-    actor_addr child; /* 0 for a driver without */
-    struct driver_facts child_facts;
+    union { /* what it stands on; 0 for a driver without */
+        struct {
+            actor_addr child, backing;
+        };
+        actor_addr below[EDGES];
+    };
+    union {
+        struct {
+            struct driver_facts child_facts, backing_facts;
+        };
+        struct driver_facts below_facts[EDGES];
+    };
     struct driver_perms perms;                 /* what all above it have and share together */
     const struct option_set *options;          /* checked against the table, defaults filled in */
     void (*changed)(struct driver_node *node); /* see driver_changed() */
     void (*catch_up)(struct driver_node *node, struct op *op); /* see driver_catch_up() */
+    /* see driver_emit() */
+    void (*emit)(struct driver_node *node, Sluice__Event__Severity severity,
+                 Sluice__Event__BodyCase what, void *body);
 };
 
 /* Reports the end of an open; `err` (may be null) tells why it failed, and then close is not
@@ -117,6 +131,7 @@ struct driver {
     const struct option *options; /* ends with an empty one; may be null */
     size_t size;                  /* bytes of an instance's state */
     bool filter;                  /* stands on a child; operations go on to it */
+    bool backing;                 /* and on a second node, which holds what is not on the child */
 
     /* Fills in node->facts, then calls `opened` once, now or later. On failure it has cleaned up.
      */
@@ -144,7 +159,8 @@ struct driver {
     struct driver_perms (*needs)(enum driver_edge edge, struct driver_perms above);
     /* Whether those above may have and share this; a refusal has its sentence. Optional. */
     int (*permit)(struct driver_node *node, struct driver_perms perms, struct err *err);
-    /* The child's facts have changed (node->child_facts); optional for filters. */
+    /* The facts of the child, or the backing, have changed (node->child_facts, backing_facts);
+     * optional for filters. */
     void (*child_changed)(struct driver_node *node);
     /* This memory is going to hold data of many operations, and stays until it is unregistered,
      * which it is before the node leaves a reactor or closes. Optional; a failure (negative errno)
@@ -163,6 +179,14 @@ static inline void driver_changed(struct driver_node *node)
     node->changed(node);
 }
 
+/* For drivers: tells of an event of this node; `body` is the message of the field `what`, and is
+ * taken over. */
+static inline void driver_emit(struct driver_node *node, Sluice__Event__Severity severity,
+                               Sluice__Event__BodyCase what, void *body)
+{
+    node->emit(node, severity, what, body);
+}
+
 /* For filters: completes the operation, with the result that it has, when all that the child has
  * told until now is in `child_facts`. Changes are told by mail, which may come after the end of the
  * operation that made them: who waits for a resize is to find the new length. */
@@ -175,6 +199,31 @@ static inline void driver_catch_up(struct driver_node *node, struct op *op)
 static inline void driver_pass(struct driver_node *node, struct op *op)
 {
     op_send(op, node->child);
+}
+
+/* For filters: an operation of their own, to be sent on with driver_send() and freed in the
+ * function of its bottom frame. */
+static inline struct op *driver_op(struct driver_node *node, enum op_kind kind, uint64_t offset,
+                                   uint64_t bytes)
+{
+    struct op *op = op_new(node->peer);
+    op->kind = (uint8_t)kind;
+    op->offset = (int64_t)offset;
+    op->bytes = bytes;
+    return op;
+}
+
+/* Its data, in one piece. */
+static inline void driver_op_data(struct op *op, void *data, uint64_t bytes)
+{
+    op->one = (struct iovec){data, bytes};
+    op->iov = &op->one;
+    op->niov = 1;
+}
+
+static inline void driver_send(const struct driver_node *node, enum driver_edge edge, struct op *op)
+{
+    op_send(op, node->below[edge]);
 }
 
 /* Zeroes what a read's vector holds from its byte `from` on. */
