@@ -59,8 +59,16 @@ void rig_close(actor_addr node)
 
 actor_addr rig_try(const char *name, const char *driver, actor_addr child, const char *options)
 {
+    return rig_try_over(name, driver, child, 0, options);
+}
+
+actor_addr rig_try_over(const char *name, const char *driver, actor_addr child, actor_addr backing,
+                        const char *options)
+{
     actor_addr node = rig_spawn(&node_type, name);
     Sluice__NodeOpen *open = rig_spec(name, driver, child, options);
+    open->has_backing = backing != 0;
+    open->backing = backing;
     struct rig_answer answer = {0};
     rig_post(&answer, node, MAIL_NODE_OPEN, open);
     rig_run();
@@ -79,7 +87,13 @@ actor_addr rig_try(const char *name, const char *driver, actor_addr child, const
 
 actor_addr rig_open(const char *name, const char *driver, actor_addr child, const char *options)
 {
-    actor_addr node = rig_try(name, driver, child, options);
+    return rig_open_over(name, driver, child, 0, options);
+}
+
+actor_addr rig_open_over(const char *name, const char *driver, actor_addr child, actor_addr backing,
+                         const char *options)
+{
+    actor_addr node = rig_try_over(name, driver, child, backing, options);
     if (!node)
         fail_msg("%s", rig.err.text);
     rig_run();
@@ -99,4 +113,31 @@ const Sluice__NodeInfo *rig_describe(actor_addr node)
     struct rig_answer answer = rig_ask(node, MAIL_DESCRIBE, MAIL_NEW(sluice__describe));
     assert_int_equal(answer.kind, MAIL_NODE_INFO);
     return answer.body;
+}
+
+int rig_set(actor_addr node, const char *key, const char *value)
+{
+    Sluice__NodeSet *set = MAIL_NEW(sluice__node_set);
+    mail_set(&set->name, "node");
+    set->options = calloc(1, sizeof *set->options);
+    set->n_options = 1;
+    set->options[0] = MAIL_NEW(sluice__option);
+    mail_set(&set->options[0]->key, key);
+    mail_set(&set->options[0]->value, value);
+    struct rig_answer answer = rig_ask(node, MAIL_NODE_SET, set);
+    rig_run();
+    return answer.err.code;
+}
+
+const char *rig_sent(actor_addr mock)
+{
+    static char list[8000];
+    size_t used = 0;
+    const Sluice__NodeInfo *info = rig_describe(mock);
+    list[0] = '\0';
+    for (size_t i = 0; i < info->n_state; i++)
+        if (!strncmp(info->state[i]->key, "sent-", 5))
+            used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "",
+                                     info->state[i]->value);
+    return list;
 }

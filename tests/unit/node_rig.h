@@ -25,6 +25,15 @@ Sluice__NodeOpen *rig_spec(const char *name, const char *driver, actor_addr chil
 actor_addr rig_try(const char *name, const char *driver, actor_addr child, const char *options);
 /* The same, and it must work. */
 actor_addr rig_open(const char *name, const char *driver, actor_addr child, const char *options);
+/* The same on two. */
+actor_addr rig_try_over(const char *name, const char *driver, actor_addr child, actor_addr backing,
+                        const char *options);
+actor_addr rig_open_over(const char *name, const char *driver, actor_addr child, actor_addr backing,
+                         const char *options);
+/* NODE_SET of one option; 0 or what it was refused with. Runs. */
+int rig_set(actor_addr node, const char *key, const char *value);
+/* What a mock was sent, as "read 0+512, write 0+512". */
+const char *rig_sent(actor_addr mock);
 void rig_close(actor_addr node);
 /* Whether NODE_CHANGED of the node comes here. */
 void rig_watch(actor_addr node, bool watch);

@@ -251,6 +251,7 @@ static void start(struct rig_op *mine, actor_addr to, enum op_kind kind, int64_t
     op->bytes = bytes;
     op->niov = (uint16_t)niov;
     op->iov = mine->iov;
+    mine->tag = op_tag(op);
     op_push(op, op_done, mine);
     op_send(op, to);
 }
@@ -286,6 +287,12 @@ int64_t rig_io_v(struct rig_op *op, actor_addr to, enum op_kind kind, int64_t of
     rig_start_v(op, to, kind, offset, niov, flags);
     rig_until(&op->done);
     return op->ret;
+}
+
+void rig_cancel(const struct rig_op *op, actor_addr to)
+{
+    rig_io(to, OP_CANCEL, (int64_t)op->tag, NULL, 0, 0);
+    rig_run();
 }
 
 bool rig_all(const void *data, uint64_t bytes, unsigned char value)

@@ -86,6 +86,7 @@ actor_addr rig_address(void);
 struct rig_op {
     bool done;
     int64_t ret;
+    uint64_t tag; /* its name, for an OP_CANCEL */
     struct iovec iov[64];
 };
 
@@ -100,6 +101,9 @@ int64_t rig_io(actor_addr to, enum op_kind kind, int64_t offset, const void *dat
                unsigned flags);
 int64_t rig_io_v(struct rig_op *op, actor_addr to, enum op_kind kind, int64_t offset, unsigned niov,
                  unsigned flags);
+
+/* Asks for its early end, and runs. */
+void rig_cancel(const struct rig_op *op, actor_addr to);
 
 /* Whether all bytes are `value`. */
 bool rig_all(const void *data, uint64_t bytes, unsigned char value);

@@ -1,0 +1,62 @@
+#include "drivers/sequence.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "engine/mem.h"
+
+void sequence_run(struct sequence *sequence)
+{
+    if (sequence->inside) {
+        sequence->ended = true;
+        return;
+    }
+    sequence->inside = true;
+    do {
+        sequence->ended = false;
+        int ret = sequence->cancelled ? -ECANCELED : sequence->next(sequence);
+        if (ret == SEQUENCE_GONE)
+            return;
+        if (ret != SEQUENCE_WAITS) {
+            op_complete(sequence->op, ret < 0 ? ret : 0);
+            return;
+        }
+    } while (sequence->ended);
+    sequence->inside = false;
+}
+
+static void piece_done(struct op *piece, void *who)
+{
+    struct sequence *sequence = who;
+    sequence->result = piece->ret;
+    if (piece->iov != &piece->one)
+        free(piece->iov);
+    op_free(piece);
+    sequence_run(sequence);
+}
+
+void sequence_send(struct sequence *sequence, struct driver_node *node, enum driver_edge edge,
+                   struct op *piece)
+{
+    op_push(piece, piece_done, sequence);
+    driver_send(node, edge, piece);
+}
+
+void sequence_slice(const struct sequence *sequence, struct op *piece, uint64_t from,
+                    uint64_t bytes)
+{
+    const struct iovec *entry = sequence->op->iov;
+    for (; from >= entry->iov_len; entry++)
+        from -= entry->iov_len;
+    if (bytes <= entry->iov_len - from) {
+        driver_op_data(piece, (char *)entry->iov_base + from, bytes);
+        return;
+    }
+    piece->iov =
+        mem_new((size_t)(sequence->op->iov + sequence->op->niov - entry) * sizeof *piece->iov);
+    for (piece->niov = 0; bytes; entry++, from = 0) {
+        uint64_t n = entry->iov_len - from < bytes ? entry->iov_len - from : bytes;
+        piece->iov[piece->niov++] = (struct iovec){(char *)entry->iov_base + from, n};
+        bytes -= n;
+    }
+}
