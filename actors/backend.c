@@ -127,11 +127,13 @@ static void allow(struct backend *backend)
 {
     unsigned read = 1U << OP_READ | 1U << OP_LOAD_VMSTATE | 1U << OP_STATUS;
     unsigned change = 1U << OP_WRITE | 1U << OP_ZEROES | 1U << OP_DISCARD | 1U << OP_SAVE_VMSTATE;
-    backend->allowed = ~(read | change | 1U << OP_TRUNCATE);
+    backend->allowed = ~(read | change | 1U << OP_TRUNCATE | 1U << OP_MAKE_EMPTY);
     if (backend->perm & PERM_CONSISTENT_READ)
         backend->allowed |= read;
     if (!backend->read_only && backend->perm & PERM_WRITE)
         backend->allowed |= change;
+    if (!backend->read_only && backend->perm & (PERM_WRITE | PERM_WRITE_UNCHANGED))
+        backend->allowed |= 1U << OP_MAKE_EMPTY; /* what reads as before */
     if (!backend->read_only && backend->perm & PERM_RESIZE)
         backend->allowed |= 1U << OP_TRUNCATE;
 }

@@ -66,10 +66,10 @@ static int check(const struct backend *backend, const struct op *op)
     return ret < 0 || backend->allowed >> op->kind & 1 ? ret : -EPERM;
 }
 
-/* A status moves nothing, and counts as nothing. */
+/* What moves no data of a client counts as nothing. */
 static bool counts(const struct op *op)
 {
-    return op->kind != OP_STATUS;
+    return op->kind != OP_STATUS && op->kind != OP_MAKE_EMPTY;
 }
 
 /* --- The end of what is in flight */

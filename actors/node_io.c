@@ -94,6 +94,10 @@ static int check(const struct node *node, const struct op *op)
         return check_range(node, op);
     case OP_IOCTL:
         return node_can(node, DRIVER_CAN_IOCTL) ? 0 : -ENOTSUP;
+    case OP_MAKE_EMPTY:
+        if (node->base.facts.read_only)
+            return -EPERM;
+        return node_can(node, DRIVER_CAN_MAKE_EMPTY) ? 0 : -ENOTSUP;
     case OP_SAVE_VMSTATE:
         if (node->base.facts.read_only)
             return -EPERM;

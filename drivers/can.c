@@ -2,10 +2,10 @@
 
 const char *const driver_can_names[] = {
     "discard", "zeroes", "fua",     "resize",   "flush",  "grow",
-    "unmap",   "ioctl",  "vmstate", "compress", "status",
+    "unmap",   "ioctl",  "vmstate", "compress", "status", "make-empty",
 };
 _Static_assert(sizeof driver_can_names / sizeof *driver_can_names == DRIVER_CANS &&
-                   DRIVER_CAN_STATUS == 1 << (DRIVER_CANS - 1),
+                   DRIVER_CAN_MAKE_EMPTY == 1 << (DRIVER_CANS - 1),
                "a name for each capability");
 
 const char *const driver_perm_names[] = {

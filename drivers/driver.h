@@ -38,12 +38,13 @@ enum driver_can {
     DRIVER_CAN_UNMAP = 64, /* OP_MAY_UNMAP makes a difference to its zeroes */
     DRIVER_CAN_IOCTL = 128,
     DRIVER_CAN_VMSTATE = 256,
-    DRIVER_CAN_COMPRESS = 512, /* OP_COMPRESSED */
-    DRIVER_CAN_STATUS = 1024,  /* OP_STATUS; without it all is data, and allocated */
+    DRIVER_CAN_COMPRESS = 512,    /* OP_COMPRESSED */
+    DRIVER_CAN_STATUS = 1024,     /* OP_STATUS; without it all is data, and allocated */
+    DRIVER_CAN_MAKE_EMPTY = 2048, /* OP_MAKE_EMPTY */
 };
 
 /* Their names, by the number of the bit. */
-#define DRIVER_CANS 11
+#define DRIVER_CANS 12
 extern const char *const driver_can_names[];
 
 /* What an instance tells of itself; the driver fills it in at opening and may change `length`

@@ -4,12 +4,11 @@
 #include <string.h>
 
 extern const struct driver driver_null, driver_memory, driver_file, driver_raw, driver_fault,
-    driver_mock, driver_copy_on_read, driver_write_threshold;
+    driver_mock, driver_copy_on_read, driver_write_threshold, driver_overlay;
 
 const struct driver *const drivers[] = {
-    &driver_null,  &driver_memory,       &driver_file,
-    &driver_raw,   &driver_copy_on_read, &driver_write_threshold,
-    &driver_fault, &driver_mock,         NULL,
+    &driver_null,         &driver_memory,          &driver_file,  &driver_raw,  &driver_overlay,
+    &driver_copy_on_read, &driver_write_threshold, &driver_fault, &driver_mock, NULL,
 };
 
 const struct driver *driver_find(const char *name)

@@ -23,6 +23,7 @@ static const char *const kind_names[OP_KINDS] = {
     [OP_SAVE_VMSTATE] = "save-vmstate",
     [OP_LOAD_VMSTATE] = "load-vmstate",
     [OP_STATUS] = "status",
+    [OP_MAKE_EMPTY] = "make-empty",
 };
 
 static int parse_kinds(char *text, unsigned *kinds, struct err *err)
@@ -40,7 +41,7 @@ static int parse_kinds(char *text, unsigned *kinds, struct err *err)
             return err_field(err, "rules", -EINVAL,
                              "a rule begins with kinds of requests, and '%.40s' is none; they are "
                              "read, write, zeroes, discard, flush, truncate, ioctl, save-vmstate, "
-                             "load-vmstate, status and any",
+                             "load-vmstate, status, make-empty and any",
                              word);
         *kinds |= 1u << kind;
     }

@@ -5,7 +5,7 @@
  *     write errno=ENOSPC offset=1M length=64K nth=3 once; read,flush delay=10ms probability=0.5
  *
  *     KIND[,KIND]…       read, write, zeroes, discard, flush, truncate, ioctl, save-vmstate,
- *                        load-vmstate, status, or any
+ *                        load-vmstate, status, make-empty, or any
  *     errno=NAME         the error to end with; EIO when nothing else is to be done
  *     delay=TIME         waits first; with no errno and no torn the request then goes on
  *     torn=BYTES         a write writes so many bytes only, then ends with the error

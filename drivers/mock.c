@@ -52,7 +52,8 @@ static const struct option mock_options[] = {
     {.name = "can",
      .type = OPTION_STRING,
      .live = true,
-     .preset = "discard, zeroes, fua, resize, flush, grow, unmap, ioctl, vmstate, compress, status",
+     .preset = "discard, zeroes, fua, resize, flush, grow, unmap, ioctl, vmstate, compress, "
+               "status, make-empty",
      .help = "what it claims to do, as words with commas between them"},
     {.name = "alignment",
      .type = OPTION_SIZE,
@@ -182,7 +183,7 @@ static void note_op(struct mock *mock, const char *what, const struct op *op)
 {
     static const char *const kinds[OP_KINDS] = {
         "?",        "read",  "write",        "zeroes",       "discard", "flush",
-        "truncate", "ioctl", "save-vmstate", "load-vmstate", "status",
+        "truncate", "ioctl", "save-vmstate", "load-vmstate", "status",  "make-empty",
     };
     static const struct {
         unsigned flag;

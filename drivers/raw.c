@@ -42,6 +42,7 @@ static void raw_look(struct driver_node *node)
     node->facts.alignment = 1;
     if (node->facts.optimal_transfer < child->alignment && child->alignment > 1)
         node->facts.optimal_transfer = child->alignment;
+    node->facts.can &= ~(unsigned)DRIVER_CAN_MAKE_EMPTY; /* it would take in what is outside */
     if (raw->size >= 0)
         node->facts.can &= ~(unsigned)(DRIVER_CAN_RESIZE | DRIVER_CAN_GROW);
     if (child->length < 0)

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/mem.h"
 
@@ -42,6 +43,16 @@ void sequence_send(struct sequence *sequence, struct driver_node *node, enum dri
     driver_send(node, edge, piece);
 }
 
+/* One entry of the vector from `*from` on, `*bytes` of it at most; both become what is left. */
+static struct iovec take(const struct iovec *entry, uint64_t *from, uint64_t *bytes)
+{
+    uint64_t skip = *from < entry->iov_len ? *from : entry->iov_len;
+    uint64_t n = entry->iov_len - skip < *bytes ? entry->iov_len - skip : *bytes;
+    *from -= skip;
+    *bytes -= n;
+    return (struct iovec){(char *)entry->iov_base + skip, n};
+}
+
 void sequence_slice(const struct sequence *sequence, struct op *piece, uint64_t from,
                     uint64_t bytes)
 {
@@ -52,11 +63,25 @@ void sequence_slice(const struct sequence *sequence, struct op *piece, uint64_t 
         driver_op_data(piece, (char *)entry->iov_base + from, bytes);
         return;
     }
-    piece->iov =
-        mem_new((size_t)(sequence->op->iov + sequence->op->niov - entry) * sizeof *piece->iov);
-    for (piece->niov = 0; bytes; entry++, from = 0) {
-        uint64_t n = entry->iov_len - from < bytes ? entry->iov_len - from : bytes;
-        piece->iov[piece->niov++] = (struct iovec){(char *)entry->iov_base + from, n};
-        bytes -= n;
+    size_t most = (size_t)(sequence->op->iov + sequence->op->niov - entry);
+    piece->iov = mem_new(most * sizeof *piece->iov);
+    for (piece->niov = 0; bytes; entry++)
+        piece->iov[piece->niov++] = take(entry, &from, &bytes);
+}
+
+void sequence_gather(const struct sequence *sequence, void *out, uint64_t from, uint64_t bytes)
+{
+    for (const struct iovec *entry = sequence->op->iov; bytes; entry++) {
+        struct iovec part = take(entry, &from, &bytes);
+        memcpy(out, part.iov_base, part.iov_len);
+        out = (char *)out + part.iov_len;
+    }
+}
+
+void sequence_clear(const struct sequence *sequence, uint64_t from, uint64_t bytes)
+{
+    for (const struct iovec *entry = sequence->op->iov; bytes; entry++) {
+        struct iovec part = take(entry, &from, &bytes);
+        memset(part.iov_base, 0, part.iov_len);
     }
 }

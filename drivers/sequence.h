@@ -41,4 +41,8 @@ void sequence_send(struct sequence *sequence, struct driver_node *node, enum dri
 void sequence_slice(const struct sequence *sequence, struct op *piece, uint64_t from,
                     uint64_t bytes);
 
+/* Copies so much of what the request writes into `out`; zeroes so much of where it reads to. */
+void sequence_gather(const struct sequence *sequence, void *out, uint64_t from, uint64_t bytes);
+void sequence_clear(const struct sequence *sequence, uint64_t from, uint64_t bytes);
+
 #endif

@@ -1,0 +1,88 @@
+/* Filters in a whole engine: what the graph lets them do, and what they tell. */
+#include "stack_rig.h"
+
+#define MIB (INT64_C(1) << 20)
+
+#define FOR_EACH_SEED(seed)                                                                        \
+    for (uint64_t seed = 0; seed < STACK_SEEDS && (stack_start(STACK_THREADS(seed), seed), true);  \
+         stack_stop(), seed++)
+
+static uint64_t sequence(void)
+{
+    return stack_do("status")->status->sequence;
+}
+
+static void a_write_beyond_the_threshold_is_an_event(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=memory name=m size=1M");
+        stack_do("node-add driver=write-threshold name=w child=m");
+        stack_do("backend-add name=b node=w");
+        actor_addr b = stack_find("b");
+        uint64_t before = sequence();
+        assert_int_equal(stack_run(b, OP_WRITE, MIB - 512, 512, 0), 0);
+        stack_do("node-set w threshold=64K");
+        assert_int_equal(stack_run(b, OP_WRITE, 65536 - 512, 512, 0), 0);
+        assert_int_equal(stack_run(b, OP_WRITE, 65536, 512, 0), 0);
+        assert_int_equal(stack_run(b, OP_WRITE, 65536, 512, 0), 0);
+        stack_settle();
+        assert_string_equal(stack_story(before + 1), "BLOCK_WRITE_THRESHOLD w");
+        const Sluice__Event *event =
+            stack_do("events-since since=%lu", (unsigned long)before + 1)->events->events[0];
+        assert_int_equal(event->severity, SLUICE__EVENT__SEVERITY__WARNING);
+        assert_string_equal(event->block_write_threshold->node, "w");
+        assert_int_equal(event->block_write_threshold->threshold, 65536);
+        assert_int_equal(event->block_write_threshold->exceeded, 512);
+    }
+}
+
+static void copy_on_read_takes_write_unchanged_of_its_child(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=mock name=m size=1M unallocated=0+1M");
+        stack_do("node-add driver=copy-on-read name=c child=m");
+        stack_do("backend-add name=b node=c read_only=true");
+        actor_addr b = stack_find("b");
+        const Sluice__NodeInfo *info = stack_do("node-show m")->node;
+        assert_int_equal(info->n_permissions, 2);
+        assert_string_equal(info->permissions[0], "consistent-read");
+        assert_string_equal(info->permissions[1], "write-unchanged");
+        assert_int_equal(stack_run(b, OP_READ, 0, 512, 0), 0);
+        info = stack_do("node-show m")->node;
+        assert_string_equal(info->state[4]->value, "write 0+512");
+        stack_do("node-add driver=mock name=fixed read-only=on");
+        stack_refused(-EPERM, "node", "node-add driver=copy-on-read name=d child=fixed");
+    }
+}
+
+static void only_who_may_write_may_empty_a_layer(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=mock name=m size=1M");
+        stack_do("backend-add name=b node=m");
+        stack_do("backend-add name=r node=m read_only=true");
+        assert_int_equal(stack_run(stack_find("r"), OP_MAKE_EMPTY, 0, 0, 0), -EPERM);
+        assert_int_equal(stack_run(stack_find("b"), OP_MAKE_EMPTY, 0, 0, 0), 0);
+        const Sluice__NodeInfo *info = stack_do("node-show m")->node;
+        assert_string_equal(info->state[1]->value, "make-empty 0+0");
+        stack_do("node-set m can=flush");
+        assert_int_equal(stack_run(stack_find("b"), OP_MAKE_EMPTY, 0, 0, 0), -ENOTSUP);
+        assert_false(stack_do("backend-show b")->backend->has_idle_ns);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_write_beyond_the_threshold_is_an_event),
+        cmocka_unit_test(copy_on_read_takes_write_unchanged_of_its_child),
+        cmocka_unit_test(only_who_may_write_may_empty_a_layer),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
