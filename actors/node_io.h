@@ -79,6 +79,9 @@ void node_on_buffer(struct actor *self, struct mail *mail);
 void node_buffers_tell(struct node *node, bool on);
 void node_buffers_fini(struct node *node);
 
+/* In node_info.c: DESCRIBE. */
+void node_on_describe(struct actor *self, struct mail *mail);
+
 /* In node.c: while closing, nothing is in flight any more. */
 void node_quiet(struct node *node);
 
