@@ -126,7 +126,7 @@ static int parse_enum(const ProtobufCFieldDescriptor *field, struct json_object 
     char known[200] = "one of ";
     if (json_object_is_type(value, json_type_string))
         for (unsigned i = 0; i < type->n_values; i++)
-            if (strcasecmp(type->values[i].name, json_object_get_string(value)) == 0) {
+            if (reflect_same_word(type->values[i].name, json_object_get_string(value))) {
                 *out = type->values[i].value;
                 return 0;
             }

@@ -20,6 +20,13 @@ bool reflect_same_name(const char *a, const char *b)
     return plain(*a) == plain(*b);
 }
 
+bool reflect_same_word(const char *a, const char *b)
+{
+    while (*a && tolower((unsigned char)plain(*a)) == tolower((unsigned char)plain(*b)))
+        a++, b++;
+    return !*a && !*b;
+}
+
 const ProtobufCFieldDescriptor *reflect_field(const ProtobufCMessageDescriptor *type,
                                               const char *name)
 {

@@ -11,6 +11,8 @@
 
 /* Whether two names are the same: `-` and `_` are, and letters are as they are. */
 bool reflect_same_name(const char *a, const char *b);
+/* The same of words for values, where capitals are as small letters. */
+bool reflect_same_word(const char *a, const char *b);
 
 /* The field with this name, or null. */
 const ProtobufCFieldDescriptor *reflect_field(const ProtobufCMessageDescriptor *type,
