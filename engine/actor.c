@@ -445,10 +445,5 @@ void actor_reply(struct actor *self, struct ticket ticket, unsigned kind, void *
 
 void actor_refuse(struct actor *self, struct ticket ticket, const struct err *err)
 {
-    Sluice__Fault *fault = MAIL_NEW(sluice__fault);
-    fault->code = err->code ? err->code : -EIO;
-    mail_set(&fault->text, err->text);
-    if (err->field[0])
-        mail_set(&fault->field, err->field);
-    actor_reply(self, ticket, MAIL_FAULT, fault);
+    actor_reply(self, ticket, MAIL_FAULT, mail_fault_body(err));
 }

@@ -122,6 +122,8 @@ void actor_refuse(struct actor *self, struct ticket ticket, const struct err *er
 
 /* The fault that a reply holds, or null when it tells of success. */
 const Sluice__Fault *mail_fault(const struct mail *mail);
+/* A Fault that tells `err`, as a body. */
+void *mail_fault_body(const struct err *err);
 /* Copies it into an err. */
 void mail_fault_err(const struct mail *mail, struct err *err);
 

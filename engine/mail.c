@@ -1,4 +1,5 @@
 /* Messages on the heap. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,16 @@ void mail_fault_err(const struct mail *mail, struct err *err)
     const Sluice__Fault *fault = mail_fault(mail);
     if (fault)
         err_field(err, fault->field ? fault->field : "", fault->code, "%s", fault->text);
+}
+
+void *mail_fault_body(const struct err *err)
+{
+    Sluice__Fault *fault = MAIL_NEW(sluice__fault);
+    fault->code = err->code ? err->code : -EIO;
+    mail_set(&fault->text, err->text);
+    if (err->field[0])
+        mail_set(&fault->field, err->field);
+    return fault;
 }
 
 void *mail_new(const ProtobufCMessageDescriptor *descriptor)

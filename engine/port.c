@@ -180,13 +180,14 @@ actor_addr port_address(const struct port *port)
 /* --- Mail
  * ------------------------------------------------------------------------------------------- */
 
-static void send_mail(struct port *port, actor_addr to, uint64_t correlation, unsigned kind,
-                      void *body)
+static void send_mail(struct port *port, actor_addr to, uint64_t correlation, bool reply,
+                      unsigned kind, void *body)
 {
     struct mail *mail = MEM_NEW(struct mail);
     mail->to = to;
     mail->from = port->address;
     mail->correlation = correlation;
+    mail->reply = reply;
     mail->kind = (uint16_t)kind;
     mail->body = body;
     peer_send_mail(&port->peer, mail);
@@ -194,13 +195,26 @@ static void send_mail(struct port *port, actor_addr to, uint64_t correlation, un
 
 void port_tell(struct port *port, actor_addr to, unsigned kind, void *body)
 {
-    send_mail(port, to, 0, kind, body);
+    send_mail(port, to, 0, false, kind, body);
 }
 
 void port_ask(struct port *port, actor_addr to, unsigned kind, void *body, port_reply_fn *fn,
               void *arg)
 {
-    send_mail(port, to, calls_add(&port->calls, (call_fn *)fn, arg), kind, body);
+    send_mail(port, to, calls_add(&port->calls, (call_fn *)fn, arg), false, kind, body);
+}
+
+void port_reply(struct port *port, struct ticket ticket, unsigned kind, void *body)
+{
+    if (ticket.correlation)
+        send_mail(port, ticket.to, ticket.correlation, true, kind, body);
+    else
+        mail_free_body(body);
+}
+
+void port_refuse(struct port *port, struct ticket ticket, const struct err *err)
+{
+    port_reply(port, ticket, MAIL_FAULT, mail_fault_body(err));
 }
 
 void port_on_mail(struct port *port, void (*fn)(struct port *port, struct mail *mail, void *arg),

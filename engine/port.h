@@ -28,6 +28,9 @@ typedef void port_reply_fn(struct port *port, struct mail *reply, void *arg);
 void port_ask(struct port *port, actor_addr to, unsigned kind, void *body, port_reply_fn *fn,
               void *arg);
 void port_tell(struct port *port, actor_addr to, unsigned kind, void *body);
+/* Answers mail that came, now or later, as actor_reply() and actor_refuse() do. */
+void port_reply(struct port *port, struct ticket ticket, unsigned kind, void *body);
+void port_refuse(struct port *port, struct ticket ticket, const struct err *err);
 /* Mail that is no reply (BACKEND_CHANGED, say) goes here; the mail stays the port's. */
 void port_on_mail(struct port *port, void (*fn)(struct port *port, struct mail *mail, void *arg),
                   void *arg);
