@@ -1,5 +1,4 @@
-/* backend.c — a backend's life, sessions and medium. See backend_io.c for its requests,
- * backend_error.c for errors and pauses, backend_info.c for its description and settings. */
+/* backend.c — a backend's life, sessions and medium. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,7 +58,7 @@ static void refuse_sessions(struct backend *backend, struct mail *mail)
     actor_refuse(backend->self, mail_ticket(mail), &err);
 }
 
-static void unwatch(const struct backend *backend)
+void backend_unwatch(const struct backend *backend)
 {
     Sluice__NodeWatch *body = MAIL_NEW(sluice__node_watch);
     body->parent = actor_address(backend->self);
@@ -78,7 +77,7 @@ void backend_closed(struct backend *backend)
     if (backend->has_medium)
         backend_buffers_tell(backend, false);
     if (backend->node)
-        unwatch(backend);
+        backend_unwatch(backend);
     backend_error_tell(backend);
     actor_reply(backend->self, backend->closer, MAIL_NONE, NULL);
     actor_stop(backend->self);
@@ -110,6 +109,7 @@ static void on_abort(struct actor *self, struct mail *mail)
     (void)mail;
     backend->aborted = true;
     backend_end_waiting(backend);
+    backend_device_abort(backend);
 }
 
 void backend_watch(struct backend *backend, bool on, actor_reply_fn *then, void *arg)
@@ -138,10 +138,16 @@ static void allow(struct backend *backend)
         backend->allowed |= 1U << OP_TRUNCATE;
 }
 
+void backend_look(struct backend *backend)
+{
+    backend->inserted = backend->has_medium && !backend->facts.empty;
+    backend->available = backend->inserted && !backend->device.tray_open;
+}
+
 void backend_take_facts(struct backend *backend, const Sluice__NodeFacts *facts)
 {
     node_facts_from_message(facts, &backend->facts);
-    backend->inserted = backend->has_medium && !backend->facts.empty;
+    backend_look(backend);
     backend->read_only = backend->asked_read_only || backend->facts.read_only;
     allow(backend);
 }
@@ -173,7 +179,7 @@ static void emit_resized(struct backend *backend)
                SLUICE__EVENT__BODY_BLOCK_RESIZED, body);
 }
 
-static void tell_watchers(const struct backend *backend)
+void backend_tell_watchers(const struct backend *backend)
 {
     for (const struct session *session = backend->sessions; session; session = session->next) {
         if (!session->watcher)
@@ -181,6 +187,8 @@ static void tell_watchers(const struct backend *backend)
         Sluice__BackendChanged *told = MAIL_NEW(sluice__backend_changed);
         told->facts = facts_mail(backend);
         told->inserted = backend->inserted;
+        told->has_available = true;
+        told->available = backend->available;
         actor_tell(backend->self, session->watcher, MAIL_BACKEND_CHANGED, told);
     }
 }
@@ -192,9 +200,32 @@ static void on_node_changed(struct actor *self, struct mail *mail)
         return;
     int64_t before = backend->facts.length;
     backend_take_facts(backend, ((Sluice__NodeChanged *)mail->body)->facts);
-    tell_watchers(backend);
-    if (backend->facts.length != before && backend->facts.length >= 0)
+    backend_tell_watchers(backend);
+    if (backend->facts.length != before && backend->facts.length >= 0) {
+        backend_device_resized(backend);
         emit_resized(backend);
+    }
+}
+
+static void remove_medium(struct backend *backend, struct ticket ticket, bool by_console)
+{
+    backend->remover = ticket;
+    backend->by_console = by_console;
+    backend->removing = true;
+    backend_quiesce(backend);
+    if (!backend->in_flight)
+        backend_settle(backend);
+}
+
+/* A device without a tray has taken the medium, or not. */
+static void pushed_in(struct backend *backend, const struct err *err)
+{
+    if (!err) {
+        actor_reply(backend->self, backend->opening, MAIL_NONE, NULL);
+        return;
+    }
+    backend->removal_cause = *err;
+    remove_medium(backend, backend->opening, false);
 }
 
 static void on_watching(struct actor *self, struct mail *reply, void *arg)
@@ -210,8 +241,12 @@ static void on_watching(struct actor *self, struct mail *reply, void *arg)
     backend->has_medium = true;
     backend_buffers_tell(backend, true);
     backend_take_facts(backend, (Sluice__NodeFacts *)reply->body);
-    tell_watchers(backend);
-    actor_reply(self, backend->opening, MAIL_NONE, NULL);
+    backend_tell_watchers(backend);
+    /* One with a tray takes it in when that is closed. */
+    if (backend->by_console && !backend_has_tray(backend))
+        backend_device_ask(backend, SLUICE__DEVICE_CALL__CALL__LOAD, pushed_in);
+    else
+        actor_reply(self, backend->opening, MAIL_NONE, NULL);
 }
 
 /* The node becomes the medium; answers `ticket` when it has. Until then there is none. */
@@ -228,14 +263,27 @@ static void on_insert(struct actor *self, struct mail *mail)
 {
     struct backend *backend = actor_state(self);
     const Sluice__BackendInsert *insert = (const Sluice__BackendInsert *)mail->body;
-    if (backend->node || backend->closing || backend->aborted) {
-        struct err err = {0};
+    struct err err = {0};
+    if (backend->node || backend->closing || backend->aborted)
         err_set(&err, -EBUSY, "backend '%.63s' takes no medium now: it has one, or is closing",
                 actor_name(self));
+    if (err.code || (insert->console && backend_check_console(backend, &err) < 0)) {
         actor_refuse(self, mail_ticket(mail), &err);
         return;
     }
+    backend->by_console = insert->console;
     take_medium(backend, insert->node, insert->name, mail_ticket(mail));
+}
+
+/* The medium is out, and who uses the backend as a drive knows. */
+static void taken_out(struct backend *backend, const struct err *err)
+{
+    (void)err; /* ejecting is never refused */
+    if (backend->removal_cause.code)
+        actor_refuse(backend->self, backend->remover, &backend->removal_cause);
+    else
+        actor_reply(backend->self, backend->remover, MAIL_NONE, NULL);
+    backend->removal_cause = (struct err){0};
 }
 
 /* What is held is no business of the medium that goes: it is tried again on the next one. Whether
@@ -244,28 +292,31 @@ void backend_removed(struct backend *backend)
 {
     if (backend->has_medium)
         backend_buffers_tell(backend, false);
-    unwatch(backend);
+    backend_unwatch(backend);
     forget_node(backend);
-    backend->inserted = backend->has_medium = backend->removing = false;
+    backend->has_medium = backend->removing = false;
     backend->facts = (struct driver_facts){0};
-    backend->quiesced--;
-    tell_watchers(backend);
-    actor_reply(backend->self, backend->remover, MAIL_NONE, NULL);
-    backend_go(backend);
+    backend_look(backend);
+    backend_tell_watchers(backend);
+    if (backend->by_console && !backend_has_tray(backend))
+        backend_device_ask(backend, SLUICE__DEVICE_CALL__CALL__EJECT, taken_out);
+    else
+        taken_out(backend, NULL);
+    backend_unquiesce(backend);
 }
 
 static void on_remove(struct actor *self, struct mail *mail)
 {
     struct backend *backend = actor_state(self);
-    if (!backend->node) {
+    const Sluice__BackendRemove *asked = (const Sluice__BackendRemove *)mail->body;
+    bool console = asked && asked->console;
+    struct err err = {0};
+    if (console && backend_check_console(backend, &err) < 0)
+        actor_refuse(self, mail_ticket(mail), &err);
+    else if (!backend->node)
         actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
-        return;
-    }
-    backend->remover = mail_ticket(mail);
-    backend->removing = backend->waits = true;
-    backend->quiesced++;
-    if (!backend->in_flight)
-        backend_settle(backend);
+    else
+        remove_medium(backend, mail_ticket(mail), console);
 }
 
 static void on_open(struct actor *self, struct mail *mail)
@@ -350,6 +401,8 @@ static void on_session_open(struct actor *self, struct mail *mail)
     grant->bytes = session->bytes;
     grant->facts = facts_mail(backend);
     grant->inserted = backend->inserted;
+    grant->has_available = true;
+    grant->available = backend->available;
     actor_reply(self, mail_ticket(mail), MAIL_SESSION_GRANT, grant);
 }
 
@@ -367,6 +420,7 @@ static void on_session_close(struct actor *self, struct mail *mail)
         backend_forget_session(backend, session);
         free(session->name);
         free(session);
+        backend_device_session_ended(backend, id);
     }
     actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
 }
@@ -397,6 +451,8 @@ static void backend_fini(struct actor *self)
     backend_move_fini(backend);
     backend_error_fini(backend);
     backend_buffers_fini(backend);
+    backend_device_fini(backend);
+    backend_change_fini(backend);
     account_fini(&backend->account);
     free(backend->node_name);
 }
@@ -423,6 +479,14 @@ const struct actor_type backend_type = {
             [MAIL_BACKEND_SET] = backend_on_set,
             [MAIL_BACKEND_INSERT] = on_insert,
             [MAIL_BACKEND_REMOVE] = on_remove,
+            [MAIL_BACKEND_TRAY] = backend_on_tray,
+            [MAIL_BACKEND_CHANGE] = backend_on_change,
+            [MAIL_DEVICE_ATTACH] = backend_on_device_attach,
+            [MAIL_DEVICE_DETACH] = backend_on_device_detach,
+            [MAIL_DEVICE_OPS] = backend_on_device_ops,
+            [MAIL_DEVICE_STATE] = backend_on_device_state,
+            [MAIL_DEVICE_ASK] = backend_on_device_ask,
+            [MAIL_DEVICE_DESCRIBE] = backend_on_device_describe,
             [MAIL_PAUSE] = on_pause,
             [MAIL_MOVE] = backend_on_move,
             [MAIL_CANCEL] = on_cancel,

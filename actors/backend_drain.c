@@ -103,19 +103,31 @@ void backend_await_quiet(struct backend *backend, struct ticket ticket)
 
 /* --- Regions */
 
+void backend_quiesce(struct backend *backend)
+{
+    backend->waits = true;
+    if (!backend->quiesced++)
+        backend_device_drained(backend, true);
+}
+
+void backend_unquiesce(struct backend *backend)
+{
+    if (!backend->quiesced || --backend->quiesced)
+        return;
+    backend_device_drained(backend, false);
+    backend_go(backend);
+}
+
 void backend_on_drain_begin(struct actor *self, struct mail *mail)
 {
     struct backend *backend = actor_state(self);
-    backend->quiesced++;
-    backend->waits = true;
+    backend_quiesce(backend);
     backend_await_quiet(backend, mail_ticket(mail));
 }
 
 void backend_on_drain_end(struct actor *self, struct mail *mail)
 {
-    struct backend *backend = actor_state(self);
-    if (backend->quiesced && !--backend->quiesced)
-        backend_go(backend);
+    backend_unquiesce(actor_state(self));
     actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
 }
 

@@ -1,5 +1,7 @@
-/* backend_impl.h — what backend.c (life, sessions, medium, description) and backend_io.c (requests,
- * errors, pauses, drains) share; not for others. */
+/* backend_impl.h — what the backend's sources share: backend.c (life, sessions, medium),
+ * backend_io.c (requests), backend_error.c (errors and pauses), backend_device.c, backend_tray.c
+ * (what consoles do to media), backend_change.c and backend_info.c (description, settings); not for
+ * others. */
 #ifndef SLUICE_BACKEND_IMPL_H
 #define SLUICE_BACKEND_IMPL_H
 
@@ -40,10 +42,45 @@ struct held {
     int error;
 };
 
+struct backend;
+
+/* The device was asked, and has done it (`err` is null), or refused to load. */
+typedef void device_fn(struct backend *backend, const struct err *err);
+
+/* Who uses the backend as a drive, and who is told; see backend_device.c. */
+struct backend_device {
+    bool attached;
+    char *id, *path;    /* "" without; null without */
+    bool any_media;     /* takes other media without being told */
+    actor_addr address; /* whom to tell; 0: nobody */
+    uint64_t tag;       /* and as whom */
+    unsigned offers;    /* enum device_offers; of what it is not told, nothing is known */
+    bool tray_open, locked;
+    uint64_t eject_requests; /* while it is attached */
+
+    device_fn *then; /* runs when what it is asked now is done; null: it is asked nothing */
+    Sluice__DeviceCall__Call call;
+    struct ticket asker; /* who waits for it */
+};
+
+/* A change of the medium that is under way; see backend_change.c. */
+struct backend_change {
+    bool prepared, quiet; /* moves of the tray are told at the end */
+    bool was_open, opened, closed;
+    bool read_only, asked_read_only; /* as they were */
+    bool had;                        /* a medium */
+    actor_addr old;
+    char *old_name;
+    struct driver_facts old_facts;
+    Sluice__MediumChange__Mode mode;
+    struct err err; /* why it failed */
+};
+
 struct backend {
     /* What every operation looks at. */
-    bool waits;    /* operations wait: drained, paused, or those that waited are not all through */
-    bool inserted; /* there is a medium, and its driver says so */
+    bool waits;     /* operations wait: drained, paused, or those that waited are not all through */
+    bool inserted;  /* there is a medium, and its driver says so */
+    bool available; /* inserted, and no tray is open */
     bool read_only;
     unsigned allowed;   /* kinds of operations that permissions let through, by bit */
     bool write_through; /* each write is durable before it is done */
@@ -91,6 +128,10 @@ struct backend {
     bool has_medium;       /* the node is watched: what it tells holds */
     struct ticket remover; /* who waits for the medium to be out */
     bool removing;
+    bool by_console;          /* so goes or comes the medium: the device is told */
+    struct err removal_cause; /* why it goes, if it was refused */
+    struct backend_device device;
+    struct backend_change change;
 };
 
 /* backend_io.c */
@@ -162,7 +203,58 @@ void backend_buffers_fini(struct backend *backend);
 void backend_on_describe(struct actor *self, struct mail *mail);
 void backend_on_set(struct actor *self, struct mail *mail);
 
+/* backend_drain.c: begin and end a drained region. */
+void backend_quiesce(struct backend *backend);
+void backend_unquiesce(struct backend *backend);
+
+/* backend_device.c */
+
+bool backend_is_removable(const struct backend *backend);
+bool backend_has_tray(const struct backend *backend);
+/* What a sentence calls the device. */
+const char *backend_device_name(const struct backend *backend);
+/* Refuses what can't be asked of a device that is busy. */
+int backend_device_idle(const struct backend *backend, struct err *err);
+/* Asks it; at once done when it would not understand. */
+void backend_device_ask(struct backend *backend, Sluice__DeviceCall__Call call, device_fn *then);
+/* A drained region begins or ends: the first, the last. */
+void backend_device_drained(struct backend *backend, bool begin);
+void backend_device_resized(struct backend *backend);
+/* No answer is waited for any more. */
+void backend_device_abort(struct backend *backend);
+/* The session with this number has ended. */
+void backend_device_session_ended(struct backend *backend, uint64_t session);
+void backend_device_describe(const struct backend *backend, Sluice__BackendInfo *info);
+void backend_tray_moved(struct backend *backend, bool open);
+void backend_device_fini(struct backend *backend);
+void backend_on_device_attach(struct actor *self, struct mail *mail);
+void backend_on_device_detach(struct actor *self, struct mail *mail);
+void backend_on_device_ops(struct actor *self, struct mail *mail);
+void backend_on_device_state(struct actor *self, struct mail *mail);
+void backend_on_device_ask(struct actor *self, struct mail *mail);
+void backend_on_device_describe(struct actor *self, struct mail *mail);
+
+/* backend_tray.c */
+
+/* Refuses what a console can't do to the medium: the device is not removable, its tray is closed.
+ */
+int backend_check_console(const struct backend *backend, struct err *err);
+int backend_check_removable(const struct backend *backend, struct err *err);
+/* One that has its medium locked in has been asked for it. */
+void backend_refuse_locked(struct backend *backend);
+void backend_on_tray(struct actor *self, struct mail *mail);
+
+/* backend_change.c */
+
+void backend_on_change(struct actor *self, struct mail *mail);
+void backend_change_fini(struct backend *backend);
+
 /* backend.c */
+
+/* Whether it is available has changed, maybe. */
+void backend_look(struct backend *backend);
+void backend_tell_watchers(const struct backend *backend);
+void backend_unwatch(const struct backend *backend);
 
 /* Nothing is in flight any more in a backend that is closing. */
 void backend_closed(struct backend *backend);

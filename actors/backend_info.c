@@ -163,6 +163,7 @@ void backend_on_describe(struct actor *self, struct mail *mail)
     info->werror = backend->on_error;
     info->rerror = backend->on_read_error;
     describe_facts(backend, info);
+    backend_device_describe(backend, info);
     describe_account(backend, info);
     actor_reply(self, mail_ticket(mail), MAIL_BACKEND_INFO, info);
 }

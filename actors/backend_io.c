@@ -24,7 +24,7 @@ static int check_range(const struct backend *backend, const struct op *op)
 {
     if (op->bytes > INT32_MAX && op->kind != OP_STATUS)
         return -EIO;
-    if (!backend->inserted)
+    if (!backend->available)
         return -ENOMEDIUM;
     if (op->offset < 0)
         return -EIO;
@@ -54,7 +54,7 @@ static int check(const struct backend *backend, const struct op *op)
 {
     if (op_has_range(op->kind))
         return check_range(backend, op);
-    if (!backend->inserted)
+    if (!backend->available)
         return -ENOMEDIUM;
     if (op->kind == OP_TRUNCATE) {
         if (op->offset < 0)

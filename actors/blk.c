@@ -14,15 +14,17 @@
 
 /* --- Opening and closing */
 
-static void take_facts(struct blk *blk, const Sluice__NodeFacts *facts, bool inserted)
+static void take_facts(struct blk *blk, const Sluice__NodeFacts *facts, bool inserted,
+                       bool available)
 {
     node_facts_from_message(facts, &blk->facts);
     blk->inserted = inserted;
+    blk->available = available;
 }
 
 void blk_changed(struct blk *blk, const Sluice__BackendChanged *told)
 {
-    take_facts(blk, told->facts, told->inserted);
+    take_facts(blk, told->facts, told->inserted, told->available);
 }
 
 /* What a blk is called in messages. */
@@ -97,6 +99,12 @@ static void blk_free(struct blk *blk)
     free(blk);
 }
 
+void blk_free_closed(struct blk *blk)
+{
+    if (blk->closed && !blk->running && !blk->calling)
+        blk_free(blk);
+}
+
 int blk_open(blk_context *context, const char *name, int flags, blk **out, char **error)
 {
     struct err err = {0};
@@ -125,7 +133,7 @@ int blk_open(blk_context *context, const char *name, int flags, blk **out, char 
     }
     blk->session = grant->session;
     blk->granted = grant->requests;
-    take_facts(blk, grant->facts, grant->inserted);
+    take_facts(blk, grant->facts, grant->inserted, grant->available);
     mail_free_body(grant);
     blk->next = context->blks;
     context->blks = blk;
@@ -166,6 +174,7 @@ void blk_close(blk **self)
         port_wait(context->port, UINT64_MAX);
     context_wait_end(context, plugged);
     blk_unregister_all(blk);
+    blk_dev_end(blk);
     Sluice__SessionClose *close = MAIL_NEW(sluice__session_close);
     close->session = blk->session;
     context_call(context, blk->backend, MAIL_SESSION_CLOSE, close, NULL, NULL);
@@ -177,8 +186,7 @@ void blk_close(blk **self)
         at = &(*at)->next;
     *at = blk->next;
     blk->closed = true;
-    if (!blk->running)
-        blk_free(blk);
+    blk_free_closed(blk);
 }
 
 /* --- Requests */
@@ -204,8 +212,7 @@ void blk_run_done(struct op *op)
     blk->due--;
     count(blk, -1U);
     blk_tell_calm(blk);
-    if (blk->closed && !blk->running)
-        blk_free(blk);
+    blk_free_closed(blk);
 }
 
 static bool is_full(const struct blk *blk)

@@ -91,7 +91,7 @@ int blk_set_perm(blk *blk, unsigned perm, unsigned shared, char **error)
             error, -EINVAL,
             "blk_set_perm was given a bit that is no permission; see enum blk_perm");
     Sluice__ClaimSet *set = MAIL_NEW(sluice__claim_set);
-    set->claim = blk->claim;
+    set->claim = blk->device ? blk->device : blk->claim;
     set->permissions = blk_permissions((struct driver_perms){perm, shared});
     if (context_call(blk->context, blk->context->sluice->world.graph, MAIL_CLAIM_SET, set, NULL,
                      &err) < 0)

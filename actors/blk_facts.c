@@ -18,7 +18,7 @@ bool blk_is_inserted(const blk *blk)
 
 bool blk_is_available(const blk *blk)
 {
-    return blk->inserted;
+    return blk->available;
 }
 
 bool blk_is_read_only(const blk *blk)

@@ -18,15 +18,20 @@
 static void note(blk_context *context, struct mail *mail)
 {
     struct note **at = &context->notes, *note = MEM_NEW(struct note);
-    *note = (struct note){.kind = mail->kind, .body = mail->body};
+    *note = (struct note){
+        .kind = mail->kind, .from = mail->from, .ticket = mail_ticket(mail), .body = mail->body};
     mail->body = NULL;
     while (*at)
         at = &(*at)->next;
     *at = note;
 }
 
-static void tell_note(const blk_context *context, const struct note *note)
+static void tell_note(blk_context *context, struct note *note)
 {
+    if (note->kind == MAIL_DEVICE_CALL) {
+        blk_dev_called(context, note);
+        return;
+    }
     const Sluice__Moving *moving = note->body;
     for (struct blk *blk = context->blks; blk; blk = blk->next)
         if (blk->claim == moving->claim) {
@@ -41,7 +46,10 @@ static bool run_note(blk_context *context)
     if (!note)
         return false;
     context->notes = note->next;
+    context->running++;
     tell_note(context, note);
+    context->running--;
+    context->ran++;
     mail_free_body(note->body);
     free(note);
     return true;
@@ -51,7 +59,7 @@ static void on_mail(struct port *port, struct mail *mail, void *arg)
 {
     blk_context *context = arg;
     (void)port;
-    if (mail->kind == MAIL_MOVING) {
+    if (mail->kind == MAIL_MOVING || mail->kind == MAIL_DEVICE_CALL) {
         note(context, mail);
         return;
     }
@@ -100,11 +108,7 @@ void blk_context_close(blk_context **self)
     }
     while (context->regions)
         region_end(context, &context->regions);
-    struct note *note;
-    while ((note = context->notes)) {
-        context->notes = note->next;
-        mail_free_body(note->body);
-        free(note);
+    while (run_note(context)) { /* nobody is left who would be called, but somebody may wait */
     }
     *self = NULL;
     port_close(&context->port);

@@ -41,6 +41,8 @@ struct blk_context {
 struct note {
     struct note *next;
     unsigned kind;
+    actor_addr from;
+    struct ticket ticket; /* who waits for an answer to it */
     void *body;
 };
 
@@ -71,9 +73,15 @@ struct blk {
     struct held_region *regions;
     void (*detached)(void *opaque), (*attached)(void *opaque, unsigned reactor); /* of a move */
     void *move_opaque;
-    bool closed; /* by one of those: the last of them frees it */
+    uint64_t device; /* that it has attached; 0 for none */
+    bool has_ops;    /* it plays the backend's device */
+    struct blk_dev_ops ops;
+    void *ops_opaque;
+    bool told_open, told_locked; /* to the backend, last */
+    unsigned calling;            /* of those: callbacks that have not returned */
+    bool closed;                 /* by one of its callbacks: the last of them frees it */
     struct driver_facts facts;
-    bool inserted;
+    bool inserted, available;
 };
 
 /* In the bottom frame of its operation, whose function is blk_request_done(), with the blk. */
@@ -114,6 +122,12 @@ void context_wait_end(blk_context *context, unsigned plugged);
 void blk_run_done(struct op *op);
 /* The backend has told of a change. */
 void blk_moving(struct blk *blk, const Sluice__Moving *moving);
+/* Frees one that is closed, when no callback of it runs. */
+void blk_free_closed(struct blk *blk);
+/* Detaches its device, if it has one. */
+void blk_dev_end(struct blk *blk);
+/* The backend calls a device that a blk of this context plays. */
+void blk_dev_called(blk_context *context, struct note *note);
 void blk_changed(struct blk *blk, const Sluice__BackendChanged *told);
 
 #endif

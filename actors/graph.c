@@ -47,7 +47,8 @@ void graph_step_end(struct graph *graph)
         struct table *table = &graph->tables[kind];
         left += table->n;
         for (size_t i = 0; i < table->n; i++)
-            if (table->all[i]->state == READY && !graph_first_user(table->all[i]))
+            if (table->all[i]->state == READY && !table->all[i]->embedded &&
+                !graph_first_user(table->all[i]))
                 graph_close_object(table->all[i], (struct ticket){0});
     }
     if (!left && graph->ender.correlation)
@@ -151,6 +152,27 @@ static int perform(struct graph *graph, const Sluice__Request *request, struct t
         return graph_medium_insert(graph, request->medium_insert, ticket, err);
     case SLUICE__REQUEST__BODY_MEDIUM_REMOVE:
         return graph_medium_remove(graph, request->medium_remove->backend, ticket, err);
+    case SLUICE__REQUEST__BODY_MEDIUM_OPEN_TRAY:
+        return graph_medium_tray(graph, request->medium_open_tray->backend, true,
+                                 request->medium_open_tray->force, ticket, err);
+    case SLUICE__REQUEST__BODY_MEDIUM_CLOSE_TRAY:
+        return graph_medium_tray(graph, request->medium_close_tray->backend, false, false, ticket,
+                                 err);
+    case SLUICE__REQUEST__BODY_MEDIUM_CHANGE:
+        return graph_medium_change(graph, request->medium_change, ticket, err);
+    case SLUICE__REQUEST__BODY_MEDIUM_EJECT:
+        return graph_medium_eject(graph, request->medium_eject, ticket, err);
+    case SLUICE__REQUEST__BODY_DEVICE_ADD:
+        return graph_device_add(graph, request->device_add, ticket, err);
+    case SLUICE__REQUEST__BODY_DEVICE_LIST:
+        graph_list(graph, DEVICE, ticket);
+        return 0;
+    case SLUICE__REQUEST__BODY_DEVICE_SHOW:
+        return graph_show(graph, DEVICE, request->device_show->name, ticket, err);
+    case SLUICE__REQUEST__BODY_DEVICE_REMOVE:
+        return graph_remove(graph, DEVICE, request->device_remove->name, ticket, err);
+    case SLUICE__REQUEST__BODY_DEVICE_SET:
+        return graph_device_set(graph, request->device_set, ticket, err);
     case SLUICE__REQUEST__BODY_EXPORT_ADD:
         return graph_export_add(graph, request->export_add, ticket, err);
     case SLUICE__REQUEST__BODY_BACKEND_MOVE:
@@ -245,6 +267,7 @@ const struct actor_type graph_type = {
             [MAIL_CLAIM] = graph_on_claim,
             [MAIL_CLAIM_SET] = graph_on_claim_set,
             [MAIL_CLAIM_END] = graph_on_claim_end,
+            [MAIL_ATTACH] = graph_on_attach,
             [MAIL_EMIT] = on_emit,
             [MAIL_STOP] = on_stop,
             [MAIL_SHUTDOWN] = on_shutdown,

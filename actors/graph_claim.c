@@ -61,10 +61,14 @@ void graph_on_claim(struct actor *self, struct mail *mail)
 
 struct object *graph_find_claim(const struct graph *graph, uint64_t id)
 {
-    const struct table *claims = &graph->tables[CLAIM];
-    for (size_t i = 0; i < claims->n; i++)
-        if (claims->all[i]->id == id && claims->all[i]->state == READY)
-            return claims->all[i];
+    static const enum object_kind kinds[] = {CLAIM, DEVICE}; /* a program's has a number, too */
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        const struct table *table = &graph->tables[kinds[k]];
+        for (size_t i = 0; i < table->n; i++)
+            if (table->all[i]->id == id && table->all[i]->state == READY &&
+                (kinds[k] == CLAIM || table->all[i]->embedded))
+                return table->all[i];
+    }
     return NULL;
 }
 
@@ -125,5 +129,8 @@ void graph_on_claim_end(struct actor *self, struct mail *mail)
     }
     claim->state = CLOSING;
     claim->ticket = mail_ticket(mail);
-    graph_change(claim, (struct standing){0}, ended);
+    if (claim->kind == DEVICE)
+        graph_detach(claim);
+    else
+        graph_change(claim, (struct standing){0}, ended);
 }

@@ -12,8 +12,10 @@
 #include "engine/timer.h"
 
 /* Users come after what they use: see graph_perm.c. */
-enum object_kind { NODE, BACKEND, EXPORT, CLAIM, OBJECT_KINDS };
-#define HOSTED_KINDS CLAIM /* kinds below have an actor each, and a name that is seen */
+enum object_kind { NODE, BACKEND, EXPORT, DEVICE, CLAIM, OBJECT_KINDS };
+#define HOSTED_KINDS                                                                               \
+    CLAIM /* kinds below have an actor each, but for devices of programs, and a                    \
+             name that is seen, unless it is empty */
 
 /* READY, CHANGING and CLOSING objects are seen from outside: between their two events. CHANGING is
  * a backend whose medium comes or goes. */
@@ -39,11 +41,17 @@ struct object {
     enum object_state state;
     char *name;                  /* of a claim: whose it is */
     char *type;                  /* a node's driver, an export's protocol */
-    char *uri;                   /* an export's */
+    char *uri;                   /* an export's; of a device, its path, or null */
     const struct driver *driver; /* a node's; null when there is no such */
     actor_addr address;          /* 0 before it is spawned, and for claims */
-    uint64_t id;                 /* a claim's */
+    uint64_t id;                 /* a claim's, a device's */
     actor_addr owner;            /* of a claim: who is told of what happens to its backend */
+    bool embedded;               /* a device that is a program's: it has no actor */
+    struct object *own;          /* an export's backend that ends with it */
+    struct object *master;       /* whose such a backend is */
+    bool doomed;                 /* which ends as soon as it can */
+    uint32_t block_size;         /* a device's, bytes */
+    struct swap *swap;           /* of a backend's medium, under way; see graph_change.c */
     unsigned reactor, home;      /* where it is; where a node is when no backend has it */
     bool may_move;               /* a device that follows its backend to another reactor */
     struct move *move;           /* that it is part of, */
@@ -128,12 +136,61 @@ int graph_node_add(struct graph *graph, const Sluice__NodeAdd *spec, struct tick
                    struct err *err);
 int graph_backend_add(struct graph *graph, const Sluice__BackendAdd *spec, struct ticket ticket,
                       struct err *err);
-int graph_export_add(struct graph *graph, const Sluice__ExportAdd *spec, struct ticket ticket,
-                     struct err *err);
 int graph_remove(struct graph *graph, enum object_kind kind, const char *name, struct ticket ticket,
                  struct err *err);
 /* Of one that nothing uses. */
 void graph_close_object(struct object *object, struct ticket ticket);
+
+/* Tells that it has come or gone. */
+void graph_emit_object(const struct object *object, bool added);
+/* For what is in the table: gives it what it is to stand on, makes the actor, sends it `body`
+ * (taken over), tells, and answers `ticket`. */
+void graph_object_begin(struct object *object, struct standing standing, void *body,
+                        struct ticket ticket);
+int graph_check_name(const struct graph *graph, enum object_kind kind, const char *name,
+                     struct err *err);
+/* Adds a backend without a name, on a node, for an export. */
+struct object *graph_own_backend(struct object *export, struct object *node);
+
+/* --- graph_export.c */
+
+int graph_export_add(struct graph *graph, const Sluice__ExportAdd *spec, struct ticket ticket,
+                     struct err *err);
+/* Ends its own backend, now or when that can be. */
+void graph_close_own(struct object *export);
+void graph_close_doomed(struct graph *graph);
+/* Its own backend is there, or could not be made. */
+void graph_export_proceed(struct object *export, const struct err *err);
+/* Its own backend is gone, or stays because of an error. */
+void graph_export_end(struct object *export, const struct err *err);
+
+/* --- graph_device.c */
+
+/* The backend's device: an export, or a device; null when it has none. */
+const struct object *graph_device(const struct object *backend);
+/* Refuses a second one. */
+int graph_check_device(const struct object *backend, struct err *err);
+int graph_device_add(struct graph *graph, const Sluice__DeviceAdd *spec, struct ticket ticket,
+                     struct err *err);
+int graph_device_set(struct graph *graph, const Sluice__DeviceSet *set, struct ticket ticket,
+                     struct err *err);
+/* Tells the backend that this is its device. */
+void graph_tell_attached(const struct object *device, actor_reply_fn *then);
+void graph_on_attach(struct actor *self, struct mail *mail);
+/* Of a device of a program; answers its ticket. */
+void graph_detach(struct object *device);
+
+/* --- graph_tray.c: these answer `ticket` when it is done, or refuse at once */
+
+int graph_medium_tray(struct graph *graph, const char *backend, bool open, bool force,
+                      struct ticket ticket, struct err *err);
+int graph_medium_eject(struct graph *graph, const Sluice__MediumTray *eject, struct ticket ticket,
+                       struct err *err);
+
+/* --- graph_change.c */
+
+int graph_medium_change(struct graph *graph, const Sluice__MediumChange *change,
+                        struct ticket ticket, struct err *err);
 
 /* --- graph_perm.c */
 
@@ -193,6 +250,9 @@ void graph_on_claim_end(struct actor *self, struct mail *mail);
 
 /* --- graph_run.c: these answer `ticket` when it is done, or refuse at once */
 
+/* Asks the object, and passes its answer on; takes over `body`, also when it refuses. */
+int graph_pass_on(struct graph *graph, enum object_kind kind, const char *name, unsigned mail,
+                  void *body, struct ticket ticket, struct err *err);
 int graph_node_set(struct graph *graph, const Sluice__NodeSet *set, struct ticket ticket,
                    struct err *err);
 int graph_backend_set(struct graph *graph, const Sluice__BackendSet *set, struct ticket ticket,
@@ -210,6 +270,11 @@ int graph_medium_insert(struct graph *graph, const Sluice__MediumInsert *insert,
                         struct ticket ticket, struct err *err);
 int graph_medium_remove(struct graph *graph, const char *backend, struct ticket ticket,
                         struct err *err);
+/* A backend that is CHANGING: takes its medium out, and answers its ticket. */
+void graph_take_out(struct object *backend);
+void graph_tell_removed(const struct object *backend, const struct object *node);
+/* Answers the ticket of a backend that was CHANGING. */
+void graph_medium_done(struct object *backend, const struct err *err);
 
 /* --- graph_show.c: these answer `ticket`, or refuse at once */
 

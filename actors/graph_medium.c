@@ -16,7 +16,12 @@ static void tell(const struct object *backend, const struct object *node,
                emit_make("backend", backend->name, SLUICE__EVENT__SEVERITY__INFO, what, event));
 }
 
-static void finish(struct object *backend, const struct err *err)
+void graph_tell_removed(const struct object *backend, const struct object *node)
+{
+    tell(backend, node, SLUICE__EVENT__BODY_MEDIUM_REMOVED);
+}
+
+void graph_medium_done(struct object *backend, const struct err *err)
 {
     struct graph *graph = backend->graph;
     backend->state = READY;
@@ -40,7 +45,7 @@ static struct standing on(const struct object *backend, struct object *node)
 static void put_back(struct object *backend, const struct err *err)
 {
     (void)err; /* giving up is never refused */
-    finish(backend, &backend->err);
+    graph_medium_done(backend, &backend->err);
 }
 
 static void inserted(struct actor *self, struct mail *reply, void *arg)
@@ -53,7 +58,7 @@ static void inserted(struct actor *self, struct mail *reply, void *arg)
         return;
     }
     tell(backend, backend->standing.to[0], SLUICE__EVENT__BODY_MEDIUM_INSERTED);
-    finish(backend, NULL);
+    graph_medium_done(backend, NULL);
 }
 
 /* They are on one reactor now. */
@@ -63,13 +68,14 @@ static void joined(struct object *backend)
     Sluice__BackendInsert *mail = MAIL_NEW(sluice__backend_insert);
     mail->node = node->address;
     mail_set(&mail->name, node->name);
+    mail->has_console = mail->console = true;
     actor_ask(backend->graph->self, backend->address, MAIL_BACKEND_INSERT, mail, inserted, backend);
 }
 
 static void attached(struct object *backend, const struct err *err)
 {
     if (err)
-        finish(backend, err);
+        graph_medium_done(backend, err);
     else
         graph_join(backend, joined);
 }
@@ -97,7 +103,7 @@ int graph_medium_insert(struct graph *graph, const Sluice__MediumInsert *insert,
 
 static void parted(struct object *backend)
 {
-    finish(backend, NULL);
+    graph_medium_done(backend, NULL);
 }
 
 static void detached(struct object *backend, const struct err *err)
@@ -113,7 +119,11 @@ static void removed(struct actor *self, struct mail *reply, void *arg)
     if (mail_fault(reply)) {
         struct err err = {0};
         mail_fault_err(reply, &err);
-        finish(backend, &err);
+        graph_medium_done(backend, &err);
+        return;
+    }
+    if (!backend->standing.to[0]) { /* fine: it is as asked */
+        graph_medium_done(backend, NULL);
         return;
     }
     tell(backend, backend->standing.to[0], SLUICE__EVENT__BODY_MEDIUM_REMOVED);
@@ -121,18 +131,22 @@ static void removed(struct actor *self, struct mail *reply, void *arg)
     graph_change(backend, on(backend, NULL), detached);
 }
 
+void graph_take_out(struct object *backend)
+{
+    Sluice__BackendRemove *mail = MAIL_NEW(sluice__backend_remove);
+    mail->has_console = mail->console = true;
+    actor_ask(backend->graph->self, backend->address, MAIL_BACKEND_REMOVE, mail, removed, backend);
+}
+
+/* An empty one looks too: at its tray. */
 int graph_medium_remove(struct graph *graph, const char *name, struct ticket ticket,
                         struct err *err)
 {
     struct object *backend = graph_ready(graph, BACKEND, name, "backend", err);
     if (!backend)
         return err->code;
-    if (!backend->standing.to[0]) { /* fine: it is as asked */
-        actor_reply(graph->self, ticket, MAIL_REPLY, reply_done());
-        return 0;
-    }
     backend->state = CHANGING;
     backend->ticket = ticket;
-    actor_ask(graph->self, backend->address, MAIL_BACKEND_REMOVE, NULL, removed, backend);
+    graph_take_out(backend);
     return 0;
 }

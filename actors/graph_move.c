@@ -381,6 +381,7 @@ void graph_moves_go(struct graph *graph)
         if (!move->begun)
             try(move);
     }
+    graph_close_doomed(graph);
     graph->settling = false;
 }
 

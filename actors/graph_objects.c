@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "actors/backend.h"
+#include "actors/device.h"
 #include "actors/emit.h"
 #include "actors/export_nbd.h"
 #include "actors/node.h"
@@ -17,14 +18,14 @@
 #define BACKEND_REQUESTS 65536
 #define BACKEND_BYTES    (UINT64_C(4) << 30) /* so that NBD connections by the hundred have theirs */
 
-const char *const graph_words[OBJECT_KINDS] = {"node", "backend", "export", "client"};
+const char *const graph_words[OBJECT_KINDS] = {"node", "backend", "export", "device", "client"};
 
 /* --- Tables */
 
 struct object *graph_find(const struct graph *graph, enum object_kind kind, const char *name)
 {
     const struct table *table = &graph->tables[kind];
-    for (size_t i = 0; i < table->n; i++)
+    for (size_t i = 0; *name && i < table->n; i++)
         if (!strcmp(table->all[i]->name, name))
             return table->all[i];
     return NULL;
@@ -32,7 +33,12 @@ struct object *graph_find(const struct graph *graph, enum object_kind kind, cons
 
 const char *graph_name(const struct object *object)
 {
-    return object->name;
+    if (*object->name)
+        return object->name;
+    if (object->kind == DEVICE)
+        return object->uri;
+    const struct object *device = object->kind == BACKEND ? graph_device(object) : NULL;
+    return device ? graph_name(device) : "a block device";
 }
 
 struct object *graph_object_add(struct graph *graph, enum object_kind kind, const char *name)
@@ -54,6 +60,7 @@ void graph_object_free(struct object *object)
     free(object->type);
     free(object->uri);
     mail_free_body(object->body);
+    free(object->swap);
     free(object);
 }
 
@@ -159,11 +166,11 @@ static const char *fault_of_name(const char *name, char *out, size_t size)
     return out;
 }
 
-static int check_name(const struct graph *graph, enum object_kind kind, const char *name,
-                      struct err *err)
+int graph_check_name(const struct graph *graph, enum object_kind kind, const char *name,
+                     struct err *err)
 {
-    static const char *const with_article[] = {"a node", "a backend", "an export"};
-    const char *field = kind == EXPORT ? "id" : "name";
+    static const char *const with_article[] = {"a node", "a backend", "an export", "a device"};
+    const char *field = kind >= EXPORT ? "id" : "name";
     char fault[64];
     if (*fault_of_name(name, fault, sizeof(fault)))
         return err_field(
@@ -172,7 +179,7 @@ static int check_name(const struct graph *graph, enum object_kind kind, const ch
             "'-', '.' or '_', %d characters at most",
             name, graph_words[kind], fault, NAME_MAX_LENGTH);
     for (unsigned other = 0; other < HOSTED_KINDS; other++)
-        if ((kind == EXPORT) == (other == EXPORT) && graph_find(graph, other, name))
+        if ((kind >= EXPORT) == (other >= EXPORT) && graph_find(graph, other, name))
             return err_field(err, field, -EEXIST,
                              "there is %s '%s' already; choose another %s for the new %s",
                              with_article[other], name, field, graph_words[kind]);
@@ -221,12 +228,22 @@ static void *export_event(const struct object *object)
     mail_set(&event->export, object->name);
     mail_set(&event->type, object->type);
     mail_set(&event->backend, object->standing.to[0]->name);
+    if (object->own)
+        mail_set(&event->node, object->own->standing.to[0]->name);
     if (object->uri)
         mail_set(&event->uri, object->uri);
     return event;
 }
 
-static void emit(const struct object *object, bool added)
+static void *device_event(const struct object *object)
+{
+    Sluice__DeviceEvent *event = MAIL_NEW(sluice__device_event);
+    mail_set(&event->device, graph_name(object));
+    mail_set(&event->backend, object->standing.to[0]->name);
+    return event;
+}
+
+void graph_emit_object(const struct object *object, bool added)
 {
     static const struct {
         Sluice__Event__BodyCase added, deleted;
@@ -237,9 +254,14 @@ static void emit(const struct object *object, bool added)
                      backend_event},
         [EXPORT] = {SLUICE__EVENT__BODY_EXPORT_ADDED, SLUICE__EVENT__BODY_EXPORT_DELETED,
                     export_event},
+        [DEVICE] = {SLUICE__EVENT__BODY_DEVICE_ADDED, SLUICE__EVENT__BODY_DEVICE_DELETED,
+                    device_event},
     };
+    if (object->kind == BACKEND && !*object->name) /* nobody sees it */
+        return;
     graph_emit(object->graph,
-               emit_make(graph_words[object->kind], object->name, SLUICE__EVENT__SEVERITY__INFO,
+               emit_make(graph_words[object->kind], graph_name(object),
+                         SLUICE__EVENT__SEVERITY__INFO,
                          added ? kinds[object->kind].added : kinds[object->kind].deleted,
                          kinds[object->kind].make(object)));
 }
@@ -250,7 +272,15 @@ static void emit(const struct object *object, bool added)
 static void failed(struct object *object, const struct err *err)
 {
     (void)err;
-    actor_refuse(object->graph->self, object->ticket, &object->err);
+    object->state = FAILED;
+    if (object->own) { /* first */
+        graph_close_own(object);
+        return;
+    }
+    if (object->master)
+        graph_export_proceed(object->master, &object->err);
+    else
+        actor_refuse(object->graph->self, object->ticket, &object->err);
     graph_object_drop(object);
 }
 
@@ -288,7 +318,11 @@ static void opened(struct actor *self, struct mail *reply, void *arg)
         const Sluice__ExportInfo *info = (Sluice__ExportInfo *)reply->body;
         object->uri = info->uri ? mem_string(info->uri) : NULL;
     }
-    emit(object, true);
+    if (object->kind == EXPORT || object->kind == DEVICE)
+        graph_tell_attached(object, NULL);
+    graph_emit_object(object, true);
+    if (object->master)
+        graph_export_proceed(object->master, NULL);
     actor_reply(self, object->ticket, MAIL_REPLY,
                 object->kind == EXPORT ? export_reply(reply) : reply_done());
     graph_settled(object->graph);
@@ -304,6 +338,7 @@ static void placed(struct object *object, const struct err *err)
         [NODE] = {&node_type, MAIL_NODE_OPEN},
         [BACKEND] = {&backend_type, MAIL_BACKEND_OPEN},
         [EXPORT] = {&export_nbd_type, MAIL_EXPORT_OPEN},
+        [DEVICE] = {&device_type, MAIL_DEVICE_OPEN},
     };
     struct actor *self = object->graph->self;
     if (err) {
@@ -324,9 +359,8 @@ static void placed(struct object *object, const struct err *err)
     failed_closed(self, NULL, object);
 }
 
-/* Takes over `body`. */
-static void begin_add(struct object *object, struct standing standing, void *body,
-                      struct ticket ticket)
+void graph_object_begin(struct object *object, struct standing standing, void *body,
+                        struct ticket ticket)
 {
     object->ticket = ticket;
     object->body = body;
@@ -348,7 +382,7 @@ int graph_node_add(struct graph *graph, const Sluice__NodeAdd *spec, struct tick
                    struct err *err)
 {
     struct standing standing = {0};
-    if (check_name(graph, NODE, spec->name, err) < 0 ||
+    if (graph_check_name(graph, NODE, spec->name, err) < 0 ||
         find_children(graph, spec, standing.to, err) < 0)
         return err->code;
     if (spec->has_reactor && spec->reactor >= graph_threads(graph))
@@ -367,23 +401,19 @@ int graph_node_add(struct graph *graph, const Sluice__NodeAdd *spec, struct tick
         open->has_child = true;
         open->child = child->address;
     }
-    begin_add(object, standing, open, ticket);
+    graph_object_begin(object, standing, open, ticket);
     return 0;
 }
 
-int graph_backend_add(struct graph *graph, const Sluice__BackendAdd *spec, struct ticket ticket,
-                      struct err *err)
+/* Takes over `spec`. */
+static void begin_backend(struct object *object, struct object *node, Sluice__BackendAdd *spec,
+                          struct ticket ticket)
 {
-    struct object *node = NULL;
-    if (check_name(graph, BACKEND, spec->name, err) < 0)
-        return err->code;
-    if (spec->node && !(node = graph_ready(graph, NODE, spec->node, "node", err)))
-        return err->code;
-    struct object *object = graph_object_add(graph, BACKEND, spec->name);
+    struct graph *graph = object->graph;
     object->reactor = node ? node->reactor : emptiest(graph);
     object->read_only = spec->read_only;
     Sluice__BackendOpen *open = MAIL_NEW(sluice__backend_open);
-    open->spec = mail_copy(spec);
+    open->spec = spec;
     open->limit = BACKEND_REQUESTS;
     open->limit_bytes = BACKEND_BYTES;
     open->has_paused = true;
@@ -392,35 +422,30 @@ int graph_backend_add(struct graph *graph, const Sluice__BackendAdd *spec, struc
         open->has_node = true;
         open->node = node->address;
     }
-    begin_add(object, (struct standing){.to = {node}}, open, ticket);
-    return 0;
+    graph_object_begin(object, (struct standing){.to = {node}}, open, ticket);
 }
 
-int graph_export_add(struct graph *graph, const Sluice__ExportAdd *spec, struct ticket ticket,
-                     struct err *err)
+struct object *graph_own_backend(struct object *export, struct object *node)
 {
-    const char *id = spec->id ? spec->id : spec->backend;
-    struct driver_perms wants = {PERM_CONSISTENT_READ | (spec->writable ? PERM_WRITE : 0),
-                                 PERM_ALL};
-    if (strcmp(spec->type, "nbd") != 0)
-        return err_field(err, "type", -EINVAL,
-                         "there is no export of type '%.100s'; the types are: nbd", spec->type);
-    struct object *backend = graph_ready(graph, BACKEND, spec->backend, "backend", err);
-    if (!backend || check_name(graph, EXPORT, id, err) < 0 ||
-        graph_check_writable(backend, id, wants, err) < 0)
-        return err->code;
-    struct object *object = graph_object_add(graph, EXPORT, id);
-    object->type = mem_string(spec->type);
+    struct object *object = graph_object_add(export->graph, BACKEND, "");
+    object->master = export;
     object->may_move = true;
-    object->reactor = backend->reactor;
-    Sluice__ExportOpen *open = MAIL_NEW(sluice__export_open);
-    open->spec = mail_copy(spec);
-    open->backend = backend->address;
-    if (!spec->id)
-        mail_set(&open->spec->id, id);
-    if (!spec->name)
-        mail_set(&open->spec->name, spec->backend);
-    begin_add(object, (struct standing){.to = {backend}, .wants = {wants}}, open, ticket);
+    Sluice__BackendAdd *spec = MAIL_NEW(sluice__backend_add);
+    mail_set(&spec->name, "");
+    mail_set(&spec->node, node->name);
+    begin_backend(object, node, spec, (struct ticket){0});
+    return object;
+}
+
+int graph_backend_add(struct graph *graph, const Sluice__BackendAdd *spec, struct ticket ticket,
+                      struct err *err)
+{
+    struct object *node = NULL;
+    if (graph_check_name(graph, BACKEND, spec->name, err) < 0)
+        return err->code;
+    if (spec->node && !(node = graph_ready(graph, NODE, spec->node, "node", err)))
+        return err->code;
+    begin_backend(graph_object_add(graph, BACKEND, spec->name), node, mail_copy(spec), ticket);
     return 0;
 }
 
@@ -429,6 +454,12 @@ int graph_export_add(struct graph *graph, const Sluice__ExportAdd *spec, struct 
 /* The event tells what it stood on. */
 static void gone(struct object *object)
 {
+    if (object->own) {
+        graph_close_own(object);
+        return;
+    }
+    if (object->master)
+        graph_export_end(object->master, NULL);
     actor_reply(object->graph->self, object->ticket, MAIL_REPLY, reply_done());
     graph_object_drop(object);
 }
@@ -442,6 +473,13 @@ static void left(struct object *object, const struct err *err)
         gone(object);
 }
 
+static void let_go(struct actor *self, struct mail *reply, void *arg)
+{
+    (void)self;
+    (void)reply;
+    graph_change(arg, (struct standing){0}, left);
+}
+
 static void closed(struct actor *self, struct mail *reply, void *arg)
 {
     struct object *object = arg;
@@ -450,14 +488,19 @@ static void closed(struct actor *self, struct mail *reply, void *arg)
         mail_fault_err(reply, &err);
         if (err.code != -ENXIO) { /* still there */
             object->state = READY;
+            if (object->master)
+                graph_export_end(object->master, &err);
             actor_refuse(self, object->ticket, &err);
             graph_moves_go(object->graph);
             return; /* while shutting down, the timer asks again */
         }
     }
-    emit(object, false);
+    graph_emit_object(object, false);
     object->aside = object->kind == BACKEND ? object->standing.to[0] : NULL;
-    graph_change(object, (struct standing){0}, left);
+    if (object->kind == EXPORT || object->kind == DEVICE)
+        actor_ask(self, object->standing.to[0]->address, MAIL_DEVICE_DETACH, NULL, let_go, object);
+    else
+        graph_change(object, (struct standing){0}, left);
 }
 
 void graph_close_object(struct object *object, struct ticket ticket)
@@ -476,6 +519,8 @@ static unsigned name_users(const struct object *object, char *out, size_t size)
     for (size_t i = 0; (user = graph_next_user(object, &kind, &i)); n++) {
         if (size - used < 2 * NAME_MAX_LENGTH)
             continue;
+        if (user->master) /* which nobody can remove but with its export */
+            user = user->master;
         used += (size_t)snprintf(out + used, size - used, "%s%s '%s'", n ? ", " : "",
                                  graph_words[user->kind], graph_name(user));
         named++;
@@ -491,6 +536,9 @@ int graph_remove(struct graph *graph, enum object_kind kind, const char *name, s
     struct object *object = graph_ready(graph, kind, name, "name", err);
     if (!object)
         return err->code;
+    if (object->embedded)
+        return err_set(err, -EBUSY,
+                       "device '%s' can't be removed: it is a program's, which detaches it", name);
     char users[300];
     unsigned n = name_users(object, users, sizeof(users));
     if (n)

@@ -31,7 +31,8 @@ static struct driver_perms needs(const struct object *object, enum driver_edge e
                    ? object->driver->needs(edge, object->total_next)
                    : object->total_next;
     case BACKEND:
-        return object->standing.inactive ? nothing : object->total_next;
+        /* A medium that is replaced is not used, but has to stay until it is. */
+        return object->standing.inactive || edge != EDGE_CHILD ? nothing : object->total_next;
     default:
         return object->standing.wants[edge];
     }

@@ -24,9 +24,8 @@ static void changed(struct actor *self, struct mail *reply, void *arg)
     free(asker);
 }
 
-/* Asks the object, and passes its answer on; takes over `body`, also when it refuses. */
-static int pass_on(struct graph *graph, enum object_kind kind, const char *name, unsigned mail,
-                   void *body, struct ticket ticket, struct err *err)
+int graph_pass_on(struct graph *graph, enum object_kind kind, const char *name, unsigned mail,
+                  void *body, struct ticket ticket, struct err *err)
 {
     struct object *object = graph_there(graph, kind, name, "name", err);
     if (!object) {
@@ -42,13 +41,13 @@ static int pass_on(struct graph *graph, enum object_kind kind, const char *name,
 int graph_node_set(struct graph *graph, const Sluice__NodeSet *set, struct ticket ticket,
                    struct err *err)
 {
-    return pass_on(graph, NODE, set->name, MAIL_NODE_SET, mail_copy(set), ticket, err);
+    return graph_pass_on(graph, NODE, set->name, MAIL_NODE_SET, mail_copy(set), ticket, err);
 }
 
 int graph_backend_set(struct graph *graph, const Sluice__BackendSet *set, struct ticket ticket,
                       struct err *err)
 {
-    return pass_on(graph, BACKEND, set->name, MAIL_BACKEND_SET, mail_copy(set), ticket, err);
+    return graph_pass_on(graph, BACKEND, set->name, MAIL_BACKEND_SET, mail_copy(set), ticket, err);
 }
 
 static Sluice__Pause *pause_mail(bool on, bool engine)
@@ -64,7 +63,7 @@ static Sluice__Pause *pause_mail(bool on, bool engine)
 int graph_backend_pause(struct graph *graph, const char *name, bool on, struct ticket ticket,
                         struct err *err)
 {
-    return pass_on(graph, BACKEND, name, MAIL_PAUSE, pause_mail(on, false), ticket, err);
+    return graph_pass_on(graph, BACKEND, name, MAIL_PAUSE, pause_mail(on, false), ticket, err);
 }
 
 /* --- All backends */

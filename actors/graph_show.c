@@ -22,6 +22,7 @@ struct part {
     struct gather *gather;
     enum object_kind kind;
     char *name;
+    uint64_t id; /* of a device */
     void **slot;
 };
 
@@ -32,10 +33,30 @@ static void add_user(char ***users, size_t *n, const char *name)
     mail_set(&(*users)[(*n)++], name);
 }
 
+static const struct object *find_part(const struct graph *graph, const struct part *part)
+{
+    const struct table *devices = &graph->tables[DEVICE];
+    if (part->kind != DEVICE)
+        return graph_find(graph, part->kind, part->name);
+    for (size_t i = 0; i < devices->n; i++)
+        if (devices->all[i]->id == part->id)
+            return devices->all[i];
+    return NULL;
+}
+
 /* What only the graph knows. */
+static void complete_device(const struct object *object, Sluice__DeviceInfo *info)
+{
+    const struct driver_perms *wants = &object->standing.wants[0];
+    info->has_embedded = info->has_writable = info->has_share_rw = true;
+    info->embedded = object->embedded;
+    info->writable = wants->perm & PERM_WRITE;
+    info->share_rw = wants->shared & PERM_WRITE;
+}
+
 static void complete_info(struct graph *graph, const struct part *part)
 {
-    const struct object *object = graph_find(graph, part->kind, part->name), *user;
+    const struct object *object = find_part(graph, part), *user;
     if (!object)
         return;
     unsigned other = 0;
@@ -47,16 +68,20 @@ static void complete_info(struct graph *graph, const struct part *part)
         if (object->standing.to[EDGE_BACKING])
             mail_set(&info->backing, object->standing.to[EDGE_BACKING]->name);
         while ((user = graph_next_user(object, &other, &i)))
-            add_user(&info->users, &info->n_users, user->name);
+            add_user(&info->users, &info->n_users, user->master ? user->master->name : user->name);
         graph_perm_names(object->total.perm, &info->permissions, &info->n_permissions);
         graph_perm_names(object->total.shared, &info->shares, &info->n_shares);
     } else if (part->kind == BACKEND) {
         Sluice__BackendInfo *info = *part->slot;
         while ((user = graph_next_user(object, &other, &i)))
             if (user->kind != CLAIM)
-                add_user(&info->users, &info->n_users, user->name);
+                add_user(&info->users, &info->n_users, graph_name(user));
         graph_perm_names(object->total.perm, &info->permissions, &info->n_permissions);
         graph_perm_names(object->total.shared, &info->shares, &info->n_shares);
+    } else if (part->kind == EXPORT && object->own && object->own->standing.to[0]) {
+        mail_set(&((Sluice__ExportInfo *)*part->slot)->node, object->own->standing.to[0]->name);
+    } else if (part->kind == DEVICE) {
+        complete_device(object, *part->slot);
     }
 }
 
@@ -102,6 +127,7 @@ static void gathered(struct gather *gather)
         close_gaps((void **)reply->status->nodes, &reply->status->n_nodes);
         close_gaps((void **)reply->status->backends, &reply->status->n_backends);
         close_gaps((void **)reply->status->exports, &reply->status->n_exports);
+        close_gaps((void **)reply->status->devices, &reply->status->n_devices);
         if (gather->told == graph->told && !gather->missed) {
             actor_reply(graph->self, gather->ticket, MAIL_REPLY, reply);
             break;
@@ -120,6 +146,10 @@ static void gathered(struct gather *gather)
         break;
     case SLUICE__REPLY__BODY_EXPORTS:
         close_gaps((void **)reply->exports->exports, &reply->exports->n_exports);
+        actor_reply(graph->self, gather->ticket, MAIL_REPLY, reply);
+        break;
+    case SLUICE__REPLY__BODY_DEVICES:
+        close_gaps((void **)reply->devices->devices, &reply->devices->n_devices);
         actor_reply(graph->self, gather->ticket, MAIL_REPLY, reply);
         break;
     default:
@@ -145,7 +175,7 @@ static void described(struct actor *self, struct mail *reply, void *arg)
         reply->body = NULL;
         complete_info(gather->graph, part);
     } else {
-        const struct object *object = graph_find(gather->graph, part->kind, part->name);
+        const struct object *object = find_part(gather->graph, part);
         if (object && object->state == CLOSING)
             gather->missed = true; /* the news of its end are on their way */
     }
@@ -157,9 +187,13 @@ static void described(struct actor *self, struct mail *reply, void *arg)
 static void gather_one(struct gather *gather, const struct object *object, void **slot)
 {
     struct part *part = MEM_NEW(struct part);
-    *part = (struct part){gather, object->kind, mem_string(object->name), slot};
+    *part = (struct part){gather, object->kind, mem_string(object->name), object->id, slot};
     gather->outstanding++;
-    actor_ask(gather->graph->self, object->address, MAIL_DESCRIBE, NULL, described, part);
+    if (object->kind == DEVICE) /* its backend knows how it stands */
+        actor_ask(gather->graph->self, object->standing.to[0]->address, MAIL_DEVICE_DESCRIBE, NULL,
+                  described, part);
+    else
+        actor_ask(gather->graph->self, object->address, MAIL_DESCRIBE, NULL, described, part);
 }
 
 static void reactor_described(struct actor *self, struct mail *reply, void *arg)
@@ -188,6 +222,13 @@ static void *gather_reactors(struct gather *gather, size_t *n)
     return list;
 }
 
+/* A backend without a name is its export's business; a device that has let go is gone. */
+static bool is_seen(const struct object *object)
+{
+    return object->state >= READY && (object->kind != BACKEND || *object->name) &&
+           (object->kind != DEVICE || object->standing.to[0]);
+}
+
 /* Asks all that are seen from outside; returns the list that fills up. */
 static void *gather_all(struct gather *gather, enum object_kind kind, size_t *n)
 {
@@ -196,7 +237,7 @@ static void *gather_all(struct gather *gather, enum object_kind kind, size_t *n)
         return NULL;
     void **list = mem_new(table->n * sizeof(void *));
     for (size_t i = 0; i < table->n; i++)
-        if (table->all[i]->state >= READY)
+        if (is_seen(table->all[i]))
             gather_one(gather, table->all[i], &list[(*n)++]);
     return list;
 }
@@ -219,7 +260,8 @@ static struct gather *gather_new(struct graph *graph, struct ticket ticket,
 void graph_list(struct graph *graph, enum object_kind kind, struct ticket ticket)
 {
     static const Sluice__Reply__BodyCase bodies[] = {
-        SLUICE__REPLY__BODY_NODES, SLUICE__REPLY__BODY_BACKENDS, SLUICE__REPLY__BODY_EXPORTS};
+        SLUICE__REPLY__BODY_NODES, SLUICE__REPLY__BODY_BACKENDS, SLUICE__REPLY__BODY_EXPORTS,
+        SLUICE__REPLY__BODY_DEVICES};
     struct gather *gather = gather_new(graph, ticket, bodies[kind]);
     Sluice__Reply *reply = gather->reply;
     if (kind == NODE) {
@@ -228,6 +270,9 @@ void graph_list(struct graph *graph, enum object_kind kind, struct ticket ticket
     } else if (kind == BACKEND) {
         reply->backends = MAIL_NEW(sluice__backend_list);
         reply->backends->backends = gather_all(gather, kind, &reply->backends->n_backends);
+    } else if (kind == DEVICE) {
+        reply->devices = MAIL_NEW(sluice__device_list);
+        reply->devices->devices = gather_all(gather, kind, &reply->devices->n_devices);
     } else {
         reply->exports = MAIL_NEW(sluice__export_list);
         reply->exports->exports = gather_all(gather, kind, &reply->exports->n_exports);
@@ -239,7 +284,8 @@ int graph_show(struct graph *graph, enum object_kind kind, const char *name, str
                struct err *err)
 {
     static const Sluice__Reply__BodyCase bodies[] = {
-        SLUICE__REPLY__BODY_NODE, SLUICE__REPLY__BODY_BACKEND, SLUICE__REPLY__BODY_EXPORT};
+        SLUICE__REPLY__BODY_NODE, SLUICE__REPLY__BODY_BACKEND, SLUICE__REPLY__BODY_EXPORT,
+        SLUICE__REPLY__BODY_DEVICE};
     const struct object *object = graph_there(graph, kind, name, "name", err);
     if (!object)
         return err->code;
@@ -269,6 +315,7 @@ static void stamped(struct actor *self, struct mail *reply, void *arg)
     out->nodes = gather_all(gather, NODE, &out->n_nodes);
     out->backends = gather_all(gather, BACKEND, &out->n_backends);
     out->exports = gather_all(gather, EXPORT, &out->n_exports);
+    out->devices = gather_all(gather, DEVICE, &out->n_devices);
     part_done(gather);
 }
 

@@ -43,9 +43,24 @@
     X(BACKEND_INSERT, backend_insert) /* answered without a body */                                \
     X(BACKEND_REMOVE, backend_remove) /* answered without a body when the medium is out */         \
     X(BACKEND_SET, backend_set)       /* answered without a body */                                \
-    X(PAUSE, pause)                   /* to a backend; answered without a body, see Pause */       \
-    X(CANCEL, cancel)                 /* to a backend; no answer */                                \
-    X(STOP, stop)                     /* backend to graph; no answer */                            \
+    X(BACKEND_TRAY, backend_tray)     /* answered without a body */                                \
+    X(BACKEND_CHANGE, backend_change) /* see BackendChange */                                      \
+    X(BACKEND_INSERTED, backend_inserted)                                                          \
+    X(ATTACH, attach)                   /* to the graph; answered with CLAIMED */                  \
+    X(DEVICE_OPEN, device_open)         /* to a device; answered without a body */                 \
+    X(DEVICE_SET, device_set)           /* to a device; answered without a body */                 \
+    X(DEVICE_ATTACH, device_attach)     /* graph to backend; no answer */                          \
+    X(DEVICE_DETACH, device_detach)     /* graph to backend; answered without a body */            \
+    X(DEVICE_OPS, device_ops)           /* device to backend; answered without a body */           \
+    X(DEVICE_STATE, device_state)       /* device to backend; answered without a body */           \
+    X(DEVICE_CALL, device_call)         /* backend to device; answered with DEVICE_STATE */        \
+    X(DEVICE_ASK, device_ask)           /* to a backend; answered without a body */                \
+    X(DEVICE_DESCRIBE, device_describe) /* to a backend; answered with DEVICE_INFO */              \
+    X(DEVICE_INFO, device_info)                                                                    \
+    X(NODE_MEDIUM, node_medium) /* to a node; no answer */                                         \
+    X(PAUSE, pause)             /* to a backend; answered without a body, see Pause */             \
+    X(CANCEL, cancel)           /* to a backend; no answer */                                      \
+    X(STOP, stop)               /* backend to graph; no answer */                                  \
     X(CLOSE, close)       /* to everyone else; answered without a body when nothing is left */     \
     X(ABORT, abort)       /* to everyone, when the time for closing is up; no answer */            \
     X(DESCRIBE, describe) /* answered with NODE_, BACKEND_ or EXPORT_INFO */                       \
@@ -72,6 +87,16 @@ enum mail_kind {
         MAIL_COUNT,
 };
 _Static_assert((int)MAIL_COUNT <= (int)MAIL_KINDS, "MAIL_KINDS is too small");
+
+/* What a device understands. */
+enum device_offers {
+    DEVICE_OFFERS_CHANGE_MEDIA = 1,
+    DEVICE_OFFERS_EJECT_REQUEST = 2,
+    DEVICE_OFFERS_TRAY_OPEN = 4,
+    DEVICE_OFFERS_MEDIUM_LOCKED = 8,
+    DEVICE_OFFERS_RESIZED = 16,
+    DEVICE_OFFERS_DRAIN = 32, /* begin and end */
+};
 
 /* Descriptors by kind, MAIL_COUNT entries, for engine_new(). */
 extern const ProtobufCMessageDescriptor *const mail_bodies[];

@@ -554,6 +554,7 @@ const struct actor_type node_type = {
             [MAIL_NODE_CHANGED] = on_node_changed,
             [MAIL_BUFFER] = node_on_buffer,
             [MAIL_DESCRIBE] = node_on_describe,
+            [MAIL_NODE_MEDIUM] = node_on_medium,
             [MAIL_CLOSE] = on_close,
             [MAIL_ABORT] = on_abort,
         },

@@ -82,6 +82,9 @@ void node_buffers_fini(struct node *node);
 /* In node_info.c: DESCRIBE. */
 void node_on_describe(struct actor *self, struct mail *mail);
 
+/* In node_medium.c. */
+void node_on_medium(struct actor *self, struct mail *mail);
+
 /* In node.c: while closing, nothing is in flight any more. */
 void node_quiet(struct node *node);
 

@@ -130,6 +130,7 @@ enum blk_flags {
     BLK_WRITABLE = 1, /* blk_open: to write too */
     BLK_RESIZE = 2,   /* blk_open: to truncate */
     BLK_NO_IO = 4,    /* blk_open: neither to read nor to write */
+    BLK_SHARE_RW = 8, /* blk_attach_dev: others may write too */
 
     BLK_FUA = 16,         /* durable before completion */
     BLK_MAY_UNMAP = 32,   /* zeroes: the range may be unmapped */
@@ -280,6 +281,69 @@ void blk_unregister_buf(blk *blk, void *host, size_t size);
  * to 2 MiB (-EINVAL). */
 int blk_set_guest_block_size(blk *blk, uint32_t bytes);
 int blk_get_guest_block_size(blk *blk); /* or a negative errno */
+
+/* --- Devices
+ * ---------------------------------------------------------------------------------------
+ *
+ * A program that puts a drive in front of a guest attaches it to the drive's backend, which has one
+ * device at most. It has permissions as a guest's drive: to read what is consistent, and to write
+ * when it is BLK_WRITABLE; others may have the same, but write only with BLK_SHARE_RW. They take
+ * the place of those that the blk was opened with. */
+
+/* `id` is unique among devices and exports; it may be null, and then messages call it by `path`,
+ * which may be null else. -EBUSY when there is a device already; it may be an export. The device
+ * holds the backend. Errors so far are forgotten (blk_iostatus). Flags: BLK_WRITABLE, BLK_RESIZE,
+ * BLK_SHARE_RW. */
+int blk_attach_dev(blk *blk, const char *id, const char *path, int flags, char **error);
+/* Clears the device's operations, sets its block size back to 512, and leaves the blk without
+ * permissions, sharing all. blk_close() does it, too. -EINVAL when this blk has attached none. */
+int blk_detach_dev(blk *blk);
+/* The id of the backend's device, or its path when it has none, or "" without a device; to be freed
+ * with free(). Null when the backend can't tell. */
+char *blk_get_attached_dev_id(blk *blk);
+
+/* What a device understands; each may be null. They are called as callbacks are (see above), never
+ * on another thread. After each, and in the calls below, is_tray_open and is_medium_locked are
+ * looked at, so that the engine knows: whoever changes what they say at another time calls
+ * blk_dev_state_changed(). Without is_tray_open there is no tray, without is_medium_locked it is
+ * never locked in.
+ *
+ * Amid a change of the medium all requests wait: so change_media must not wait for one. */
+struct blk_dev_ops {
+    /* A medium is there to be loaded, or to be ejected. 0, or a negative errno: then it is not
+     * loaded; ejecting can't fail. */
+    int (*change_media)(void *opaque, bool load);
+    /* Somebody wants the medium, which is locked in; by force, and then it will go. */
+    void (*eject_request)(void *opaque, bool force);
+    bool (*is_tray_open)(void *opaque);
+    bool (*is_medium_locked)(void *opaque);
+    void (*resized)(void *opaque); /* the medium has another length */
+    /* Requests are to stop coming, as they would wait, and may come again. When this is set while
+     * the backend is drained, drained_begin is called at once. */
+    void (*drained_begin)(void *opaque);
+    void (*drained_end)(void *opaque);
+};
+
+/* This blk plays the device from now on, whether one is attached or not; the struct is copied. Null
+ * ends it. */
+int blk_set_dev_ops(blk *blk, const struct blk_dev_ops *ops, void *opaque);
+int blk_dev_state_changed(blk *blk);
+
+/* The guest opens the tray, or closes it: goes down to the driver, when there is a medium, and is
+ * told by an event, always. It locks the medium in, or no longer. */
+int blk_eject(blk *blk, bool eject);
+int blk_lock_medium(blk *blk, bool lock);
+
+/* Of the backend's device, whoever plays it: 1, 0, or a negative errno. A medium can be changed
+ * when there is no device, or one that understands it. */
+int blk_dev_has_removable_media(blk *blk);
+int blk_dev_has_tray(blk *blk);
+int blk_dev_is_tray_open(blk *blk);
+int blk_dev_is_medium_locked(blk *blk);
+
+/* Lets the device load the medium, or eject it. One that does not understand that has done it. */
+int blk_dev_change_media(blk *blk, bool load, char **error);
+int blk_dev_eject_request(blk *blk, bool force);
 
 /* --- Requests
  * ----------------------------------------------------------------------------------------- */

@@ -160,6 +160,11 @@ struct driver {
     struct driver_perms (*needs)(enum driver_edge edge, struct driver_perms above);
     /* Whether those above may have and share this; a refusal has its sentence. Optional. */
     int (*permit)(struct driver_node *node, struct driver_perms perms, struct err *err);
+    /* What a frontend does to the medium: opens or closes the drive's tray, locks it in or no
+     * longer. Nothing comes of a failure. Optional: then it goes on to the child, if there is one.
+     */
+    void (*eject)(struct driver_node *node, bool eject);
+    void (*lock_medium)(struct driver_node *node, bool lock);
     /* The facts of the child, or the backing, have changed (node->child_facts, backing_facts);
      * optional for filters. */
     void (*child_changed)(struct driver_node *node);

@@ -454,6 +454,16 @@ static int mock_permit(struct driver_node *node, struct driver_perms perms, stru
                   : 0;
 }
 
+static void mock_eject(struct driver_node *node, bool eject)
+{
+    note(node->state, eject ? "eject" : "load");
+}
+
+static void mock_lock_medium(struct driver_node *node, bool lock)
+{
+    note(node->state, lock ? "lock" : "unlock");
+}
+
 static void mock_open(struct driver_node *node, driver_opened_fn *opened)
 {
     struct mock *mock = node->state;
@@ -497,5 +507,7 @@ const struct driver driver_mock = {
     .abort = mock_abort,
     .set = mock_set,
     .permit = mock_permit,
+    .eject = mock_eject,
+    .lock_medium = mock_lock_medium,
     .describe = mock_describe,
 };

@@ -35,8 +35,8 @@ fails 1 '1bad' sluice node add driver=null name=1bad
 fails 1 'nonsense' sluice node add driver=nonsense name=x
 fails 1 'nonsense' sluice node add driver=memory name=x size=1M nonsense=1
 fails 1 'nonsense' sluice export add type=nonsense backend=vd0
-says '' sluice export add nbd vd0 unix="$WORK/nbd"
-fails 1 "there is an export 'vd0' already" sluice export add nbd vd0 unix="$WORK/nbd2"
+says '' sluice export add nbd backend=vd0 unix="$WORK/nbd"
+fails 1 "there is an export 'vd0' already" sluice export add nbd backend=vd0 unix="$WORK/nbd2"
 says '' sluice export remove vd0
 
 # io: what can't be, by field.

@@ -14,7 +14,7 @@ sluiced_start --node driver=memory,name=mem0,size=64M --backend name=mem,node=me
     --node "driver=file,name=file0,filename=$WORK/disk.img" --backend name=file,node=file0 \
     --export "type=nbd,backend=mem,unix=$WORK/mem,writable=on,description=in memory" \
     --export "type=nbd,backend=file,unix=$WORK/file,writable=on" \
-    --export "type=nbd,backend=file,id=ro,name=a name,unix=$WORK/ro"
+    --export "type=nbd,node=file0,id=ro,name=a name,unix=$WORK/ro"
 
 for name in mem file; do
     uri="nbd+unix:///$name?socket=$WORK/$name"

@@ -5,7 +5,7 @@ truncate -s 64M image
 sluiced_start --node "driver=file,name=n,filename=$WORK/image" --backend name=disk,node=n \
     --node driver=memory,name=m,size=64M --backend name=other,node=m \
     --export "type=nbd,backend=disk,id=rw,unix=$WORK/rw,writable=on" \
-    --export "type=nbd,backend=disk,id=ro,unix=$WORK/ro" \
+    --export "type=nbd,node=n,name=disk,id=ro,unix=$WORK/ro" \
     --export "type=nbd,backend=other,unix=$WORK/other,writable=on"
 
 start fio fio --name=verify --ioengine=nbd --uri="nbd+unix:///other?socket=$WORK/other" --rw=randwrite \

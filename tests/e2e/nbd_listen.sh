@@ -33,7 +33,7 @@ refused "4096" "type=nbd,backend=m,unix=$WORK/x,name=$(printf '%04097d' 0)"
 sluiced_crash
 [ -S s ] || fail "the killed server's socket is gone"
 # shellcheck disable=SC2086
-sluiced_start $serve --export "type=nbd,backend=m,unix=$WORK/s" --export type=nbd,backend=m,id=tcp,port=0
+sluiced_start $serve --export "type=nbd,backend=m,unix=$WORK/s" --export type=nbd,node=n,id=tcp,port=0
 says '' nbdinfo --size "nbd+unix:///m?socket=$WORK/s"
 
 # A free TCP port, told by the server.

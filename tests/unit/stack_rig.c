@@ -24,6 +24,9 @@ static struct {
     struct port *port;
     struct world world;
     struct stack_news news;
+    struct stack_device device;
+    struct ticket caller; /* who waits for the device */
+    Sluice__DeviceCall__Call call;
     unsigned moment, left;
     void **kept; /* bodies of answers */
     size_t nkept;
@@ -53,6 +56,11 @@ const struct world *stack_world(void)
 const struct stack_news *stack_news(void)
 {
     return &stack.news;
+}
+
+struct stack_device *stack_device(void)
+{
+    return &stack.device;
 }
 
 unsigned stack_moment(void)
@@ -288,10 +296,78 @@ Sluice__SessionClose *stack_session_end(uint64_t session)
     return close;
 }
 
+/* --- The port as a device */
+
+static Sluice__DeviceState *device_state(Sluice__DeviceState__Act act)
+{
+    Sluice__DeviceState *state = MAIL_NEW(sluice__device_state);
+    state->tray_open = stack.device.tray_open;
+    state->medium_locked = stack.device.locked;
+    state->has_act = state->has_tag = true;
+    state->act = act;
+    state->tag = STACK_DEVICE_TAG;
+    return state;
+}
+
+void stack_device_ops(actor_addr backend, unsigned offers)
+{
+    Sluice__DeviceOps *ops = MAIL_NEW(sluice__device_ops);
+    ops->offers = offers;
+    ops->state = device_state(SLUICE__DEVICE_STATE__ACT__NONE);
+    ops->tag = STACK_DEVICE_TAG;
+    stack_call(backend, MAIL_DEVICE_OPS, ops);
+}
+
+void stack_device_state(actor_addr backend, Sluice__DeviceState__Act act)
+{
+    stack_call(backend, MAIL_DEVICE_STATE, device_state(act));
+}
+
+void stack_device_answer(void)
+{
+    struct err err = {0};
+    struct ticket caller = stack.caller;
+    stack.caller = (struct ticket){0};
+    if (stack.call == SLUICE__DEVICE_CALL__CALL__LOAD && stack.device.load_error) {
+        err_set(&err, stack.device.load_error, "the rig does not load");
+        port_refuse(stack.port, caller, &err);
+        return;
+    }
+    if (stack.call == SLUICE__DEVICE_CALL__CALL__LOAD)
+        stack.device.tray_open = false;
+    else if (stack.call == SLUICE__DEVICE_CALL__CALL__EJECT)
+        stack.device.tray_open = true;
+    else if (stack.call == SLUICE__DEVICE_CALL__CALL__FORCED_EJECT_REQUEST)
+        stack.device.locked = false;
+    port_reply(stack.port, caller, MAIL_DEVICE_STATE,
+               device_state(SLUICE__DEVICE_STATE__ACT__NONE));
+}
+
+static void device_called(const struct mail *mail)
+{
+    static const char *const names[] = {"load",    "eject",       "eject-request", "force",
+                                        "resized", "drain-begin", "drain-end"};
+    const Sluice__DeviceCall *call = (const void *)mail->body;
+    size_t used = strlen(stack.device.log);
+    snprintf(stack.device.log + used, sizeof stack.device.log - used, "%s%s", used ? ", " : "",
+             names[call->call]);
+    assert_int_equal(call->tag, STACK_DEVICE_TAG);
+    if (!mail->correlation)
+        return;
+    stack.caller = mail_ticket(mail);
+    stack.call = call->call;
+    if (!stack.device.hold)
+        stack_device_answer();
+}
+
 static void on_mail(struct port *port, struct mail *mail, void *arg)
 {
     (void)port;
     (void)arg;
+    if (mail->kind == MAIL_DEVICE_CALL) {
+        device_called(mail);
+        return;
+    }
     if (mail->kind == MAIL_MOVING) {
         const Sluice__Moving *moving = (const void *)mail->body;
         stack.news.moves += moving->arrived;
@@ -360,6 +436,8 @@ void stack_start(unsigned threads, uint64_t seed)
                                      .stepped = true,
                                      .seed = seed};
     stack.news = (struct stack_news){0};
+    stack.device = (struct stack_device){0};
+    stack.caller = (struct ticket){0};
     stack.moment = stack.left = 0;
     stack.nclaims = stack.last_claim = 0;
     stack.engine = engine_new(&options, &err);

@@ -51,6 +51,15 @@ struct stack_news {
     bool leaving;   /* and whether one is under way */
 };
 
+/* The port as a device: what it is called to do is noted, and obeyed. */
+struct stack_device {
+    bool tray_open, locked;
+    int load_error; /* what a load ends with; 0: success */
+    bool hold;      /* calls are answered when stack_device_answer() says so */
+    char log[512];  /* "load, eject, ..." */
+};
+#define STACK_DEVICE_TAG 77
+
 void stack_start(unsigned threads, uint64_t seed);
 /* Shuts down in order, if the test has not; nobody is left after that, or as many as the test said.
  */
@@ -62,6 +71,12 @@ const struct stack_news *stack_news(void);
 unsigned stack_moment(void);
 unsigned stack_actors(void); /* alive, on all reactors */
 
+struct stack_device *stack_device(void);
+/* Tells the backend that the port is its device, and understands this (enum device_offers). */
+void stack_device_ops(actor_addr backend, unsigned offers);
+/* Tells it how the device stands, and what that has done. */
+void stack_device_state(actor_addr backend, Sluice__DeviceState__Act act);
+void stack_device_answer(void);
 /* Asks from the port; an answer that comes meanwhile or later is noted. */
 void stack_ask(struct stack_answer *answer, actor_addr to, unsigned kind, void *body);
 /* A request as words, to control: "node add n driver=null". */

@@ -111,7 +111,7 @@ static void a_name_is_a_letter_then_letters_digits_and_three_marks(void **state)
                       "node-add driver=null name=%s", bad[i]);
         stack_refused(-EINVAL, "can't name the new backend", "backend-add name=%s", bad[i]);
         stack_refused(-EINVAL, "can't name the new export",
-                      "export-add type=nbd backend=vd0 port=0 id=%s", bad[i]);
+                      "export-add type=nbd node=medium port=0 id=%s", bad[i]);
     }
     stack_refused(-EINVAL, "it is empty", "node-add driver=null name=''");
     stack_refused(-EINVAL, "it begins with '9'", "node-add driver=null name=9a");
@@ -121,7 +121,7 @@ static void a_name_is_a_letter_then_letters_digits_and_three_marks(void **state)
     stack_do("node-add driver=null name=%s", long_name + 1);
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         stack_do("backend-add name=%s", good[i]);
-        stack_do("export-add type=nbd backend=vd0 port=0 id=%s", good[i]);
+        stack_do("export-add type=nbd node=medium port=0 id=%s", good[i]);
     }
     stack_stop();
 }
@@ -154,9 +154,9 @@ an_export_s_id_is_unique_among_exports_and_its_backend_s_name_when_left_out(void
     assert_string_equal(stack_do("export-add type=nbd backend=b port=0")->export->id, "b");
     stack_refused(-EEXIST, "there is an export 'b' already; choose another id",
                   "export-add type=nbd backend=b port=0");
-    assert_string_equal(stack_do("export-add type=nbd backend=b port=0 id=n")->export->id, "n");
+    assert_string_equal(stack_do("export-add type=nbd node=n port=0")->export->id, "n");
     stack_refused(-EEXIST, "there is an export 'n' already; choose another id",
-                  "export-add type=nbd backend=b port=0 id=n");
+                  "export-add type=nbd node=n port=0 id=n");
     stack_stop();
 }
 
@@ -512,7 +512,8 @@ static void a_removal_that_the_backend_refuses_leaves_it_in_use(void **state)
         assert_int_equal(removed.code, -EBUSY);
         assert_non_null(strstr(removed.text, "'rig' has it open; end that first"));
         assert_int_equal(((const Sluice__Reply *)status.body)->status->n_backends, 1);
-        assert_int_equal(stack_run(backend, OP_READ, 0, 4096, 0), 0);
+        assert_int_equal(stack_run(stack_find("b"), OP_READ, 0, 4096, 0), 0);
+        stack_release("b");
         assert_string_equal(stack_story(1), "NODE_ADDED n, BACKEND_ADDED b");
         stack_call(backend, MAIL_SESSION_CLOSE, stack_session_end(grant->session));
         stack_do("backend-remove b");
