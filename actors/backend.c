@@ -189,8 +189,17 @@ void backend_tell_watchers(const struct backend *backend)
         told->inserted = backend->inserted;
         told->has_available = true;
         told->available = backend->available;
+        mail_set(&told->name, actor_name(backend->self));
         actor_tell(backend->self, session->watcher, MAIL_BACKEND_CHANGED, told);
     }
+}
+
+/* Those who have it open are told. */
+static void on_rename(struct actor *self, struct mail *mail)
+{
+    actor_rename(self, ((const Sluice__BackendRename *)mail->body)->name);
+    backend_tell_watchers(actor_state(self));
+    actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
 }
 
 static void on_node_changed(struct actor *self, struct mail *mail)
@@ -477,6 +486,7 @@ const struct actor_type backend_type = {
             [MAIL_NODE_CHANGED] = on_node_changed,
             [MAIL_DESCRIBE] = backend_on_describe,
             [MAIL_BACKEND_SET] = backend_on_set,
+            [MAIL_BACKEND_RENAME] = on_rename,
             [MAIL_BACKEND_INSERT] = on_insert,
             [MAIL_BACKEND_REMOVE] = on_remove,
             [MAIL_BACKEND_TRAY] = backend_on_tray,

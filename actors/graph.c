@@ -19,7 +19,7 @@ static void refuse_left(const struct object *object)
 {
     struct err err = {0};
     err_set(&err, -ESHUTDOWN, "the engine has ended before %s '%s' could be %s",
-            graph_words[object->kind], object->name,
+            graph_words[object->kind], graph_name(object),
             object->state == CLOSING    ? "removed"
             : object->state == CHANGING ? "changed"
                                         : "added");
@@ -125,7 +125,7 @@ static int perform(struct graph *graph, const Sluice__Request *request, struct t
     case SLUICE__REQUEST__BODY_NODE_ADD:
         return graph_node_add(graph, request->node_add, ticket, err);
     case SLUICE__REQUEST__BODY_NODE_LIST:
-        graph_list(graph, NODE, ticket);
+        graph_list(graph, NODE, !request->node_list->roots, ticket);
         return 0;
     case SLUICE__REQUEST__BODY_NODE_SHOW:
         return graph_show(graph, NODE, request->node_show->name, ticket, err);
@@ -136,7 +136,7 @@ static int perform(struct graph *graph, const Sluice__Request *request, struct t
     case SLUICE__REQUEST__BODY_BACKEND_ADD:
         return graph_backend_add(graph, request->backend_add, ticket, err);
     case SLUICE__REQUEST__BODY_BACKEND_LIST:
-        graph_list(graph, BACKEND, ticket);
+        graph_list(graph, BACKEND, request->backend_list->all, ticket);
         return 0;
     case SLUICE__REQUEST__BODY_BACKEND_SHOW:
         return graph_show(graph, BACKEND, request->backend_show->name, ticket, err);
@@ -165,7 +165,7 @@ static int perform(struct graph *graph, const Sluice__Request *request, struct t
     case SLUICE__REQUEST__BODY_DEVICE_ADD:
         return graph_device_add(graph, request->device_add, ticket, err);
     case SLUICE__REQUEST__BODY_DEVICE_LIST:
-        graph_list(graph, DEVICE, ticket);
+        graph_list(graph, DEVICE, true, ticket);
         return 0;
     case SLUICE__REQUEST__BODY_DEVICE_SHOW:
         return graph_show(graph, DEVICE, request->device_show->name, ticket, err);
@@ -178,7 +178,7 @@ static int perform(struct graph *graph, const Sluice__Request *request, struct t
     case SLUICE__REQUEST__BODY_BACKEND_MOVE:
         return graph_backend_move(graph, request->backend_move, ticket, err);
     case SLUICE__REQUEST__BODY_EXPORT_LIST:
-        graph_list(graph, EXPORT, ticket);
+        graph_list(graph, EXPORT, true, ticket);
         return 0;
     case SLUICE__REQUEST__BODY_EXPORT_SHOW:
         return graph_show(graph, EXPORT, request->export_show->name, ticket, err);
@@ -268,6 +268,9 @@ const struct actor_type graph_type = {
             [MAIL_CLAIM_SET] = graph_on_claim_set,
             [MAIL_CLAIM_END] = graph_on_claim_end,
             [MAIL_ATTACH] = graph_on_attach,
+            [MAIL_CLAIM_REFS] = graph_on_claim_refs,
+            [MAIL_BACKEND_NAME] = graph_on_backend_name,
+            [MAIL_LOOK_UP] = graph_on_look_up,
             [MAIL_EMIT] = on_emit,
             [MAIL_STOP] = on_stop,
             [MAIL_SHUTDOWN] = on_shutdown,

@@ -28,35 +28,73 @@ static void claimed(struct object *claim, const struct err *err)
 {
     struct actor *self = claim->graph->self;
     if (err) {
-        actor_refuse(self, claim->ticket, err);
-        graph_object_drop(claim);
+        claim->err = *err;
+        graph_fail(claim);
         return;
     }
+    const struct object *backend = claim->standing.to[0];
     claim->state = READY;
     Sluice__Claimed *reply = MAIL_NEW(sluice__claimed);
-    reply->address = claim->standing.to[0]->address;
+    reply->address = backend->address;
     reply->claim = claim->id;
+    reply->has_id = true;
+    reply->id = backend->id;
+    mail_set(&reply->name, backend->name);
     actor_reply(self, claim->ticket, MAIL_CLAIMED, reply);
+}
+
+void graph_claim_go(struct object *claim, struct object *backend)
+{
+    struct standing standing = claim->standing;
+    standing.to[0] = backend;
+    graph_change(claim, standing, claimed);
+}
+
+/* The backend that is there already and is to be claimed. */
+static struct object *find_claimed(const struct graph *graph, const Sluice__Claim *asked,
+                                   struct err *err)
+{
+    struct object *backend = NULL;
+    if (!asked->has_id)
+        return graph_there(graph, BACKEND, asked->backend, "backend", err);
+    backend = graph_find_id(graph, BACKEND, asked->id);
+    if (backend && (backend->state == READY || backend->state == CHANGING))
+        return backend;
+    err_set(err, -ENOENT, "the backend that was looked up is not there any more; look again");
+    return NULL;
+}
+
+static int begin_claim(struct graph *graph, struct object *claim, const Sluice__Claim *asked,
+                       struct err *err)
+{
+    struct driver_perms wants = wanted(asked->permissions);
+    claim->references = 1;
+    claim->standing.wants[0] = wants;
+    if (asked->make)
+        return graph_backend_make(graph, asked->make, claim, (struct ticket){0}, err);
+    struct object *backend = find_claimed(graph, asked, err);
+    if (!backend || graph_check_writable(backend, asked->name, wants, err) < 0)
+        return err->code;
+    graph_claim_go(claim, backend);
+    return 0;
 }
 
 void graph_on_claim(struct actor *self, struct mail *mail)
 {
     struct graph *graph = actor_state(self);
     const Sluice__Claim *asked = (const Sluice__Claim *)mail->body;
-    struct driver_perms wants = wanted(asked->permissions);
     struct err err = {0};
-    struct object *backend = NULL;
-    if (graph_refuse_ending(graph, &err) == 0)
-        backend = graph_there(graph, BACKEND, asked->backend, "backend", &err);
-    if (!backend || graph_check_writable(backend, asked->name, wants, &err) < 0) {
+    if (graph_refuse_ending(graph, &err) < 0) {
         actor_refuse(self, mail_ticket(mail), &err);
         return;
     }
     struct object *claim = graph_object_add(graph, CLAIM, asked->name);
-    claim->id = ++graph->last_claim;
     claim->owner = mail->from;
     claim->ticket = mail_ticket(mail);
-    graph_change(claim, (struct standing){.to = {backend}, .wants = {wants}}, claimed);
+    if (begin_claim(graph, claim, asked, &err) < 0) {
+        actor_refuse(self, mail_ticket(mail), &err);
+        graph_object_drop(claim);
+    }
 }
 
 struct object *graph_find_claim(const struct graph *graph, uint64_t id)
@@ -115,7 +153,8 @@ void graph_on_claim_allow(struct actor *self, struct mail *mail)
 static void ended(struct object *claim, const struct err *err)
 {
     (void)err; /* giving up is never refused */
-    actor_reply(claim->graph->self, claim->ticket, MAIL_NONE, NULL);
+    if (!graph_let_go_below(claim, claim->ticket, NULL))
+        actor_reply(claim->graph->self, claim->ticket, MAIL_NONE, NULL);
     graph_object_drop(claim);
 }
 

@@ -81,13 +81,13 @@ int graph_device_add(struct graph *graph, const Sluice__DeviceAdd *spec, struct 
         graph_check_device(backend, err) < 0 || graph_check_writable(backend, id, wants, err) < 0)
         return err->code;
     struct object *object = graph_object_add(graph, DEVICE, id);
-    object->id = ++graph->last_claim;
+    object->ticket = ticket;
     object->reactor = backend->reactor;
     object->block_size = spec->block_size;
     Sluice__DeviceOpen *open = MAIL_NEW(sluice__device_open);
     open->spec = mail_copy(spec);
     open->backend = backend->address;
-    graph_object_begin(object, (struct standing){.to = {backend}, .wants = {wants}}, open, ticket);
+    graph_begin_add(object, (struct standing){.to = {backend}, .wants = {wants}}, open);
     return 0;
 }
 
@@ -157,7 +157,6 @@ void graph_on_attach(struct actor *self, struct mail *mail)
         return;
     }
     struct object *device = graph_object_add(graph, DEVICE, asked->id);
-    device->id = ++graph->last_claim;
     device->owner = mail->from;
     device->embedded = true;
     device->uri = asked->path ? mem_string(asked->path) : NULL;

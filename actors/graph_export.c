@@ -42,6 +42,26 @@ static struct object *find(struct graph *graph, const Sluice__ExportAdd *spec, c
     return backend;
 }
 
+void graph_export_proceed(struct object *export, struct object *backend)
+{
+    Sluice__ExportOpen *open = export->body;
+    export->reactor = backend->reactor;
+    open->backend = backend->address;
+    graph_begin_add(export, (struct standing){.to = {backend}, .wants = {wanted(open->spec)}},
+                    open);
+}
+
+/* Makes one for the node. */
+static int begin_own(struct object *export, const char *node, struct err *err)
+{
+    Sluice__BackendAdd *spec = MAIL_NEW(sluice__backend_add);
+    mail_set(&spec->name, "");
+    mail_set(&spec->node, node);
+    int ret = graph_backend_make(export->graph, spec, export, (struct ticket){0}, err);
+    mail_free_body(spec);
+    return ret;
+}
+
 int graph_export_add(struct graph *graph, const Sluice__ExportAdd *spec, struct ticket ticket,
                      struct err *err)
 {
@@ -65,57 +85,9 @@ int graph_export_add(struct graph *graph, const Sluice__ExportAdd *spec, struct 
         mail_set(&open->spec->id, id);
     if (!spec->name)
         mail_set(&open->spec->name, name);
-    if (spec->node) {
-        object->own = graph_own_backend(object, on);
-    } else {
-        object->reactor = on->reactor;
-        open->backend = on->address;
-        graph_object_begin(object, (struct standing){.to = {on}, .wants = {wanted(spec)}}, open,
-                           ticket);
-    }
-    return 0;
-}
-
-void graph_export_proceed(struct object *export, const struct err *err)
-{
-    struct object *backend = export->own;
-    Sluice__ExportOpen *open = export->body;
-    if (err) {
-        actor_refuse(export->graph->self, export->ticket, err);
-        graph_object_drop(export);
-        return;
-    }
-    export->reactor = backend->reactor;
-    open->backend = backend->address;
-    struct standing standing = {.to = {backend}, .wants = {wanted(open->spec)}};
-    graph_object_begin(export, standing, open, export->ticket);
-}
-
-void graph_close_own(struct object *export)
-{
-    if (export->own->state == READY)
-        graph_close_object(export->own, (struct ticket){0});
-    else
-        export->own->doomed = true; /* it is being moved */
-}
-
-void graph_close_doomed(struct graph *graph)
-{
-    const struct table *backends = &graph->tables[BACKEND];
-    for (size_t i = 0; i < backends->n; i++)
-        if (backends->all[i]->doomed && backends->all[i]->state == READY)
-            graph_close_object(backends->all[i], (struct ticket){0});
-}
-
-void graph_export_end(struct object *export, const struct err *err)
-{
-    struct actor *self = export->graph->self;
-    if (export->state == FAILED)
-        err = &export->err;
-    if (err)
-        actor_refuse(self, export->ticket, err);
-    else
-        actor_reply(self, export->ticket, MAIL_REPLY, reply_done());
-    export->own->master = NULL;
-    graph_object_drop(export);
+    if (!spec->node)
+        graph_export_proceed(object, on);
+    else if (begin_own(object, on->name, err) < 0)
+        graph_object_drop(object);
+    return err->code;
 }

@@ -1,6 +1,7 @@
 /* graph_impl.h — what the graph knows, for its sources: graph.c (requests and the end),
- * graph_objects.c (the tables; adding and removing), graph_perm.c (edges and permissions),
- * graph_claim.c (those who use backends without being objects), graph_medium.c, graph_run.c and
+ * graph_objects.c (the tables; removing), graph_add.c, graph_perm.c (edges and permissions),
+ * graph_claim.c (those who use backends without being objects), graph_life.c (names, references,
+ * what is made in one step), graph_walk.c (walks and look-ups), graph_medium.c, graph_run.c and
  * graph_show.c (lists, descriptions, status). */
 #ifndef SLUICE_GRAPH_IMPL_H
 #define SLUICE_GRAPH_IMPL_H
@@ -39,17 +40,17 @@ struct object {
     struct graph *graph;
     enum object_kind kind;
     enum object_state state;
-    char *name;                  /* of a claim: whose it is */
+    char *name;                  /* of a claim: whose it is; of a backend without one: "" */
+    bool kept;                   /* control refers to it: else it goes with its last user */
     char *type;                  /* a node's driver, an export's protocol */
     char *uri;                   /* an export's; of a device, its path, or null */
     const struct driver *driver; /* a node's; null when there is no such */
     actor_addr address;          /* 0 before it is spawned, and for claims */
-    uint64_t id;                 /* a claim's, a device's */
+    uint64_t id;                 /* never used again */
+    uint32_t references;         /* that a claim stands for */
+    uint64_t bared;              /* graph->bared when a node lost its last backend */
     actor_addr owner;            /* of a claim: who is told of what happens to its backend */
     bool embedded;               /* a device that is a program's: it has no actor */
-    struct object *own;          /* an export's backend that ends with it */
-    struct object *master;       /* whose such a backend is */
-    bool doomed;                 /* which ends as soon as it can */
     uint32_t block_size;         /* a device's, bytes */
     struct swap *swap;           /* of a backend's medium, under way; see graph_change.c */
     unsigned reactor, home;      /* where it is; where a node is when no backend has it */
@@ -59,8 +60,11 @@ struct object {
     struct object *aside;        /* the medium that has gone */
     bool read_only;              /* a backend that refuses changes whatever its node allows */
     struct standing standing;
-    struct driver_perms total;                   /* what its users have and share together */
-    struct driver_perms granted;                 /* what a backend was told that it has */
+    struct standing was;         /* the other standing of its last change: until it, or refused */
+    struct ticket leaver;        /* of who left it last, while it was changing */
+    struct object *above;        /* is made together with it, and comes next */
+    struct driver_perms total;   /* what its users have and share together */
+    struct driver_perms granted; /* what a backend was told that it has */
     struct driver_perms next[EDGES], total_next; /* while a change is tried */
     unsigned drained, drained_next;              /* regions that a backend was told of */
     bool marked;                                 /* see graph_mark_connected() */
@@ -97,10 +101,11 @@ struct graph {
     uint64_t deadline;
     struct ticket ender;
     struct timer again;
-    uint64_t last_claim, last_region;
+    uint64_t last_id, last_region;
     struct region *regions;
     struct move *moves; /* that wait, or are under way */
     bool settling;
+    uint64_t bared;                        /* how often a node has lost its last backend */
     struct change *changes, **last_change; /* the first one is under way when `changing` */
     bool changing;
     size_t change_waits; /* answers to come */
@@ -115,54 +120,45 @@ static inline unsigned graph_threads(const struct graph *graph)
 
 /* --- graph_objects.c */
 
+/* By name; nothing is found by an empty one. */
 struct object *graph_find(const struct graph *graph, enum object_kind kind, const char *name);
+struct object *graph_find_id(const struct graph *graph, enum object_kind kind, uint64_t id);
 /* The object with this name, when it can be used; else null, and `err` names `field`. */
 struct object *graph_ready(const struct graph *graph, enum object_kind kind, const char *name,
                            const char *field, struct err *err);
 /* The same, also while its medium or its reactor changes. */
 struct object *graph_there(const struct graph *graph, enum object_kind kind, const char *name,
                            const char *field, struct err *err);
-/* What a sentence calls it. */
+/* What a sentence calls it: of a backend without a name, its device's id, else "a block device". */
 const char *graph_name(const struct object *object);
 /* The next one that stands on `object`, or is about to, after `*kind` and `*i`; they start at 0. */
 struct object *graph_next_user(const struct object *object, unsigned *kind, size_t *i);
 struct object *graph_first_user(const struct object *object);
 struct object *graph_object_add(struct graph *graph, enum object_kind kind, const char *name);
 void graph_object_drop(struct object *object);
+/* Refuses a name for a new object, or for a backend that had none, that is not well-formed, or is
+ * taken. */
+int graph_check_name(const struct graph *graph, enum object_kind kind, const char *name,
+                     struct err *err);
+/* Tells of an object that is seen from now on, or no longer. */
+void graph_emit_object(const struct object *object, bool added);
+unsigned graph_emptiest(const struct graph *graph);
 void graph_object_free(struct object *object);
 
 /* These check, begin, and answer `ticket` when it is done; or refuse at once, unanswered. */
-int graph_node_add(struct graph *graph, const Sluice__NodeAdd *spec, struct ticket ticket,
-                   struct err *err);
-int graph_backend_add(struct graph *graph, const Sluice__BackendAdd *spec, struct ticket ticket,
-                      struct err *err);
 int graph_remove(struct graph *graph, enum object_kind kind, const char *name, struct ticket ticket,
                  struct err *err);
+/* Makes its actor, when it can have `standing`; takes over `body`, which opens it. */
+void graph_begin_add(struct object *object, struct standing standing, void *body);
 /* Of one that nothing uses. */
 void graph_close_object(struct object *object, struct ticket ticket);
-
-/* Tells that it has come or gone. */
-void graph_emit_object(const struct object *object, bool added);
-/* For what is in the table: gives it what it is to stand on, makes the actor, sends it `body`
- * (taken over), tells, and answers `ticket`. */
-void graph_object_begin(struct object *object, struct standing standing, void *body,
-                        struct ticket ticket);
-int graph_check_name(const struct graph *graph, enum object_kind kind, const char *name,
-                     struct err *err);
-/* Adds a backend without a name, on a node, for an export. */
-struct object *graph_own_backend(struct object *export, struct object *node);
 
 /* --- graph_export.c */
 
 int graph_export_add(struct graph *graph, const Sluice__ExportAdd *spec, struct ticket ticket,
                      struct err *err);
-/* Ends its own backend, now or when that can be. */
-void graph_close_own(struct object *export);
-void graph_close_doomed(struct graph *graph);
-/* Its own backend is there, or could not be made. */
-void graph_export_proceed(struct object *export, const struct err *err);
-/* Its own backend is gone, or stays because of an error. */
-void graph_export_end(struct object *export, const struct err *err);
+/* Its own backend is there. */
+void graph_export_proceed(struct object *export, struct object *backend);
 
 /* --- graph_device.c */
 
@@ -236,9 +232,59 @@ void graph_moves_free(struct graph *graph);
 /* Refuses the moves that have not begun. */
 void graph_moves_refuse(struct graph *graph);
 
+/* --- graph_add.c: these answer `ticket` when it is done, or refuse at once */
+
+int graph_node_add(struct graph *graph, const Sluice__NodeAdd *spec, struct ticket ticket,
+                   struct err *err);
+int graph_backend_add(struct graph *graph, const Sluice__BackendAdd *spec, struct ticket ticket,
+                      struct err *err);
+/* A backend that may have no name, and its node, if `spec` describes one. `above` is made next, and
+ * has the ticket then. */
+int graph_backend_make(struct graph *graph, const Sluice__BackendAdd *spec, struct object *above,
+                       struct ticket ticket, struct err *err);
+/* Makes the actor of such a backend, on this node (may be null). */
+void graph_place_backend(struct object *backend, struct object *node);
+
+/* --- graph_life.c */
+
+/* The device that is attached to a backend, or null. */
+const struct object *graph_device(const struct object *backend);
+
+/* How many refer to a backend: its name, each device, and each claim as often as it says. */
+uint32_t graph_references(const struct object *backend);
+/* Begins the end of a node or backend to which nobody refers any more, and returns true: `ticket`
+ * is answered when it is gone, with `why` if that is not null. Null, and others, stay: false. */
+bool graph_let_go(struct object *object, struct ticket ticket, const struct err *why);
+/* The same of all that could not end at the time, because a change of them was under way. */
+void graph_sweep(struct graph *graph);
+/* The same of those that an object stood on before its last change, or would have. */
+bool graph_let_go_below(struct object *object, struct ticket ticket, const struct err *why);
+/* Tells who waits for an object and those that are made on top of it that it has failed with
+ * object->err, and drops them all. What it stood on is given up. */
+void graph_fail(struct object *object);
+/* What is made on top of an object comes next, if anything does: true. */
+bool graph_go_on(struct object *object);
+void graph_on_claim_refs(struct actor *self, struct mail *mail);
+void graph_on_backend_name(struct actor *self, struct mail *mail);
+
+/* --- graph_walk.c */
+
+void graph_on_look_up(struct actor *self, struct mail *mail);
+/* The next node of the walk over root nodes, or null. */
+struct graph_walk {
+    uint64_t after, phase, began;
+};
+struct object *graph_next_root(const struct graph *graph, struct graph_walk *walk);
+bool graph_has_backend(const struct object *node);
+/* Whether nothing but backends stands on it. */
+bool graph_is_root(const struct object *node);
+
 /* --- graph_claim.c */
 
+/* The claim with this number that can be changed, or null. */
 struct object *graph_find_claim(const struct graph *graph, uint64_t id);
+/* Gives a new claim what it wants of the backend. */
+void graph_claim_go(struct object *claim, struct object *backend);
 
 /* Refuses what a read-only backend does not give to `who`. */
 int graph_check_writable(const struct object *backend, const char *who, struct driver_perms wants,
@@ -278,7 +324,8 @@ void graph_medium_done(struct object *backend, const struct err *err);
 
 /* --- graph_show.c: these answer `ticket`, or refuse at once */
 
-void graph_list(struct graph *graph, enum object_kind kind, struct ticket ticket);
+/* `wide`: all nodes, not only roots; all backends, not only those with a name. */
+void graph_list(struct graph *graph, enum object_kind kind, bool wide, struct ticket ticket);
 int graph_show(struct graph *graph, enum object_kind kind, const char *name, struct ticket ticket,
                struct err *err);
 void graph_status(struct graph *graph, struct ticket ticket);

@@ -9,6 +9,8 @@
 static void tell(const struct object *backend, const struct object *node,
                  Sluice__Event__BodyCase what)
 {
+    if (!*backend->name) /* control does not see it */
+        return;
     Sluice__MediumEvent *event = MAIL_NEW(sluice__medium_event);
     mail_set(&event->backend, backend->name);
     mail_set(&event->node, node->name);
@@ -89,7 +91,7 @@ int graph_medium_insert(struct graph *graph, const Sluice__MediumInsert *insert,
     if (backend->standing.to[0])
         return err_field(err, "backend", -EBUSY,
                          "backend '%s' has a medium already, node '%s'; remove that first",
-                         backend->name, backend->standing.to[0]->name);
+                         graph_name(backend), backend->standing.to[0]->name);
     node = graph_ready(graph, NODE, insert->node, "node", err);
     if (!node)
         return err->code;
@@ -108,8 +110,13 @@ static void parted(struct object *backend)
 
 static void detached(struct object *backend, const struct err *err)
 {
-    (void)err; /* giving up is never refused */
-    graph_part(backend, backend->aside, parted);
+    (void)err;                                                 /* giving up is never refused */
+    if (graph_let_go(backend->aside, backend->ticket, NULL)) { /* it answers */
+        backend->ticket = (struct ticket){0};
+        parted(backend);
+    } else {
+        graph_part(backend, backend->aside, parted);
+    }
 }
 
 static void removed(struct actor *self, struct mail *reply, void *arg)

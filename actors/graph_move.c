@@ -126,6 +126,8 @@ static void tell_claims(const struct move *move, unsigned reactor, bool arrived)
 
 static void tell_event(const struct object *backend)
 {
+    if (!*backend->name) /* control does not see it */
+        return;
     Sluice__BackendMovedEvent *event = MAIL_NEW(sluice__backend_moved_event);
     mail_set(&event->backend, backend->name);
     event->reactor = backend->reactor;
@@ -381,14 +383,16 @@ void graph_moves_go(struct graph *graph)
         if (!move->begun)
             try(move);
     }
-    graph_close_doomed(graph);
     graph->settling = false;
 }
 
 void graph_settled(struct graph *graph)
 {
     graph_moves_go(graph);
-    if (graph->ending && !graph->settling)
+    if (graph->settling)
+        return;
+    graph_sweep(graph);
+    if (graph->ending)
         graph_step_end(graph);
 }
 

@@ -14,9 +14,7 @@
 #include "actors/reply.h"
 #include "engine/mem.h"
 
-#define NAME_MAX_LENGTH  63
-#define BACKEND_REQUESTS 65536
-#define BACKEND_BYTES    (UINT64_C(4) << 30) /* so that NBD connections by the hundred have theirs */
+#define NAME_MAX_LENGTH 63
 
 const char *const graph_words[OBJECT_KINDS] = {"node", "backend", "export", "device", "client"};
 
@@ -27,6 +25,15 @@ struct object *graph_find(const struct graph *graph, enum object_kind kind, cons
     const struct table *table = &graph->tables[kind];
     for (size_t i = 0; *name && i < table->n; i++)
         if (!strcmp(table->all[i]->name, name))
+            return table->all[i];
+    return NULL;
+}
+
+struct object *graph_find_id(const struct graph *graph, enum object_kind kind, uint64_t id)
+{
+    const struct table *table = &graph->tables[kind];
+    for (size_t i = 0; i < table->n; i++)
+        if (table->all[i]->id == id)
             return table->all[i];
     return NULL;
 }
@@ -48,6 +55,8 @@ struct object *graph_object_add(struct graph *graph, enum object_kind kind, cons
     object->graph = graph;
     object->kind = kind;
     object->name = mem_string(name);
+    object->id = ++graph->last_id;
+    object->kept = *name;
     object->total.shared = object->total_next.shared = object->granted.shared = PERM_ALL;
     table->all = mem_resize(table->all, (table->n + 1) * sizeof(struct object *));
     table->all[table->n++] = object;
@@ -186,7 +195,7 @@ int graph_check_name(const struct graph *graph, enum object_kind kind, const cha
     return 0;
 }
 
-static unsigned emptiest(const struct graph *graph)
+unsigned graph_emptiest(const struct graph *graph)
 {
     const struct table *nodes = &graph->tables[NODE];
     unsigned best = 0;
@@ -228,8 +237,9 @@ static void *export_event(const struct object *object)
     mail_set(&event->export, object->name);
     mail_set(&event->type, object->type);
     mail_set(&event->backend, object->standing.to[0]->name);
-    if (object->own)
-        mail_set(&event->node, object->own->standing.to[0]->name);
+    const struct object *backend = object->standing.to[0];
+    if (!*backend->name && backend->standing.to[0]) /* its own */
+        mail_set(&event->node, backend->standing.to[0]->name);
     if (object->uri)
         mail_set(&event->uri, object->uri);
     return event;
@@ -272,16 +282,7 @@ void graph_emit_object(const struct object *object, bool added)
 static void failed(struct object *object, const struct err *err)
 {
     (void)err;
-    object->state = FAILED;
-    if (object->own) { /* first */
-        graph_close_own(object);
-        return;
-    }
-    if (object->master)
-        graph_export_proceed(object->master, &object->err);
-    else
-        actor_refuse(object->graph->self, object->ticket, &object->err);
-    graph_object_drop(object);
+    graph_fail(object);
 }
 
 static void failed_closed(struct actor *self, struct mail *reply, void *arg)
@@ -321,10 +322,9 @@ static void opened(struct actor *self, struct mail *reply, void *arg)
     if (object->kind == EXPORT || object->kind == DEVICE)
         graph_tell_attached(object, NULL);
     graph_emit_object(object, true);
-    if (object->master)
-        graph_export_proceed(object->master, NULL);
-    actor_reply(self, object->ticket, MAIL_REPLY,
-                object->kind == EXPORT ? export_reply(reply) : reply_done());
+    if (!graph_go_on(object))
+        actor_reply(self, object->ticket, MAIL_REPLY,
+                    object->kind == EXPORT ? export_reply(reply) : reply_done());
     graph_settled(object->graph);
 }
 
@@ -343,7 +343,7 @@ static void placed(struct object *object, const struct err *err)
     struct actor *self = object->graph->self;
     if (err) {
         object->err = *err;
-        failed(object, NULL);
+        graph_fail(object);
         return;
     }
     object->address = actor_spawn(self, hosts[object->kind].type, object->name, object->reactor);
@@ -359,115 +359,29 @@ static void placed(struct object *object, const struct err *err)
     failed_closed(self, NULL, object);
 }
 
-void graph_object_begin(struct object *object, struct standing standing, void *body,
-                        struct ticket ticket)
+void graph_begin_add(struct object *object, struct standing standing, void *body)
 {
-    object->ticket = ticket;
     object->body = body;
     graph_change(object, standing, placed);
 }
 
-static int find_children(struct graph *graph, const Sluice__NodeAdd *spec, struct object **to,
-                         struct err *err)
-{
-    if (spec->child && !(to[EDGE_CHILD] = graph_ready(graph, NODE, spec->child, "child", err)))
-        return err->code;
-    if (spec->backing &&
-        !(to[EDGE_BACKING] = graph_ready(graph, NODE, spec->backing, "backing", err)))
-        return err->code;
-    return 0;
-}
-
-int graph_node_add(struct graph *graph, const Sluice__NodeAdd *spec, struct ticket ticket,
-                   struct err *err)
-{
-    struct standing standing = {0};
-    if (graph_check_name(graph, NODE, spec->name, err) < 0 ||
-        find_children(graph, spec, standing.to, err) < 0)
-        return err->code;
-    if (spec->has_reactor && spec->reactor >= graph_threads(graph))
-        return err_field(err, "reactor", -EINVAL,
-                         "node '%s' can't live on reactor %u: the reactors are 0 to %u", spec->name,
-                         spec->reactor, graph_threads(graph) - 1);
-    const struct object *child = standing.to[EDGE_CHILD];
-    unsigned reactor = spec->has_reactor ? spec->reactor : child ? child->reactor : emptiest(graph);
-    struct object *object = graph_object_add(graph, NODE, spec->name);
-    object->type = mem_string(spec->driver);
-    object->driver = driver_find(spec->driver);
-    object->reactor = object->home = reactor;
-    Sluice__NodeOpen *open = MAIL_NEW(sluice__node_open);
-    open->spec = mail_copy(spec);
-    if (child) {
-        open->has_child = true;
-        open->child = child->address;
-    }
-    graph_object_begin(object, standing, open, ticket);
-    return 0;
-}
-
-/* Takes over `spec`. */
-static void begin_backend(struct object *object, struct object *node, Sluice__BackendAdd *spec,
-                          struct ticket ticket)
-{
-    struct graph *graph = object->graph;
-    object->reactor = node ? node->reactor : emptiest(graph);
-    object->read_only = spec->read_only;
-    Sluice__BackendOpen *open = MAIL_NEW(sluice__backend_open);
-    open->spec = spec;
-    open->limit = BACKEND_REQUESTS;
-    open->limit_bytes = BACKEND_BYTES;
-    open->has_paused = true;
-    open->paused = graph->paused;
-    if (node) {
-        open->has_node = true;
-        open->node = node->address;
-    }
-    graph_object_begin(object, (struct standing){.to = {node}}, open, ticket);
-}
-
-struct object *graph_own_backend(struct object *export, struct object *node)
-{
-    struct object *object = graph_object_add(export->graph, BACKEND, "");
-    object->master = export;
-    object->may_move = true;
-    Sluice__BackendAdd *spec = MAIL_NEW(sluice__backend_add);
-    mail_set(&spec->name, "");
-    mail_set(&spec->node, node->name);
-    begin_backend(object, node, spec, (struct ticket){0});
-    return object;
-}
-
-int graph_backend_add(struct graph *graph, const Sluice__BackendAdd *spec, struct ticket ticket,
-                      struct err *err)
-{
-    struct object *node = NULL;
-    if (graph_check_name(graph, BACKEND, spec->name, err) < 0)
-        return err->code;
-    if (spec->node && !(node = graph_ready(graph, NODE, spec->node, "node", err)))
-        return err->code;
-    begin_backend(graph_object_add(graph, BACKEND, spec->name), node, mail_copy(spec), ticket);
-    return 0;
-}
-
 /* --- Removing */
 
-/* The event tells what it stood on. */
 static void gone(struct object *object)
 {
-    if (object->own) {
-        graph_close_own(object);
-        return;
-    }
-    if (object->master)
-        graph_export_end(object->master, NULL);
-    actor_reply(object->graph->self, object->ticket, MAIL_REPLY, reply_done());
+    if (object->err.code) /* it goes because something else failed */
+        actor_refuse(object->graph->self, object->ticket, &object->err);
+    else
+        actor_reply(object->graph->self, object->ticket, MAIL_REPLY, reply_done());
     graph_object_drop(object);
 }
 
 static void left(struct object *object, const struct err *err)
 {
     (void)err; /* giving up is never refused */
-    if (object->aside)
+    if (graph_let_go_below(object, object->ticket, object->err.code ? &object->err : NULL))
+        graph_object_drop(object); /* its medium answers */
+    else if (object->aside)
         graph_part(object, object->aside, gone);
     else
         gone(object);
@@ -488,8 +402,6 @@ static void closed(struct actor *self, struct mail *reply, void *arg)
         mail_fault_err(reply, &err);
         if (err.code != -ENXIO) { /* still there */
             object->state = READY;
-            if (object->master)
-                graph_export_end(object->master, &err);
             actor_refuse(self, object->ticket, &err);
             graph_moves_go(object->graph);
             return; /* while shutting down, the timer asks again */
@@ -506,6 +418,7 @@ static void closed(struct actor *self, struct mail *reply, void *arg)
 void graph_close_object(struct object *object, struct ticket ticket)
 {
     object->state = CLOSING;
+    object->err = (struct err){0};
     object->ticket = ticket;
     actor_ask(object->graph->self, object->address, MAIL_CLOSE, NULL, closed, object);
 }
@@ -519,8 +432,8 @@ static unsigned name_users(const struct object *object, char *out, size_t size)
     for (size_t i = 0; (user = graph_next_user(object, &kind, &i)); n++) {
         if (size - used < 2 * NAME_MAX_LENGTH)
             continue;
-        if (user->master) /* which nobody can remove but with its export */
-            user = user->master;
+        if (user->kind == BACKEND && !*user->name && graph_device(user))
+            user = graph_device(user); /* with which it goes */
         used += (size_t)snprintf(out + used, size - used, "%s%s '%s'", n ? ", " : "",
                                  graph_words[user->kind], graph_name(user));
         named++;

@@ -21,8 +21,7 @@ struct gather {
 struct part {
     struct gather *gather;
     enum object_kind kind;
-    char *name;
-    uint64_t id; /* of a device */
+    uint64_t id;
     void **slot;
 };
 
@@ -31,17 +30,6 @@ static void add_user(char ***users, size_t *n, const char *name)
     *users = mem_resize(*users, (*n + 1) * sizeof(char *));
     (*users)[*n] = NULL;
     mail_set(&(*users)[(*n)++], name);
-}
-
-static const struct object *find_part(const struct graph *graph, const struct part *part)
-{
-    const struct table *devices = &graph->tables[DEVICE];
-    if (part->kind != DEVICE)
-        return graph_find(graph, part->kind, part->name);
-    for (size_t i = 0; i < devices->n; i++)
-        if (devices->all[i]->id == part->id)
-            return devices->all[i];
-    return NULL;
 }
 
 /* What only the graph knows. */
@@ -56,7 +44,7 @@ static void complete_device(const struct object *object, Sluice__DeviceInfo *inf
 
 static void complete_info(struct graph *graph, const struct part *part)
 {
-    const struct object *object = find_part(graph, part), *user;
+    const struct object *object = graph_find_id(graph, part->kind, part->id), *user;
     if (!object)
         return;
     unsigned other = 0;
@@ -68,9 +56,12 @@ static void complete_info(struct graph *graph, const struct part *part)
         if (object->standing.to[EDGE_BACKING])
             mail_set(&info->backing, object->standing.to[EDGE_BACKING]->name);
         while ((user = graph_next_user(object, &other, &i)))
-            add_user(&info->users, &info->n_users, user->master ? user->master->name : user->name);
+            add_user(&info->users, &info->n_users, graph_name(user));
         graph_perm_names(object->total.perm, &info->permissions, &info->n_permissions);
         graph_perm_names(object->total.shared, &info->shares, &info->n_shares);
+        info->has_has_backend = info->has_only_backends = true;
+        info->has_backend = graph_has_backend(object);
+        info->only_backends = graph_is_root(object);
     } else if (part->kind == BACKEND) {
         Sluice__BackendInfo *info = *part->slot;
         while ((user = graph_next_user(object, &other, &i)))
@@ -78,8 +69,13 @@ static void complete_info(struct graph *graph, const struct part *part)
                 add_user(&info->users, &info->n_users, graph_name(user));
         graph_perm_names(object->total.perm, &info->permissions, &info->n_permissions);
         graph_perm_names(object->total.shared, &info->shares, &info->n_shares);
-    } else if (part->kind == EXPORT && object->own && object->own->standing.to[0]) {
-        mail_set(&((Sluice__ExportInfo *)*part->slot)->node, object->own->standing.to[0]->name);
+        info->has_references = true;
+        info->references = graph_references(object);
+        mail_set(&info->description, graph_name(object));
+    } else if (part->kind == EXPORT) {
+        const struct object *backend = object->standing.to[0];
+        if (backend && !*backend->name && backend->standing.to[0])
+            mail_set(&((Sluice__ExportInfo *)*part->slot)->node, backend->standing.to[0]->name);
     } else if (part->kind == DEVICE) {
         complete_device(object, *part->slot);
     }
@@ -175,11 +171,10 @@ static void described(struct actor *self, struct mail *reply, void *arg)
         reply->body = NULL;
         complete_info(gather->graph, part);
     } else {
-        const struct object *object = find_part(gather->graph, part);
+        const struct object *object = graph_find_id(gather->graph, part->kind, part->id);
         if (object && object->state == CLOSING)
             gather->missed = true; /* the news of its end are on their way */
     }
-    free(part->name);
     free(part);
     part_done(gather);
 }
@@ -187,7 +182,7 @@ static void described(struct actor *self, struct mail *reply, void *arg)
 static void gather_one(struct gather *gather, const struct object *object, void **slot)
 {
     struct part *part = MEM_NEW(struct part);
-    *part = (struct part){gather, object->kind, mem_string(object->name), object->id, slot};
+    *part = (struct part){gather, object->kind, object->id, slot};
     gather->outstanding++;
     if (object->kind == DEVICE) /* its backend knows how it stands */
         actor_ask(gather->graph->self, object->standing.to[0]->address, MAIL_DEVICE_DESCRIBE, NULL,
@@ -222,22 +217,22 @@ static void *gather_reactors(struct gather *gather, size_t *n)
     return list;
 }
 
-/* A backend without a name is its export's business; a device that has let go is gone. */
-static bool is_seen(const struct object *object)
+/* A device that has let go is gone; backends are seen that have a name, or really all. */
+static bool is_seen(const struct object *object, bool unnamed)
 {
-    return object->state >= READY && (object->kind != BACKEND || *object->name) &&
+    return object->state >= READY && (object->kind != BACKEND || unnamed || *object->name) &&
            (object->kind != DEVICE || object->standing.to[0]);
 }
 
-/* Asks all that are seen from outside; returns the list that fills up. */
-static void *gather_all(struct gather *gather, enum object_kind kind, size_t *n)
+/* Asks all that are seen; returns the list that fills up. */
+static void *gather_all(struct gather *gather, enum object_kind kind, bool unnamed, size_t *n)
 {
     const struct table *table = &gather->graph->tables[kind];
     if (!table->n)
         return NULL;
     void **list = mem_new(table->n * sizeof(void *));
     for (size_t i = 0; i < table->n; i++)
-        if (is_seen(table->all[i]))
+        if (is_seen(table->all[i], unnamed))
             gather_one(gather, table->all[i], &list[(*n)++]);
     return list;
 }
@@ -257,7 +252,17 @@ static struct gather *gather_new(struct graph *graph, struct ticket ticket,
     return gather;
 }
 
-void graph_list(struct graph *graph, enum object_kind kind, struct ticket ticket)
+static void *gather_roots(struct gather *gather, size_t *n)
+{
+    struct graph_walk walk = {0};
+    const struct object *node;
+    void **list = mem_new((gather->graph->tables[NODE].n + 1) * sizeof(void *));
+    while ((node = graph_next_root(gather->graph, &walk)))
+        gather_one(gather, node, &list[(*n)++]);
+    return list;
+}
+
+void graph_list(struct graph *graph, enum object_kind kind, bool wide, struct ticket ticket)
 {
     static const Sluice__Reply__BodyCase bodies[] = {
         SLUICE__REPLY__BODY_NODES, SLUICE__REPLY__BODY_BACKENDS, SLUICE__REPLY__BODY_EXPORTS,
@@ -266,16 +271,17 @@ void graph_list(struct graph *graph, enum object_kind kind, struct ticket ticket
     Sluice__Reply *reply = gather->reply;
     if (kind == NODE) {
         reply->nodes = MAIL_NEW(sluice__node_list);
-        reply->nodes->nodes = gather_all(gather, kind, &reply->nodes->n_nodes);
+        reply->nodes->nodes = wide ? gather_all(gather, kind, true, &reply->nodes->n_nodes)
+                                   : gather_roots(gather, &reply->nodes->n_nodes);
     } else if (kind == BACKEND) {
         reply->backends = MAIL_NEW(sluice__backend_list);
-        reply->backends->backends = gather_all(gather, kind, &reply->backends->n_backends);
+        reply->backends->backends = gather_all(gather, kind, wide, &reply->backends->n_backends);
     } else if (kind == DEVICE) {
         reply->devices = MAIL_NEW(sluice__device_list);
-        reply->devices->devices = gather_all(gather, kind, &reply->devices->n_devices);
+        reply->devices->devices = gather_all(gather, kind, true, &reply->devices->n_devices);
     } else {
         reply->exports = MAIL_NEW(sluice__export_list);
-        reply->exports->exports = gather_all(gather, kind, &reply->exports->n_exports);
+        reply->exports->exports = gather_all(gather, kind, true, &reply->exports->n_exports);
     }
     part_done(gather);
 }
@@ -312,10 +318,10 @@ static void stamped(struct actor *self, struct mail *reply, void *arg)
     reply->body = NULL;
     Sluice__Status *out = gather->reply->status;
     out->reactors = gather_reactors(gather, &out->n_reactors);
-    out->nodes = gather_all(gather, NODE, &out->n_nodes);
-    out->backends = gather_all(gather, BACKEND, &out->n_backends);
-    out->exports = gather_all(gather, EXPORT, &out->n_exports);
-    out->devices = gather_all(gather, DEVICE, &out->n_devices);
+    out->nodes = gather_all(gather, NODE, true, &out->n_nodes);
+    out->backends = gather_all(gather, BACKEND, false, &out->n_backends);
+    out->exports = gather_all(gather, EXPORT, true, &out->n_exports);
+    out->devices = gather_all(gather, DEVICE, true, &out->n_devices);
     part_done(gather);
 }
 

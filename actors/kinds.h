@@ -23,6 +23,11 @@
     X(CLAIMED, claimed)                                                                            \
     X(CLAIM_SET, claim_set)           /* to the graph; answered without a body */                  \
     X(CLAIM_END, claim_end)           /* to the graph; answered without a body */                  \
+    X(CLAIM_REFS, claim_refs)         /* to the graph; no answer */                                \
+    X(BACKEND_NAME, backend_name)     /* to the graph; answered without a body */                  \
+    X(BACKEND_RENAME, backend_rename) /* answered without a body */                                \
+    X(LOOK_UP, look_up)               /* to the graph; answered with FOUND */                      \
+    X(FOUND, found)                                                                                \
     X(NODE_PERMIT, node_permit)       /* see NodePermit */                                         \
     X(BACKEND_PERMIT, backend_permit) /* answered without a body */                                \
     X(BACKEND_CHANGED, backend_changed)                                                            \

@@ -35,6 +35,14 @@ const char *actor_name(const struct actor *self)
     return self->name;
 }
 
+void actor_rename(struct actor *self, const char *name)
+{
+    check_here(self);
+    char *had = self->name;
+    self->name = mem_string(name);
+    free(had);
+}
+
 actor_addr actor_address(const struct actor *self)
 {
     return self->address;

@@ -88,6 +88,8 @@ void actor_give_back(struct actor *self, struct op_queue *ops);
 
 void *actor_state(struct actor *self);
 const char *actor_name(const struct actor *self);
+/* What actor_name() gave until now is gone. */
+void actor_rename(struct actor *self, const char *name);
 actor_addr actor_address(const struct actor *self);
 struct reactor *actor_reactor(const struct actor *self);
 /* The peer on which the actor makes operations. */

@@ -10,7 +10,7 @@ fails 2 'what to ask is missing' sluice
 fails 2 'the request "frobnicate" is unknown; known are: status' sluice frobnicate
 fails 2 'node frobnicate is unknown; node can be followed by: add, list, show, remove' sluice node frobnicate
 fails 2 'node-add needs driver, which is missing' sluice node add name=n
-fails 2 'backend-add has no field "nam"; it takes name, node, read-only' sluice backend add nam=x
+fails 2 'backend-set has no field "nam"; it takes name, werror, rerror' sluice backend set nam=x
 fails 2 'port is "x", but must be a whole number' sluice export add type=nbd backend=b port=x
 fails 2 '"b" must be written as key=value' sluice node show a b
 fails 2 'timeout is "soon", but must be' sluice --timeout soon status
@@ -32,6 +32,7 @@ fails 1 'vd0' sluice node remove mem
 fails 1 'mem' sluice node add driver=null name=mem
 fails 1 'mem' sluice backend add mem
 fails 1 '1bad' sluice node add driver=null name=1bad
+fails 1 "'nod' is nothing that a backend has" sluice backend add vd1 nod=mem
 fails 1 'nonsense' sluice node add driver=nonsense name=x
 fails 1 'nonsense' sluice node add driver=memory name=x size=1M nonsense=1
 fails 1 'nonsense' sluice export add type=nonsense backend=vd0

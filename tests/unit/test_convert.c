@@ -286,9 +286,9 @@ static void refusals_name_the_field_and_what_would_do(void **state)
     refused("node", "", "node alone is unknown; node can be followed by: add, list, show, remove");
     refused("node destroy", "", "node destroy is unknown; node can be followed by: add, list");
     refused("id", "", "the request \"id\" is unknown");
-    refused("backend-add nam=b", "nam",
-            "backend-add has no field \"nam\"; it takes name, node, "
-            "read-only");
+    refused("backend-set nam=b", "nam",
+            "backend-set has no field \"nam\"; it takes name, werror, "
+            "rerror");
     refused("backend-add node=n", "name", "backend-add needs name, which is missing");
     refused("backend-add name=a name=b", "name", "backend-add: name is given twice");
     refused("export-add type=nbd backend=b max-connections=1 max_connections=2", "max_connections",
