@@ -25,6 +25,10 @@ static void take_facts(struct blk *blk, const Sluice__NodeFacts *facts, bool ins
 void blk_changed(struct blk *blk, const Sluice__BackendChanged *told)
 {
     take_facts(blk, told->facts, told->inserted, told->available);
+    if (strcmp(blk->name, told->name) != 0) {
+        free(blk->name);
+        blk->name = mem_string(told->name);
+    }
 }
 
 /* What a blk is called in messages. */
@@ -39,21 +43,6 @@ Sluice__Permissions *blk_permissions(struct driver_perms perms)
     out->perm = perms.perm;
     out->shared = perms.shared;
     return out;
-}
-
-/* Returns what the graph grants, or null with `err`. */
-static Sluice__Claimed *claim(blk_context *context, const char *name, struct driver_perms perms,
-                              struct err *err)
-{
-    char who[32];
-    write_name(context, who, sizeof who);
-    Sluice__Claim *claim = MAIL_NEW(sluice__claim);
-    mail_set(&claim->backend, name);
-    mail_set(&claim->name, who);
-    claim->permissions = blk_permissions(perms);
-    void *reply = NULL;
-    context_call(context, context->sluice->world.graph, MAIL_CLAIM, claim, &reply, err);
-    return reply;
 }
 
 static void end_claim(blk_context *context, uint64_t claim)
@@ -82,17 +71,6 @@ static Sluice__SessionGrant *open_session(struct blk *blk, struct err *err)
     return reply;
 }
 
-/* As flags ask. */
-static struct driver_perms flag_perms(int flags)
-{
-    struct driver_perms perms = {0, PERM_ALL};
-    if (!(flags & BLK_NO_IO))
-        perms.perm = PERM_CONSISTENT_READ | (flags & BLK_WRITABLE ? PERM_WRITE : 0);
-    if (flags & BLK_RESIZE)
-        perms.perm |= PERM_RESIZE;
-    return perms;
-}
-
 static void blk_free(struct blk *blk)
 {
     free(blk->name);
@@ -105,25 +83,27 @@ void blk_free_closed(struct blk *blk)
         blk_free(blk);
 }
 
-int blk_open(blk_context *context, const char *name, int flags, blk **out, char **error)
+int blk_claim(blk_context *context, Sluice__Claim *claim, blk **out, char **error)
 {
+    struct driver_perms perms = {claim->permissions->perm, claim->permissions->shared};
+    char who[32];
     struct err err = {0};
+    void *reply = NULL;
     *out = NULL;
-    if (flags & ~(BLK_WRITABLE | BLK_RESIZE | BLK_NO_IO))
-        return context_error(
-            error, -EINVAL,
-            "blk_open takes the flags BLK_WRITABLE, BLK_RESIZE and BLK_NO_IO, or 0");
-    struct driver_perms perms = flag_perms(flags);
-    Sluice__Claimed *claimed = claim(context, name, perms, &err);
-    if (!claimed)
+    write_name(context, who, sizeof who);
+    mail_set(&claim->name, who);
+    if (context_call(context, context->sluice->world.graph, MAIL_CLAIM, claim, &reply, &err) < 0)
         return context_error(error, err.code, err.text);
+    Sluice__Claimed *claimed = reply;
     struct blk *blk = MEM_NEW(struct blk);
     blk->context = context;
-    blk->name = mem_string(name);
+    blk->name = mem_string(claimed->name);
+    blk->references = 1;
     blk->backend = claimed->address;
+    blk->id = claimed->id;
     blk->claim = claimed->claim;
     blk->perms = perms;
-    blk->writable = flags & BLK_WRITABLE;
+    blk->writable = perms.perm & PERM_WRITE;
     mail_free_body(claimed);
     Sluice__SessionGrant *grant = open_session(blk, &err);
     if (!grant) {
@@ -158,17 +138,10 @@ static void count(struct blk *blk, uint32_t more)
     atomic_store_explicit(&blk->in_flight, now + more, memory_order_release);
 }
 
-void blk_close(blk **self)
+/* The last reference has gone. */
+static void end(struct blk *blk)
 {
-    struct blk *blk = *self;
-    if (!blk)
-        return;
-    *self = NULL;
     blk_context *context = blk->context;
-    while (blk->in_flight > blk->running) {
-        blk_cancel_waiting(blk); /* again, as mail may be faster than what it names */
-        blk_wait(context, CANCEL_AGAIN_MS);
-    }
     unsigned plugged = context_wait_begin(context);
     while (blk->cancels)
         port_wait(context->port, UINT64_MAX);
@@ -187,6 +160,51 @@ void blk_close(blk **self)
     *at = blk->next;
     blk->closed = true;
     blk_free_closed(blk);
+}
+
+static void set_references(struct blk *blk, unsigned n)
+{
+    blk->references = n;
+    Sluice__ClaimRefs *refs = MAIL_NEW(sluice__claim_refs);
+    refs->claim = blk->claim;
+    refs->references = n;
+    port_tell(blk->context->port, blk->context->sluice->world.graph, MAIL_CLAIM_REFS, refs);
+    port_flush(blk->context->port);
+}
+
+void blk_ref(blk *blk)
+{
+    set_references(blk, blk->references + 1);
+}
+
+/* Callbacks that run while the last reference waits for requests may drop it again, which is
+ * nothing: it goes already. One that they take and keep keeps the blk. */
+void blk_unref(blk *blk)
+{
+    if (!blk || blk->closed)
+        return;
+    if (blk->references == 1) {
+        if (blk->closing)
+            return;
+        blk->closing = true;
+        while (blk->in_flight > blk->running) {
+            blk_cancel_waiting(blk); /* again, as mail may be faster than what it names */
+            blk_wait(blk->context, CANCEL_AGAIN_MS);
+        }
+        if (blk->references == 1) {
+            end(blk);
+            return;
+        }
+        blk->closing = false;
+    }
+    set_references(blk, blk->references - 1);
+}
+
+void blk_close(blk **self)
+{
+    struct blk *blk = *self;
+    *self = NULL;
+    blk_unref(blk);
 }
 
 /* --- Requests */

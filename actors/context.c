@@ -104,6 +104,7 @@ void blk_context_close(blk_context **self)
     assert(!context->running); /* the callback that closes it would return into nothing */
     while (context->blks) {
         struct blk *blk = context->blks;
+        blk->references = 1; /* whoever had others has no context any more */
         blk_close(&blk);
     }
     while (context->regions)

@@ -58,7 +58,10 @@ struct blk {
     blk_context *context;
     char *name;
     actor_addr backend;
+    uint64_t id; /* the backend's, in the graph */
     uint64_t claim, session;
+    unsigned references;        /* of those who share this blk */
+    bool closing;               /* the last one goes, and waits for requests */
     uint32_t granted;           /* requests that may be outstanding */
     struct driver_perms perms;  /* what it has */
     bool writable;              /* opened to write too */
@@ -110,6 +113,8 @@ int region_end(blk_context *context, struct held_region **at);
 
 /* Answers the backend when none of the callbacks that are due is left, but for those that wait. */
 void blk_tell_calm(struct blk *blk);
+/* Opens what the claim says, which lacks the name of who claims, and is taken over. */
+int blk_claim(blk_context *context, Sluice__Claim *claim, blk **out, char **error);
 /* As a message, the caller's. */
 Sluice__Permissions *blk_permissions(struct driver_perms perms);
 /* blk_buffer.c: unregisters what is. */

@@ -160,9 +160,69 @@ enum blk_perm {
  * BLK_NO_IO; write, and resize, as the flags say; and shares all. */
 int blk_open(blk_context *context, const char *name, int flags, blk **out, char **error);
 
-/* Waits for this blk's requests, but not for callbacks of its own that call it. Those that merely
- * wait, because an error or somebody paused the backend, end with an error. */
+/* Makes a backend without a name, a medium or a device, with these permissions (enum blk_perm) and
+ * write cache on. It lives as long as somebody refers to it. */
+int blk_new(blk_context *context, unsigned perm, unsigned shared, blk **out, char **error);
+
+/* Makes such a backend together with its medium: the file, the node that is there already, or the
+ * one that `options` describe ("driver=memory size=1M", as backend-add takes them); each may be
+ * null. The medium is opened for reading only unless a flag asks for more. What was made goes with
+ * the last reference; after a failure nothing of it is left. */
+int blk_new_open(blk_context *context, const char *filename, const char *node, const char *options,
+                 int flags, blk **out, char **error);
+
+/* References. To a backend refer its name, the device that is attached to it, and each blk, as
+ * often as blk_ref() was called on it, and once for having been opened. blk_unref() and blk_close()
+ * drop one; a null blk has none. The blk's last one waits for its requests, but not for callbacks
+ * of its own that call it; those that merely wait, because an error or somebody paused the backend,
+ * end with an error. The backend's last one deletes it: it gives its medium up, and is gone when
+ * the call returns. */
+void blk_ref(blk *blk);
+void blk_unref(blk *blk);
+unsigned blk_get_refcnt(const blk *blk); /* of the backend; 0 for null */
 void blk_close(blk **blk);
+
+/* A name makes a backend visible to control: a letter, then letters, digits, '-', '.' or '_', 63 at
+ * most, which no backend and no node has. Only one that has none gets one. Removing is fine when
+ * there is none. */
+int blk_add_name(blk *blk, const char *name, char **error);
+int blk_remove_name(blk *blk);
+/* "" for none; it stays until callbacks can run. */
+const char *blk_name(const blk *blk);
+/* For messages: the name, else the device's id, else "a block device". Returns 0 or a negative
+ * errno. */
+int blk_description(const blk *blk, char *out, size_t size);
+
+/* What there is. A walk goes on from a cursor, all zeroes at first, and holds nothing: it may be
+ * abandoned, and goes on whatever changes meanwhile. What is there all the time is met once,
+ * nothing is met twice. All of these return 1 and what they found, 0 when there is none, or a
+ * negative errno. */
+struct blk_cursor {
+    uint64_t at[3];
+};
+struct blk_info {
+    uint64_t id; /* for blk_open_id(); never another's, and blk_id() of the backend's blks */
+    char name[64], description[256];
+    char node[64];    /* its medium; "" for none */
+    char device[256]; /* the id of the device that is attached; "" for none */
+    unsigned references;
+};
+struct blk_node_info {
+    char name[64];
+    bool has_backend; /* it is the medium of one, or of several */
+    bool is_root;     /* nobody but backends uses it */
+};
+int blk_next(blk_context *context, struct blk_cursor *cursor, struct blk_info *out);
+int blk_next_named(blk_context *context, struct blk_cursor *cursor, struct blk_info *out);
+/* Each node that is a backend's medium, then those of control that are no backend's. */
+int blk_next_root(blk_context *context, struct blk_cursor *cursor, struct blk_node_info *out);
+int blk_by_name(blk_context *context, const char *name, struct blk_info *out);
+int blk_by_dev(blk_context *context, const char *device, struct blk_info *out);
+int blk_by_node(blk_context *context, const char *node, struct blk_info *out); /* the first one */
+int blk_by_id(blk_context *context, uint64_t id, struct blk_info *out);
+int blk_node(blk_context *context, const char *node, struct blk_node_info *out);
+uint64_t blk_id(const blk *blk);
+int blk_open_id(blk_context *context, uint64_t id, int flags, blk **out, char **error);
 
 /* What is done about a request that failed at the medium: the caller is told; told that it
  * succeeded; or the request waits, and with it all others, until the backend is resumed (ENOSPC: if
@@ -222,7 +282,6 @@ int blk_resume(blk *blk);
 int blk_set_perm(blk *blk, unsigned perm, unsigned shared, char **error);
 void blk_get_perm(const blk *blk, unsigned *perm, unsigned *shared);
 
-const char *blk_name(const blk *blk);
 /* Requests from acceptance until their callback has returned. */
 unsigned blk_in_flight(const blk *blk);
 
