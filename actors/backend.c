@@ -110,6 +110,7 @@ static void on_abort(struct actor *self, struct mail *mail)
     backend->aborted = true;
     backend_end_waiting(backend);
     backend_device_abort(backend);
+    backend_stop_notifying(backend, NULL);
 }
 
 void backend_watch(struct backend *backend, bool on, actor_reply_fn *then, void *arg)
@@ -149,6 +150,7 @@ void backend_take_facts(struct backend *backend, const Sluice__NodeFacts *facts)
     node_facts_from_message(facts, &backend->facts);
     backend_look(backend);
     backend->read_only = backend->asked_read_only || backend->facts.read_only;
+    backend->open_flags = backend_flags_of(&backend->facts);
     allow(backend);
 }
 
@@ -165,6 +167,8 @@ static Sluice__NodeFacts *facts_mail(const struct backend *backend)
 {
     Sluice__NodeFacts *facts = MAIL_NEW(sluice__node_facts);
     node_facts_to_message(&backend->facts, facts);
+    facts->has_open_flags = true;
+    facts->open_flags = backend->open_flags;
     facts->read_only = backend->read_only;
     return facts;
 }
@@ -216,14 +220,20 @@ static void on_node_changed(struct actor *self, struct mail *mail)
     }
 }
 
-static void remove_medium(struct backend *backend, struct ticket ticket, bool by_console)
+/* Those who wanted to know do: what they still asked of the medium is in flight. */
+static void begin_removal(struct backend *backend)
 {
-    backend->remover = ticket;
-    backend->by_console = by_console;
     backend->removing = true;
     backend_quiesce(backend);
     if (!backend->in_flight)
         backend_settle(backend);
+}
+
+static void remove_medium(struct backend *backend, struct ticket ticket, bool by_console)
+{
+    backend->remover = ticket;
+    backend->by_console = by_console;
+    backend_notify(backend, false, begin_removal);
 }
 
 /* A device without a tray has taken the medium, or not. */
@@ -235,6 +245,15 @@ static void pushed_in(struct backend *backend, const struct err *err)
     }
     backend->removal_cause = *err;
     remove_medium(backend, backend->opening, false);
+}
+
+/* One with a tray takes it in when that is closed. */
+static void insertion_noted(struct backend *backend)
+{
+    if (backend->by_console && !backend_has_tray(backend))
+        backend_device_ask(backend, SLUICE__DEVICE_CALL__CALL__LOAD, pushed_in);
+    else
+        actor_reply(backend->self, backend->opening, MAIL_NONE, NULL);
 }
 
 static void on_watching(struct actor *self, struct mail *reply, void *arg)
@@ -251,11 +270,7 @@ static void on_watching(struct actor *self, struct mail *reply, void *arg)
     backend_buffers_tell(backend, true);
     backend_take_facts(backend, (Sluice__NodeFacts *)reply->body);
     backend_tell_watchers(backend);
-    /* One with a tray takes it in when that is closed. */
-    if (backend->by_console && !backend_has_tray(backend))
-        backend_device_ask(backend, SLUICE__DEVICE_CALL__CALL__LOAD, pushed_in);
-    else
-        actor_reply(self, backend->opening, MAIL_NONE, NULL);
+    backend_notify(backend, true, insertion_noted);
 }
 
 /* The node becomes the medium; answers `ticket` when it has. Until then there is none. */
@@ -341,6 +356,7 @@ static void on_open(struct actor *self, struct mail *mail)
     backend->keeps_io_status = open->spec->io_status;
     backend->account.count_failed = open->spec->account_failed;
     backend->write_through = !open->spec->write_cache;
+    backend->detect_zeroes = open->spec->detect_zeroes;
     if (open->paused)
         backend_pause(backend, PAUSE_ENGINE, NULL);
     if (open->node)
@@ -427,6 +443,7 @@ static void on_session_close(struct actor *self, struct mail *mail)
         backend->granted -= session->requests;
         backend->granted_bytes -= session->bytes;
         backend_forget_session(backend, session);
+        backend_stop_notifying(backend, session);
         free(session->name);
         free(session);
         backend_device_session_ended(backend, id);
@@ -487,6 +504,8 @@ const struct actor_type backend_type = {
             [MAIL_DESCRIBE] = backend_on_describe,
             [MAIL_BACKEND_SET] = backend_on_set,
             [MAIL_BACKEND_RENAME] = on_rename,
+            [MAIL_SESSION_NOTIFY] = backend_on_session_notify,
+            [MAIL_MEDIUM_NOTED] = backend_on_medium_noted,
             [MAIL_BACKEND_INSERT] = on_insert,
             [MAIL_BACKEND_REMOVE] = on_remove,
             [MAIL_BACKEND_TRAY] = backend_on_tray,

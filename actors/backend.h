@@ -21,4 +21,8 @@
 
 extern const struct actor_type backend_type;
 
+/* How a medium is opened. */
+enum open_flag { OPEN_READ_WRITE = 1, OPEN_DIRECT = 2, OPEN_UNMAP = 4 };
+#define OPEN_FLAGS 3
+
 #endif

@@ -26,6 +26,8 @@ struct session {
     uint64_t id, bytes;
     uint32_t requests;
     actor_addr watcher;
+    bool notify;                       /* it wants to know when media come, and before they go */
+    bool noting;                       /* it has been told, and has not answered */
     const _Atomic uint32_t *callbacks; /* the watcher's, not returned yet; null when it has none */
     bool asked;                        /* whether they have */
     char *name;
@@ -84,6 +86,7 @@ struct backend {
     bool read_only;
     unsigned allowed;   /* kinds of operations that permissions let through, by bit */
     bool write_through; /* each write is durable before it is done */
+    Sluice__DetectZeroes__Mode detect_zeroes;
     actor_addr node;
     uint64_t in_flight;
     uint64_t arrivals; /* operations that were begun; orders those that are held */
@@ -132,7 +135,31 @@ struct backend {
     struct err removal_cause; /* why it goes, if it was refused */
     struct backend_device device;
     struct backend_change change;
+
+    /* The root state: what the empty backend answers, and the next medium is opened with. Without a
+     * medium its facts stay: read_only and this. */
+    unsigned open_flags; /* enum open_flag, of the medium there is or was */
+
+    unsigned notified; /* sessions that have not said yet that they know of the medium's change */
+    void (*then)(struct backend *backend); /* when all have */
 };
+
+/* By the bits of enum open_flag. */
+extern const char *const backend_flag_names[];
+/* Those for opening it again. */
+unsigned backend_reopen_flags(const struct backend *backend);
+
+/* backend_root.c */
+
+/* The flags of a medium with these facts. */
+unsigned backend_flags_of(const struct driver_facts *facts);
+/* Sessions that want to know are told that the medium has come, or is to go; when all have heard,
+ * `then` runs, maybe at once. */
+void backend_notify(struct backend *backend, bool inserted, void (*then)(struct backend *backend));
+void backend_on_session_notify(struct actor *self, struct mail *mail);
+void backend_on_medium_noted(struct actor *self, struct mail *mail);
+/* The session ends, or all that wait are to go on. */
+void backend_stop_notifying(struct backend *backend, struct session *session);
 
 /* backend_io.c */
 

@@ -128,6 +128,22 @@ static void describe_facts(const struct backend *backend, Sluice__BackendInfo *i
     info->sectors = facts->sectors;
 }
 
+static void add_flags(unsigned flags, char ***out, size_t *n)
+{
+    *out = mem_new(OPEN_FLAGS * sizeof **out);
+    for (unsigned bit = 0; bit < OPEN_FLAGS; bit++)
+        if (flags >> bit & 1)
+            mail_set(&(*out)[(*n)++], backend_flag_names[bit]);
+}
+
+static void describe_root(const struct backend *backend, Sluice__BackendInfo *info)
+{
+    info->has_detect_zeroes = true;
+    info->detect_zeroes = backend->detect_zeroes;
+    add_flags(backend->open_flags, &info->flags, &info->n_flags);
+    add_flags(backend_reopen_flags(backend), &info->reopen_flags, &info->n_reopen_flags);
+}
+
 void backend_on_describe(struct actor *self, struct mail *mail)
 {
     struct backend *backend = actor_state(self);
@@ -164,6 +180,7 @@ void backend_on_describe(struct actor *self, struct mail *mail)
     info->rerror = backend->on_read_error;
     describe_facts(backend, info);
     backend_device_describe(backend, info);
+    describe_root(backend, info);
     describe_account(backend, info);
     actor_reply(self, mail_ticket(mail), MAIL_BACKEND_INFO, info);
 }
@@ -233,6 +250,8 @@ static int set(struct backend *backend, const Sluice__BackendSet *set, struct er
         backend->write_through = !set->write_cache;
     if (set->has_guest_block_size)
         backend->guest_block_size = set->guest_block_size;
+    if (set->has_detect_zeroes)
+        backend->detect_zeroes = set->detect_zeroes;
     if (set->has_account_failed)
         backend->account.count_failed = set->account_failed;
     if (set->intervals)

@@ -1,6 +1,7 @@
 /* backend_io.c — a backend's requests: checked, counted, begun, held, drained. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "actors/backend_impl.h"
 #include "engine/mem.h"
@@ -11,6 +12,9 @@ struct begun {
     uint64_t started; /* ns */
     uint64_t arrival;
     bool cancelled; /* its end was asked for: it is not held */
+    /* Of a write that is made to zeroes: what it was. */
+    bool turned;
+    uint16_t flags, niov;
 };
 
 static uint64_t now(const struct backend *backend)
@@ -146,6 +150,38 @@ static void failed(struct backend *backend, struct op *op, struct begun begun)
     }
 }
 
+/* --- Writes of zeroes */
+
+static bool is_zero(const struct iovec *part)
+{
+    const char *at = part->iov_base;
+    return !part->iov_len || (!*at && !memcmp(at, at + 1, part->iov_len - 1));
+}
+
+/* Its sender finds it as it was. */
+static void turn(const struct backend *backend, struct op *op, struct begun *begun)
+{
+    if (op->flags & OP_COMPRESSED)
+        return;
+    for (unsigned i = 0; i < op->niov; i++)
+        if (!is_zero(&op->iov[i]))
+            return;
+    begun->turned = true;
+    begun->flags = op->flags;
+    begun->niov = op->niov;
+    op->kind = OP_ZEROES;
+    op->niov = 0;
+    if (backend->detect_zeroes == SLUICE__DETECT_ZEROES__MODE__UNMAP)
+        op->flags |= OP_MAY_UNMAP;
+}
+
+static void turn_back(struct op *op, const struct begun *begun)
+{
+    op->kind = OP_WRITE;
+    op->flags = begun->flags;
+    op->niov = begun->niov;
+}
+
 /* --- Requests */
 
 /* The node has told of the change by now. */
@@ -207,6 +243,8 @@ static void done(struct op *op, void *who)
 {
     struct backend *backend = who;
     const struct begun begun = *(struct begun *)op_popped(op);
+    if (begun.turned)
+        turn_back(op, &begun);
     if (op->kind == OP_WRITE || op->kind == OP_ZEROES)
         account_written(&backend->account, (uint64_t)op->offset + op->bytes);
     if (__builtin_expect(op->kind == OP_SAVE_VMSTATE && op->ret >= 0 && backend->write_through, 0))
@@ -228,7 +266,9 @@ static void begin(struct backend *backend, struct op *op, uint64_t arrival)
         op->flags |= OP_FUA;
     backend->in_flight++;
     struct begun *begun = op_push(op, done, backend);
-    *begun = (struct begun){now(backend), arrival, false};
+    *begun = (struct begun){.started = now(backend), .arrival = arrival};
+    if (backend->detect_zeroes && op->kind == OP_WRITE)
+        turn(backend, op, begun);
     op_send(op, backend->node);
 }
 

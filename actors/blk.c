@@ -20,6 +20,7 @@ static void take_facts(struct blk *blk, const Sluice__NodeFacts *facts, bool ins
     node_facts_from_message(facts, &blk->facts);
     blk->inserted = inserted;
     blk->available = available;
+    blk->open_flags = facts->open_flags;
 }
 
 void blk_changed(struct blk *blk, const Sluice__BackendChanged *told)
@@ -73,13 +74,14 @@ static Sluice__SessionGrant *open_session(struct blk *blk, struct err *err)
 
 static void blk_free(struct blk *blk)
 {
+    blk_notifiers_free(blk);
     free(blk->name);
     free(blk);
 }
 
 void blk_free_closed(struct blk *blk)
 {
-    if (blk->closed && !blk->running && !blk->calling)
+    if (blk->closed && !blk->running && !blk->calling && !blk->holds)
         blk_free(blk);
 }
 

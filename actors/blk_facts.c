@@ -26,11 +26,6 @@ bool blk_is_read_only(const blk *blk)
     return blk->facts.read_only || !blk->writable;
 }
 
-int blk_get_flags(const blk *blk)
-{
-    return blk->writable ? BLK_WRITABLE : 0;
-}
-
 bool blk_is_sg(const blk *blk)
 {
     return blk->facts.sg;

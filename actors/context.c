@@ -26,10 +26,24 @@ static void note(blk_context *context, struct mail *mail)
     *at = note;
 }
 
+static void tell_news(const blk_context *context, const struct note *note)
+{
+    const Sluice__MediumNews *news = note->body;
+    for (struct blk *blk = context->blks; blk; blk = blk->next)
+        if (blk->backend == note->from && blk->session == news->session) {
+            blk_medium_news(blk, news);
+            return;
+        }
+}
+
 static void tell_note(blk_context *context, struct note *note)
 {
     if (note->kind == MAIL_DEVICE_CALL) {
         blk_dev_called(context, note);
+        return;
+    }
+    if (note->kind == MAIL_MEDIUM_NEWS) {
+        tell_news(context, note);
         return;
     }
     const Sluice__Moving *moving = note->body;
@@ -59,7 +73,8 @@ static void on_mail(struct port *port, struct mail *mail, void *arg)
 {
     blk_context *context = arg;
     (void)port;
-    if (mail->kind == MAIL_MOVING || mail->kind == MAIL_DEVICE_CALL) {
+    if (mail->kind == MAIL_MOVING || mail->kind == MAIL_DEVICE_CALL ||
+        mail->kind == MAIL_MEDIUM_NEWS) {
         note(context, mail);
         return;
     }

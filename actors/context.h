@@ -85,6 +85,9 @@ struct blk {
     bool closed;                 /* by one of its callbacks: the last of them frees it */
     struct driver_facts facts;
     bool inserted, available;
+    struct notifier *notifiers; /* of media; see blk_medium.c */
+    unsigned holds;             /* of loops over them */
+    unsigned open_flags;        /* enum open_flag: of the medium, or the last one */
 };
 
 /* In the bottom frame of its operation, whose function is blk_request_done(), with the blk. */
@@ -133,6 +136,9 @@ void blk_free_closed(struct blk *blk);
 void blk_dev_end(struct blk *blk);
 /* The backend calls a device that a blk of this context plays. */
 void blk_dev_called(blk_context *context, struct note *note);
+/* Its medium has come, or is to go. */
+void blk_medium_news(struct blk *blk, const Sluice__MediumNews *news);
+void blk_notifiers_free(struct blk *blk);
 void blk_changed(struct blk *blk, const Sluice__BackendChanged *told);
 
 #endif

@@ -32,6 +32,7 @@ static void end(struct graph *graph)
     for (unsigned kind = 0; kind < OBJECT_KINDS; kind++)
         for (size_t i = 0; i < graph->tables[kind].n; i++)
             refuse_left(graph->tables[kind].all[i]);
+    graph_evictions_free(graph, true);
     for (unsigned i = 0; i < graph_threads(graph); i++)
         actor_tell(graph->self, graph->reactors[i], MAIL_CLOSE, NULL);
     timer_cancel(reactor_timers(actor_reactor(graph->self)), &graph->again);
@@ -173,6 +174,11 @@ static int perform(struct graph *graph, const Sluice__Request *request, struct t
         return graph_remove(graph, DEVICE, request->device_remove->name, ticket, err);
     case SLUICE__REQUEST__BODY_DEVICE_SET:
         return graph_device_set(graph, request->device_set, ticket, err);
+    case SLUICE__REQUEST__BODY_MEDIUM_REMOVE_ALL:
+        graph_medium_remove_all(graph, ticket);
+        return 0;
+    case SLUICE__REQUEST__BODY_INVALIDATE_CACHE:
+        return graph_invalidate(graph, request->invalidate_cache->name, ticket, err);
     case SLUICE__REQUEST__BODY_EXPORT_ADD:
         return graph_export_add(graph, request->export_add, ticket, err);
     case SLUICE__REQUEST__BODY_BACKEND_MOVE:
@@ -249,6 +255,7 @@ static void graph_fini(struct actor *self)
         graph->changes = change->next;
         free(change);
     }
+    graph_evictions_free(graph, false);
     free(graph->reactors);
 }
 
@@ -271,6 +278,8 @@ const struct actor_type graph_type = {
             [MAIL_CLAIM_REFS] = graph_on_claim_refs,
             [MAIL_BACKEND_NAME] = graph_on_backend_name,
             [MAIL_LOOK_UP] = graph_on_look_up,
+            [MAIL_CLAIM_MEDIUM] = graph_on_claim_medium,
+            [MAIL_CLAIM_INVALIDATE] = graph_on_claim_invalidate,
             [MAIL_EMIT] = on_emit,
             [MAIL_STOP] = on_stop,
             [MAIL_SHUTDOWN] = on_shutdown,

@@ -57,6 +57,7 @@ struct object {
     bool may_move;               /* a device that follows its backend to another reactor */
     struct move *move;           /* that it is part of, */
     unsigned came_from;          /* and where it was before */
+    bool evicted;                /* its medium is to go */
     struct object *aside;        /* the medium that has gone */
     bool read_only;              /* a backend that refuses changes whatever its node allows */
     struct standing standing;
@@ -105,6 +106,7 @@ struct graph {
     struct region *regions;
     struct move *moves; /* that wait, or are under way */
     bool settling;
+    struct eviction *evictions;            /* those who wait until all media are gone */
     uint64_t bared;                        /* how often a node has lost its last backend */
     struct change *changes, **last_change; /* the first one is under way when `changing` */
     bool changing;
@@ -126,6 +128,8 @@ struct object *graph_find_id(const struct graph *graph, enum object_kind kind, u
 /* The object with this name, when it can be used; else null, and `err` names `field`. */
 struct object *graph_ready(const struct graph *graph, enum object_kind kind, const char *name,
                            const char *field, struct err *err);
+/* Refuses an object that can't be used now. */
+int graph_check_ready(const struct object *object, const char *field, struct err *err);
 /* The same, also while its medium or its reactor changes. */
 struct object *graph_there(const struct graph *graph, enum object_kind kind, const char *name,
                            const char *field, struct err *err);
@@ -321,6 +325,17 @@ void graph_take_out(struct object *backend);
 void graph_tell_removed(const struct object *backend, const struct object *node);
 /* Answers the ticket of a backend that was CHANGING. */
 void graph_medium_done(struct object *backend, const struct err *err);
+void graph_on_claim_medium(struct actor *self, struct mail *mail);
+void graph_medium_remove_all(struct graph *graph, struct ticket ticket);
+/* Goes on with that; to be called when something has settled. */
+void graph_evict(struct graph *graph);
+/* Forgets those who wait for it, and may tell them so. */
+void graph_evictions_free(struct graph *graph, bool refuse);
+
+/* --- graph_invalidate.c: answers `ticket` when it is done, or refuses at once */
+
+int graph_invalidate(struct graph *graph, const char *name, struct ticket ticket, struct err *err);
+void graph_on_claim_invalidate(struct actor *self, struct mail *mail);
 
 /* --- graph_show.c: these answer `ticket`, or refuse at once */
 

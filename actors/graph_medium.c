@@ -2,9 +2,11 @@
 #include "actors/graph_impl.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "actors/emit.h"
 #include "actors/reply.h"
+#include "engine/mem.h"
 
 static void tell(const struct object *backend, const struct object *node,
                  Sluice__Event__BodyCase what)
@@ -31,6 +33,7 @@ void graph_medium_done(struct object *backend, const struct err *err)
         actor_refuse(graph->self, backend->ticket, err);
     else
         actor_reply(graph->self, backend->ticket, MAIL_REPLY, reply_done());
+    backend->ticket = (struct ticket){0};
     graph_settled(graph);
 }
 
@@ -82,23 +85,27 @@ static void attached(struct object *backend, const struct err *err)
         graph_join(backend, joined);
 }
 
-int graph_medium_insert(struct graph *graph, const Sluice__MediumInsert *insert,
-                        struct ticket ticket, struct err *err)
+static int insert_into(struct object *backend, const char *name, struct ticket ticket,
+                       struct err *err)
 {
-    struct object *backend = graph_ready(graph, BACKEND, insert->backend, "backend", err), *node;
-    if (!backend)
-        return err->code;
     if (backend->standing.to[0])
         return err_field(err, "backend", -EBUSY,
                          "backend '%s' has a medium already, node '%s'; remove that first",
                          graph_name(backend), backend->standing.to[0]->name);
-    node = graph_ready(graph, NODE, insert->node, "node", err);
+    struct object *node = graph_ready(backend->graph, NODE, name, "node", err);
     if (!node)
         return err->code;
     backend->state = CHANGING;
     backend->ticket = ticket;
     graph_change(backend, on(backend, node), attached);
     return 0;
+}
+
+int graph_medium_insert(struct graph *graph, const Sluice__MediumInsert *insert,
+                        struct ticket ticket, struct err *err)
+{
+    struct object *backend = graph_ready(graph, BACKEND, insert->backend, "backend", err);
+    return backend ? insert_into(backend, insert->node, ticket, err) : err->code;
 }
 
 /* --- Removal */
@@ -126,6 +133,7 @@ static void removed(struct actor *self, struct mail *reply, void *arg)
     if (mail_fault(reply)) {
         struct err err = {0};
         mail_fault_err(reply, &err);
+        backend->evicted = false;
         graph_medium_done(backend, &err);
         return;
     }
@@ -138,11 +146,19 @@ static void removed(struct actor *self, struct mail *reply, void *arg)
     graph_change(backend, on(backend, NULL), detached);
 }
 
-void graph_take_out(struct object *backend)
+static void begin_removal(struct object *backend, struct ticket ticket, bool console)
 {
     Sluice__BackendRemove *mail = MAIL_NEW(sluice__backend_remove);
-    mail->has_console = mail->console = true;
+    mail->has_console = true;
+    mail->console = console;
+    backend->state = CHANGING;
+    backend->ticket = ticket;
     actor_ask(backend->graph->self, backend->address, MAIL_BACKEND_REMOVE, mail, removed, backend);
+}
+
+void graph_take_out(struct object *backend)
+{
+    begin_removal(backend, backend->ticket, true);
 }
 
 /* An empty one looks too: at its tray. */
@@ -152,8 +168,78 @@ int graph_medium_remove(struct graph *graph, const char *name, struct ticket tic
     struct object *backend = graph_ready(graph, BACKEND, name, "backend", err);
     if (!backend)
         return err->code;
-    backend->state = CHANGING;
-    backend->ticket = ticket;
-    graph_take_out(backend);
+    begin_removal(backend, ticket, true);
     return 0;
+}
+
+void graph_on_claim_medium(struct actor *self, struct mail *mail)
+{
+    struct graph *graph = actor_state(self);
+    const Sluice__ClaimMedium *asked = (const Sluice__ClaimMedium *)mail->body;
+    const struct object *claim = graph_find_claim(graph, asked->claim);
+    struct err err = {0};
+    if (!claim)
+        err_set(&err, -ENXIO, "there is no claim %llu any more; open the backend again",
+                (unsigned long long)asked->claim);
+    else if (!asked->node || graph_refuse_ending(graph, &err) == 0)
+        graph_check_ready(claim->standing.to[0], "backend", &err);
+    if (!err.code && asked->node)
+        insert_into(claim->standing.to[0], asked->node, mail_ticket(mail), &err);
+    else if (!err.code)
+        begin_removal(claim->standing.to[0], mail_ticket(mail), false);
+    if (err.code < 0)
+        actor_refuse(self, mail_ticket(mail), &err);
+}
+
+/* --- All of them */
+
+struct eviction {
+    struct eviction *next;
+    struct ticket ticket;
+};
+
+/* Takes out the media that are still to go; when there is none, whoever waits is told. What is
+ * being opened, or changed, comes when that is done. */
+void graph_evict(struct graph *graph)
+{
+    const struct table *table = &graph->tables[BACKEND];
+    size_t left = 0;
+    for (size_t i = 0; graph->evictions && i < table->n; i++) {
+        struct object *backend = table->all[i];
+        if (backend->state == CLOSING || backend->state == FAILED ||
+            (backend->state == READY && !backend->standing.to[0]))
+            backend->evicted = false;
+        left += backend->evicted;
+        if (backend->evicted && backend->state == READY)
+            begin_removal(backend, (struct ticket){0}, false);
+    }
+    struct eviction *eviction;
+    while (!left && (eviction = graph->evictions)) {
+        graph->evictions = eviction->next;
+        actor_reply(graph->self, eviction->ticket, MAIL_REPLY, reply_done());
+        free(eviction);
+    }
+}
+
+void graph_medium_remove_all(struct graph *graph, struct ticket ticket)
+{
+    struct eviction *eviction = MEM_NEW(struct eviction);
+    *eviction = (struct eviction){graph->evictions, ticket};
+    graph->evictions = eviction;
+    for (size_t i = 0; i < graph->tables[BACKEND].n; i++)
+        graph->tables[BACKEND].all[i]->evicted = true;
+    graph_evict(graph);
+}
+
+void graph_evictions_free(struct graph *graph, bool refuse)
+{
+    struct eviction *eviction;
+    struct err err = {0};
+    err_set(&err, -ESHUTDOWN, "the engine has ended before all media could be removed");
+    while ((eviction = graph->evictions)) {
+        graph->evictions = eviction->next;
+        if (refuse)
+            actor_refuse(graph->self, eviction->ticket, &err);
+        free(eviction);
+    }
 }

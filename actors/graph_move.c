@@ -392,6 +392,7 @@ void graph_settled(struct graph *graph)
     if (graph->settling)
         return;
     graph_sweep(graph);
+    graph_evict(graph);
     if (graph->ending)
         graph_step_end(graph);
 }

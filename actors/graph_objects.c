@@ -129,6 +129,17 @@ struct object *graph_there(const struct graph *graph, enum object_kind kind, con
                                                : graph_ready(graph, kind, name, field, err);
 }
 
+int graph_check_ready(const struct object *object, const char *field, struct err *err)
+{
+    if (object->state == READY)
+        return 0;
+    return err_field(err, field, -EBUSY, "%s '%s' is %s; try again when that is done",
+                     graph_words[object->kind], graph_name(object),
+                     object->state == CLOSING    ? "being closed"
+                     : object->state == CHANGING ? "being changed"
+                                                 : "being opened");
+}
+
 struct object *graph_ready(const struct graph *graph, enum object_kind kind, const char *name,
                            const char *field, struct err *err)
 {
@@ -138,15 +149,7 @@ struct object *graph_ready(const struct graph *graph, enum object_kind kind, con
                   graph_words[kind], name, graph_words[kind]);
         return NULL;
     }
-    if (object->state != READY) {
-        err_field(err, field, -EBUSY, "%s '%s' is %s; try again when that is done",
-                  graph_words[kind], object->name,
-                  object->state == CLOSING    ? "being closed"
-                  : object->state == CHANGING ? "being changed"
-                                              : "being opened");
-        return NULL;
-    }
-    return object;
+    return graph_check_ready(object, field, err) < 0 ? NULL : object;
 }
 
 /* Bytes of the character at `text`, in UTF-8. */

@@ -187,8 +187,6 @@ static void end(struct graph *graph, const struct err *err)
     change->object->was = change->standing;
     note_bared(change->standing.to[0], change->object);
     change->then(change->object, err);
-    for (int i = 0; i < EDGES; i++)
-        graph_let_go(change->standing.to[i], (struct ticket){0}, NULL);
     free(change);
     begin(graph);
     graph_settled(graph);

@@ -26,6 +26,12 @@
     X(CLAIM_REFS, claim_refs)         /* to the graph; no answer */                                \
     X(BACKEND_NAME, backend_name)     /* to the graph; answered without a body */                  \
     X(BACKEND_RENAME, backend_rename) /* answered without a body */                                \
+    X(CLAIM_MEDIUM, claim_medium)     /* to the graph; answered by REPLY */                        \
+    X(CLAIM_INVALIDATE, claim_end)    /* to the graph: see invalidate_cache; answered by REPLY */  \
+    X(NODE_INVALIDATE, empty)         /* answered without a body */                                \
+    X(SESSION_NOTIFY, session_notify) /* to a backend; answered without a body */                  \
+    X(MEDIUM_NEWS, medium_news)       /* from a backend to a session's watcher */                  \
+    X(MEDIUM_NOTED, session_calm)     /* the answer to that; no answer */                          \
     X(LOOK_UP, look_up)               /* to the graph; answered with FOUND */                      \
     X(FOUND, found)                                                                                \
     X(NODE_PERMIT, node_permit)       /* see NodePermit */                                         \

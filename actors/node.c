@@ -51,7 +51,7 @@ static bool same_facts(const struct driver_facts *a, const struct driver_facts *
     return a->length == b->length && a->alignment == b->alignment &&
            a->max_transfer == b->max_transfer && a->max_vector == b->max_vector &&
            a->optimal_transfer == b->optimal_transfer && a->read_only == b->read_only &&
-           a->can == b->can && a->empty == b->empty && a->sg == b->sg &&
+           a->can == b->can && a->direct == b->direct && a->empty == b->empty && a->sg == b->sg &&
            a->logical_block == b->logical_block && a->physical_block == b->physical_block &&
            a->cylinders == b->cylinders && a->heads == b->heads && a->sectors == b->sectors;
 }
@@ -433,6 +433,48 @@ static void on_move(struct actor *self, struct mail *mail)
     actor_move(self, reactor);
 }
 
+/* --- What it keeps */
+
+/* It counts as in flight: nothing closes or moves the node meanwhile. */
+static void invalidated(struct driver_node *base, int ret, const struct err *why)
+{
+    struct node *node = node_of(base);
+    struct ticket ticket = node->invalidator;
+    struct err err = {0};
+    node->invalidator = (struct ticket){0};
+    if (why)
+        err = *why;
+    else if (ret < 0)
+        err_set(&err, ret, "node %s can't reread what it keeps: %s", base->name, strerror(-ret));
+    if (err.code < 0)
+        actor_refuse(base->actor, ticket, &err);
+    else
+        actor_reply(base->actor, ticket, MAIL_NONE, NULL);
+    if (!--node->in_flight && node->stage == NODE_CLOSING)
+        node_quiet(node);
+}
+
+static void on_invalidate(struct actor *self, struct mail *mail)
+{
+    struct node *node = actor_state(self);
+    const struct driver *driver = node->base.driver;
+    struct err err = {0};
+    if (node->stage != NODE_OPEN)
+        err_set(&err, -ENXIO, "node %s is not open", actor_name(self));
+    else if (node->invalidator.correlation)
+        err_set(&err, -EBUSY, "node %s rereads what it keeps already", actor_name(self));
+    if (err.code < 0) {
+        actor_refuse(self, mail_ticket(mail), &err);
+        return;
+    }
+    node->invalidator = mail_ticket(mail);
+    node->in_flight++;
+    if (driver->invalidate)
+        driver->invalidate(&node->base, invalidated);
+    else
+        invalidated(&node->base, 0, NULL);
+}
+
 /* --- Closing */
 
 static void closed(struct driver_node *base)
@@ -549,6 +591,7 @@ const struct actor_type node_type = {
             [MAIL_NODE_OPEN] = on_node_open,
             [MAIL_NODE_WATCH] = on_node_watch,
             [MAIL_NODE_SET] = on_node_set,
+            [MAIL_NODE_INVALIDATE] = on_invalidate,
             [MAIL_NODE_PERMIT] = on_node_permit,
             [MAIL_MOVE] = on_move,
             [MAIL_NODE_CHANGED] = on_node_changed,

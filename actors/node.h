@@ -5,9 +5,10 @@
  * those who are told (NODE_CHANGED) when its facts change. DESCRIBE is answered with a NODE_INFO
  * that lacks what the graph alone knows: the child's and the users' names. CLOSE waits until no
  * operation is in flight (new ones end with -ENXIO), closes the driver, answers, and ends the
- * actor. NODE_SET changes those options of the driver that can be changed while it is open. ABORT
- * makes every operation end with -ESHUTDOWN from then on, and those that wait in the driver. It can
- * be moved to another reactor while it is open and nothing is in flight.
+ * actor. NODE_INVALIDATE makes the driver reread what it keeps. NODE_SET changes those options of
+ * the driver that can be changed while it is open. ABORT makes every operation end with -ESHUTDOWN
+ * from then on, and those that wait in the driver. It can be moved to another reactor while it is
+ * open and nothing is in flight.
  *
  * Operations: whatever is inside the facts' length is taken, in any size, alignment and vector;
  * what the driver can't take as it is, is split, bounced or emulated (node_slow.c). They end with

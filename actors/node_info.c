@@ -18,6 +18,8 @@ void node_facts_to_message(const struct driver_facts *facts, Sluice__NodeFacts *
     out->optimal_transfer = facts->optimal_transfer;
     out->read_only = facts->read_only;
     out->can = facts->can;
+    out->has_direct = true;
+    out->direct = facts->direct;
     out->has_empty = out->has_sg = true;
     out->empty = facts->empty;
     out->sg = facts->sg;
@@ -40,6 +42,7 @@ void node_facts_from_message(const Sluice__NodeFacts *message, struct driver_fac
         .optimal_transfer = message->optimal_transfer,
         .read_only = message->read_only,
         .can = message->can,
+        .direct = message->direct,
         .empty = message->empty,
         .sg = message->sg,
         .logical_block = message->logical_block,

@@ -42,6 +42,7 @@ struct node {
     /* Control lane. */
     struct ticket ticket;       /* who waits for the open */
     struct ticket close_ticket; /* who waits for the close */
+    struct ticket invalidator;  /* who waits for what is kept to be reread */
     struct ticket mover;        /* who waits for the arrival at another reactor */
     bool close_asked;
     bool aborted; /* see MAIL_ABORT */

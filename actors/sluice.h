@@ -135,7 +135,10 @@ enum blk_flags {
     BLK_FUA = 16,         /* durable before completion */
     BLK_MAY_UNMAP = 32,   /* zeroes: the range may be unmapped */
     BLK_NO_FALLBACK = 64, /* zeroes: -ENOTSUP rather than writing them */
-    BLK_COMPRESSED = 128  /* write: in compressed form, or -ENOTSUP */
+    BLK_COMPRESSED = 128, /* write: in compressed form, or -ENOTSUP */
+
+    BLK_DIRECT = 256, /* blk_get_flags: the medium passes the page cache by */
+    BLK_UNMAP = 512   /* blk_get_flags: discards free space */
 };
 
 enum blk_prealloc {
@@ -282,6 +285,36 @@ int blk_resume(blk *blk);
 int blk_set_perm(blk *blk, unsigned perm, unsigned shared, char **error);
 void blk_get_perm(const blk *blk, unsigned *perm, unsigned *shared);
 
+/* Media come and go. One backend has one at most (else -EBUSY), and what its users need of a new
+ * one must be had there (else -EPERM). Removing waits for what is in flight; it is fine when there
+ * is none. A node that was made together with a backend goes when nothing has it any more. */
+int blk_insert_bs(blk *blk, const char *node, char **error);
+int blk_remove_bs(blk *blk, char **error);
+/* Of all backends. */
+int blk_remove_all_bs(blk_context *context, char **error);
+
+/* Called as callbacks are: after a medium has come, and before one goes, which waits for them. They
+ * may do all that callbacks may, but not change this backend's medium. A context that has some must
+ * be polled. Dropping takes away those with this function and argument. */
+typedef void blk_notify_fn(void *opaque);
+int blk_add_insert_bs_notifier(blk *blk, blk_notify_fn *notify, void *opaque);
+int blk_add_remove_bs_notifier(blk *blk, blk_notify_fn *notify, void *opaque);
+void blk_drop_bs_notifiers(blk *blk, blk_notify_fn *notify, void *opaque);
+
+/* Rereads what the medium, and the nodes below, keep of what they stand on: another has changed it.
+ * -ENOMEDIUM without one. */
+int blk_invalidate_cache(blk *blk, char **error);
+
+/* How the medium is opened, or the last one was: BLK_WRITABLE, BLK_DIRECT, BLK_UNMAP; and how it is
+ * to be opened again: writable exactly when the backend is not read-only. */
+int blk_get_flags(const blk *blk);
+int blk_get_open_flags_from_root_state(const blk *blk);
+
+/* Whether the backend makes writes of nothing but zeroes to writes of zeroes, which may unmap. It
+ * stays when the medium changes. */
+enum blk_detect_zeroes { BLK_DETECT_ZEROES_OFF, BLK_DETECT_ZEROES_ON, BLK_DETECT_ZEROES_UNMAP };
+int blk_set_detect_zeroes(blk *blk, enum blk_detect_zeroes detect);
+
 /* Requests from acceptance until their callback has returned. */
 unsigned blk_in_flight(const blk *blk);
 
@@ -294,7 +327,6 @@ unsigned blk_in_flight(const blk *blk);
 bool blk_is_inserted(const blk *blk);
 bool blk_is_available(const blk *blk);
 bool blk_is_read_only(const blk *blk); /* or opened for reading only */
-int blk_get_flags(const blk *blk);     /* that it was opened with */
 bool blk_is_sg(const blk *blk);        /* a SCSI-generic device */
 
 /* Bytes, and sectors of 512 bytes, not counting a part of one at the end. -ENOMEDIUM when it is not

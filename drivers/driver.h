@@ -59,6 +59,7 @@ struct driver_facts {
     uint64_t optimal_transfer; /* 0: none known */
     uint32_t max_vector;       /* entries; 0: 1024 */
     bool read_only;
+    bool direct;  /* passes the page cache by */
     unsigned can; /* enum driver_can */
 
     /* Of a device. */
@@ -165,6 +166,10 @@ struct driver {
      */
     void (*eject)(struct driver_node *node, bool eject);
     void (*lock_medium)(struct driver_node *node, bool lock);
+    /* Forgets what it keeps of what it stands on, and rereads what it needs: another has changed
+     * it. Changes of the facts are told first, then `done` is called once, now or later, as after
+     * an open. Requests may be under way; a close or a move waits. Optional. */
+    void (*invalidate)(struct driver_node *node, driver_opened_fn *done);
     /* The facts of the child, or the backing, have changed (node->child_facts, backing_facts);
      * optional for filters. */
     void (*child_changed)(struct driver_node *node);

@@ -283,6 +283,11 @@ static void set_flags(const struct file *file)
         fcntl(file->at.fd, F_SETFL, flags);
 }
 
+static int64_t rounded_length(const struct file *file, uint64_t alignment)
+{
+    return (int64_t)((file->stat.stx_size + alignment - 1) & ~(alignment - 1));
+}
+
 static int settle(struct file *file, struct err *err)
 {
     struct driver_node *node = file->node;
@@ -301,7 +306,8 @@ static int settle(struct file *file, struct err *err)
 
     set_flags(file);
     node->facts = (struct driver_facts){
-        .length = (int64_t)((file->stat.stx_size + alignment - 1) & ~(uint64_t)(alignment - 1)),
+        .length = rounded_length(file, alignment),
+        .direct = file->direct,
         .alignment = alignment,
         .max_transfer = TRANSFER_MAX & ~(uint64_t)(alignment - 1),
         .optimal_transfer = file->stat.stx_blksize,
@@ -381,6 +387,82 @@ static void file_open(struct driver_node *node, driver_opened_fn *opened)
     ring_openat(reactor_ring(node->reactor), &file->req, path_of(node), flags, 0);
 }
 
+/* Rereading, in order: fdatasync, for only what is clean can be forgotten; fadvise, which makes the
+ * page cache forget; statx. Among processes of one host all see the same, but the file system may
+ * be another host's too. An error of an earlier flush stays: what it lost is lost. */
+
+static int refuse_reread(const struct driver_node *node, const char *what, int code,
+                         struct err *err)
+{
+    return err_set(err, code, "node %s: '%s%s' can't be reread, as %s: %s", node->name, SHOWN(node),
+                   what, strerror(-code));
+}
+
+static void reread_stat(struct file *file);
+
+static void on_reread_stat(struct ring_req *req, int res)
+{
+    struct file *file = file_of(req);
+    struct driver_node *node = file->node;
+    struct err err;
+    int ret = res;
+    if (res == 0 && file->lengths != file->lengths_before) {
+        reread_stat(file); /* a request has changed it meanwhile */
+        return;
+    }
+    if (res == 0 && file->is_device)
+        ret = measure_device(file, &err);
+    else if (res < 0)
+        refuse_reread(node, "its length can't be told", res, &err);
+    if (ret < 0) {
+        file->opened(node, ret, &err);
+        return;
+    }
+    node->facts.length = rounded_length(file, node->facts.alignment);
+    driver_changed(node);
+    file->opened(node, 0, NULL);
+}
+
+static void reread_stat(struct file *file)
+{
+    file->lengths_before = file->lengths;
+    file->req.done = on_reread_stat;
+    ring_statx(reactor_ring(file->node->reactor), &file->req, file->at.fd, &file->stat);
+}
+
+/* A file system without a page cache has nothing to forget. */
+static void on_forgotten(struct ring_req *req, int res)
+{
+    (void)res;
+    reread_stat(file_of(req));
+}
+
+static void on_reread_flush(struct ring_req *req, int res)
+{
+    struct file *file = file_of(req);
+    struct err err;
+    if (res < 0) {
+        file->flush_error = res;
+        refuse_reread(file->node, "what was written could not be flushed", res, &err);
+        file->opened(file->node, res, &err);
+        return;
+    }
+    req->done = on_forgotten;
+    ring_fadvise(reactor_ring(file->node->reactor), req, &file->at, POSIX_FADV_DONTNEED);
+}
+
+static void file_invalidate(struct driver_node *node, driver_opened_fn *done)
+{
+    struct file *file = node->state;
+    file->opened = done;
+    if (file->direct) {
+        reread_stat(file);
+        return;
+    }
+    file->req.done = on_reread_flush;
+    ring_fdatasync(reactor_ring(node->reactor), &file->req, &file->at);
+}
+
 static void file_leave(struct driver_node *node)
 {
     struct file *file = node->state;
@@ -421,6 +503,7 @@ const struct driver driver_file = {
     .cancel = file_cancel,
     .register_buf = file_register_buf,
     .unregister_buf = file_unregister_buf,
+    .invalidate = file_invalidate,
     .leave = file_leave,
     .arrive = file_arrive,
 };

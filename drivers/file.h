@@ -19,12 +19,15 @@ struct file {
      * success the next time; so all later ones fail too. */
     int flush_error;
 
-    /* Opening. */
+    uint64_t lengths; /* how often a request has changed the length */
+
+    /* Opening, and rereading. */
     struct ring_req req;
     struct statx stat;
     struct timer lock_again; /* until the next try to lock it */
     uint64_t patience_until; /* when to stop trying, nanoseconds */
     driver_opened_fn *opened;
+    uint64_t lengths_before; /* of a look at the length */
 };
 
 void file_submit(struct driver_node *node, struct op *op);

@@ -53,6 +53,7 @@ static bool unsupported(int res)
 static void set_length(struct file *file, int64_t length)
 {
     file->node->facts.length = length;
+    file->lengths++;
     driver_changed(file->node);
 }
 

@@ -86,6 +86,11 @@ static const struct option mock_options[] = {
      .preset = "off",
      .live = true,
      .help = "whether it refuses changes"},
+    {.name = "direct",
+     .type = OPTION_SWITCH,
+     .preset = "off",
+     .live = true,
+     .help = "whether it says that it passes the page cache by"},
     {.name = "deny",
      .type = OPTION_STRING,
      .preset = "",
@@ -414,6 +419,7 @@ static int mock_facts(struct driver_node *node, const struct option_set *options
         .optimal_transfer = option_number(options, "optimal-transfer"),
         .max_vector = (uint32_t)option_number(options, "max-vector"),
         .read_only = option_switch(options, "read-only"),
+        .direct = option_switch(options, "direct"),
         .can = can,
         .empty = option_switch(options, "empty"),
         .sg = option_switch(options, "sg"),
@@ -473,6 +479,14 @@ static void mock_open(struct driver_node *node, driver_opened_fn *opened)
     opened(node, ret, &err);
 }
 
+/* Ends as a request would; what another has done to it is set by `size` and the like. */
+static void mock_invalidate(struct driver_node *node, driver_opened_fn *done)
+{
+    struct mock *mock = node->state;
+    note(mock, "invalidate");
+    done(node, mock->error, NULL);
+}
+
 static void mock_close(struct driver_node *node, void (*closed)(struct driver_node *node))
 {
     struct mock *mock = node->state;
@@ -509,5 +523,6 @@ const struct driver driver_mock = {
     .permit = mock_permit,
     .eject = mock_eject,
     .lock_medium = mock_lock_medium,
+    .invalidate = mock_invalidate,
     .describe = mock_describe,
 };

@@ -299,6 +299,14 @@ void ring_fdatasync(struct ring *ring, struct ring_req *req, const struct ring_f
     begin(ring, sqe, req);
 }
 
+void ring_fadvise(struct ring *ring, struct ring_req *req, const struct ring_file *file, int advice)
+{
+    struct io_uring_sqe *sqe = prepare(ring);
+    io_uring_prep_fadvise(sqe, file->fd, 0, 0, advice);
+    use_file(sqe, file);
+    begin(ring, sqe, req);
+}
+
 void ring_fallocate(struct ring *ring, struct ring_req *req, const struct ring_file *file, int mode,
                     uint64_t offset, uint64_t bytes)
 {

@@ -63,6 +63,9 @@ void ring_readv(struct ring *ring, struct ring_req *req, const struct ring_file 
 void ring_writev(struct ring *ring, struct ring_req *req, const struct ring_file *file,
                  const struct iovec *iov, unsigned niov, uint64_t offset, int rw_flags);
 void ring_fdatasync(struct ring *ring, struct ring_req *req, const struct ring_file *file);
+/* Of the whole file. */
+void ring_fadvise(struct ring *ring, struct ring_req *req, const struct ring_file *file,
+                  int advice);
 void ring_fallocate(struct ring *ring, struct ring_req *req, const struct ring_file *file, int mode,
                     uint64_t offset, uint64_t bytes);
 

@@ -27,7 +27,7 @@ static void the_device_is_as_its_driver_tells(void **state)
     assert_int_equal(geometry.heads, 16);
     assert_int_equal(geometry.sectors, 63);
     assert_true(blk_is_sg(rig.blk));
-    assert_int_equal(blk_get_flags(rig.blk), BLK_WRITABLE);
+    assert_int_equal(blk_get_flags(rig.blk), BLK_WRITABLE | BLK_UNMAP);
     assert_int_equal(blk_get_request_alignment(rig.blk), 4096);
     assert_int_equal(blk_get_max_transfer(rig.blk), 98304);
     assert_int_equal(blk_get_optimal_transfer(rig.blk), 65536);
@@ -116,7 +116,7 @@ static void a_drive_that_says_it_is_empty_answers_as_one_without_a_medium(void *
     request(rig.context, "backend-add name=drive-b node=drive");
     blk *drive = open_blk(rig.context, "drive-b", 0);
     answers_as_without_a_medium(drive);
-    assert_int_equal(blk_get_flags(drive), 0);
+    assert_int_equal(blk_get_flags(drive), BLK_WRITABLE | BLK_UNMAP); /* the medium's */
     blk_close(&drive);
     rig_close(&rig);
 }
