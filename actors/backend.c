@@ -162,6 +162,13 @@ static void on_permit(struct actor *self, struct mail *mail)
     actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
 }
 
+static void on_blocked(struct actor *self, struct mail *mail)
+{
+    struct backend *backend = actor_state(self);
+    backend->resize_blocked = ((Sluice__BackendBlocked *)mail->body)->resize;
+    actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
+}
+
 /* As a frontend is told: read-only when the backend is. */
 static Sluice__NodeFacts *facts_mail(const struct backend *backend)
 {
@@ -495,6 +502,7 @@ const struct actor_type backend_type = {
         {
             [MAIL_BACKEND_OPEN] = on_open,
             [MAIL_BACKEND_PERMIT] = on_permit,
+            [MAIL_BACKEND_BLOCKED] = on_blocked,
             [MAIL_SESSION_OPEN] = on_session_open,
             [MAIL_SESSION_CLOSE] = on_session_close,
             [MAIL_DRAIN_BEGIN] = backend_on_drain_begin,

@@ -98,6 +98,7 @@ struct backend {
     unsigned perm; /* enum driver_perm; what the graph has got for its users */
     bool asked_read_only;
     uint32_t guest_block_size; /* bytes */
+    bool resize_blocked;       /* see graph_block.c */
     bool closing, aborted;
 
     /* Errors. */

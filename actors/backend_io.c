@@ -65,6 +65,8 @@ static int check(const struct backend *backend, const struct op *op)
             return -EINVAL;
         if (backend->read_only)
             return -EACCES;
+        if (backend->resize_blocked)
+            return -EBUSY;
     }
     int ret = check_vmstate(op);
     return ret < 0 || backend->allowed >> op->kind & 1 ? ret : -EPERM;

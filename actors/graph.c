@@ -179,6 +179,10 @@ static int perform(struct graph *graph, const Sluice__Request *request, struct t
         return 0;
     case SLUICE__REQUEST__BODY_INVALIDATE_CACHE:
         return graph_invalidate(graph, request->invalidate_cache->name, ticket, err);
+    case SLUICE__REQUEST__BODY_OP_BLOCK:
+        return graph_op_block(graph, request->op_block, true, ticket, err);
+    case SLUICE__REQUEST__BODY_OP_UNBLOCK:
+        return graph_op_block(graph, request->op_unblock, false, ticket, err);
     case SLUICE__REQUEST__BODY_EXPORT_ADD:
         return graph_export_add(graph, request->export_add, ticket, err);
     case SLUICE__REQUEST__BODY_BACKEND_MOVE:
@@ -271,6 +275,7 @@ const struct actor_type graph_type = {
             [MAIL_CLAIM_ALLOW] = graph_on_claim_allow,
             [MAIL_DRAIN] = graph_on_drain,
             [MAIL_REGION_END] = graph_on_drain_end,
+            [MAIL_BLOCKERS] = graph_on_blockers,
             [MAIL_CLAIM] = graph_on_claim,
             [MAIL_CLAIM_SET] = graph_on_claim_set,
             [MAIL_CLAIM_END] = graph_on_claim_end,

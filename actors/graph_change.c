@@ -196,7 +196,8 @@ int graph_medium_change(struct graph *graph, const Sluice__MediumChange *change,
 {
     struct object *backend = graph_ready(graph, BACKEND, change->backend, "backend", err), *node;
     if (!backend || !(node = graph_ready(graph, NODE, change->node, "node", err)) ||
-        check_mode(backend, change->mode, err) < 0)
+        check_mode(backend, change->mode, err) < 0 ||
+        graph_blocked(backend, SLUICE__OP_BLOCK__OPERATION__CHANGE, err) < 0)
         return err->code;
     struct swap *swap = MEM_NEW(struct swap);
     *swap = (struct swap){.backend = backend,

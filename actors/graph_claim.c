@@ -73,7 +73,8 @@ static int begin_claim(struct graph *graph, struct object *claim, const Sluice__
     if (asked->make)
         return graph_backend_make(graph, asked->make, claim, (struct ticket){0}, err);
     struct object *backend = find_claimed(graph, asked, err);
-    if (!backend || graph_check_writable(backend, asked->name, wants, err) < 0)
+    if (!backend || graph_check_writable(backend, asked->name, wants, err) < 0 ||
+        graph_blocked_any(backend, asked->operations, err) < 0)
         return err->code;
     graph_claim_go(claim, backend);
     return 0;

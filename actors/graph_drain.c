@@ -35,15 +35,6 @@ static bool reaches(const struct object *object, const struct object *node)
     return false;
 }
 
-static const struct object *find_address(const struct graph *graph, actor_addr address)
-{
-    for (unsigned kind = 0; kind < HOSTED_KINDS; kind++)
-        for (size_t i = 0; i < graph->tables[kind].n; i++)
-            if (graph->tables[kind].all[i]->address == address)
-                return graph->tables[kind].all[i];
-    return NULL;
-}
-
 static bool mark(struct object *object)
 {
     bool news = !object->marked;
@@ -83,7 +74,7 @@ static void each_covered(const struct region *region,
     if (region->ended)
         return;
     if (region->target) {
-        target = find_address(graph, region->target);
+        target = graph_by_address(graph, region->target);
         if (!target)
             return; /* it is gone, and nobody stands on it */
         node = target->kind == NODE ? target : target->standing.to[0];
@@ -221,7 +212,7 @@ void graph_on_drain(struct actor *self, struct mail *mail)
         region.target = node ? node->address : 0;
     } else if (drain->backend) {
         region.target = drain->backend;
-        if (!find_address(graph, drain->backend))
+        if (!graph_by_address(graph, drain->backend))
             err_set(&err, -ENXIO, "the backend that is to be drained is gone");
     }
     if (err.code)

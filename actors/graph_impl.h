@@ -70,6 +70,8 @@ struct object {
     unsigned drained, drained_next;              /* regions that a backend was told of */
     bool marked;                                 /* see graph_mark_connected() */
     struct ticket ticket;                        /* of the change under way */
+    struct block *blocks;                        /* of a node: see graph_block.c */
+    bool resize_blocked;                         /* as a backend was told */
     struct err err;                              /* why it failed */
     void *body;                                  /* to be sent to it when it is spawned */
 };
@@ -133,6 +135,8 @@ int graph_check_ready(const struct object *object, const char *field, struct err
 /* The same, also while its medium or its reactor changes. */
 struct object *graph_there(const struct graph *graph, enum object_kind kind, const char *name,
                            const char *field, struct err *err);
+/* The one with this address, of those that have an actor; or null. */
+struct object *graph_by_address(const struct graph *graph, actor_addr address);
 /* What a sentence calls it: of a backend without a name, its device's id, else "a block device". */
 const char *graph_name(const struct object *object);
 /* The next one that stands on `object`, or is about to, after `*kind` and `*i`; they start at 0. */
@@ -282,6 +286,24 @@ struct object *graph_next_root(const struct graph *graph, struct graph_walk *wal
 bool graph_has_backend(const struct object *node);
 /* Whether nothing but backends stands on it. */
 bool graph_is_root(const struct object *node);
+/* --- graph_block.c; `ops` are bits of Sluice__OpBlock__Operation */
+
+#define BLOCKS    17
+#define BLOCK_ALL ((1U << BLOCKS) - 1)
+
+/* Refuses, with the reason, what is blocked on the node, or on the backend's medium. */
+int graph_blocked(const struct object *object, Sluice__OpBlock__Operation op, struct err *err);
+int graph_blocked_any(const struct object *object, unsigned ops, struct err *err);
+/* To be followed by graph_block_sync(). */
+void graph_block(struct object *node, unsigned ops, const char *reason);
+unsigned graph_unblock(struct object *node, unsigned ops, const char *reason);
+/* Backends have other media now, or something has been blocked or unblocked. */
+void graph_block_sync(struct graph *graph);
+void graph_block_free(struct object *object);
+int graph_op_block(struct graph *graph, const Sluice__OpBlock *request, bool block,
+                   struct ticket ticket, struct err *err);
+void graph_on_blockers(struct actor *self, struct mail *mail);
+void graph_show_blocked(const struct object *node, Sluice__NodeInfo *info);
 
 /* --- graph_claim.c */
 

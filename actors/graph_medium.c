@@ -168,6 +168,8 @@ int graph_medium_remove(struct graph *graph, const char *name, struct ticket tic
     struct object *backend = graph_ready(graph, BACKEND, name, "backend", err);
     if (!backend)
         return err->code;
+    if (graph_blocked(backend, SLUICE__OP_BLOCK__OPERATION__EJECT, err) < 0)
+        return err->code;
     begin_removal(backend, ticket, true);
     return 0;
 }
@@ -185,7 +187,8 @@ void graph_on_claim_medium(struct actor *self, struct mail *mail)
         graph_check_ready(claim->standing.to[0], "backend", &err);
     if (!err.code && asked->node)
         insert_into(claim->standing.to[0], asked->node, mail_ticket(mail), &err);
-    else if (!err.code)
+    else if (!err.code &&
+             graph_blocked(claim->standing.to[0], SLUICE__OP_BLOCK__OPERATION__EJECT, &err) == 0)
         begin_removal(claim->standing.to[0], mail_ticket(mail), false);
     if (err.code < 0)
         actor_refuse(self, mail_ticket(mail), &err);

@@ -293,6 +293,8 @@ static int begin(struct object *backend, unsigned reactor, bool force, struct ti
         return err_field(err, "reactor", -EINVAL,
                          "backend '%s' can't move to reactor %u: the reactors are 0 to %u",
                          graph_name(backend), reactor, graph_threads(graph) - 1);
+    if (!force && graph_blocked(backend, SLUICE__OP_BLOCK__OPERATION__MOVE, err) < 0)
+        return err->code;
     struct move *move = add(graph, backend, reactor, force);
     move->ticket = ticket;
     try(move);

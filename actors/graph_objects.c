@@ -38,6 +38,15 @@ struct object *graph_find_id(const struct graph *graph, enum object_kind kind, u
     return NULL;
 }
 
+struct object *graph_by_address(const struct graph *graph, actor_addr address)
+{
+    for (unsigned kind = 0; kind < HOSTED_KINDS; kind++)
+        for (size_t i = 0; i < graph->tables[kind].n; i++)
+            if (graph->tables[kind].all[i]->address == address)
+                return graph->tables[kind].all[i];
+    return NULL;
+}
+
 const char *graph_name(const struct object *object)
 {
     if (*object->name)
@@ -70,6 +79,7 @@ void graph_object_free(struct object *object)
     free(object->uri);
     mail_free_body(object->body);
     free(object->swap);
+    graph_block_free(object);
     free(object);
 }
 
@@ -354,6 +364,7 @@ static void placed(struct object *object, const struct err *err)
         actor_ask(self, object->address, hosts[object->kind].open, object->body, opened, object);
         object->body = NULL;
         graph_drain_sync(object->graph);
+        graph_block_sync(object->graph);
         return;
     }
     err_set(&object->err, -ENOBUFS,
@@ -461,6 +472,8 @@ int graph_remove(struct graph *graph, enum object_kind kind, const char *name, s
         return err_set(err, -EBUSY, "%s '%s' can't be removed: %s %s it; remove %s first",
                        graph_words[kind], name, users, n > 1 ? "use" : "uses",
                        n > 1 ? "those" : "that");
+    if (graph_blocked(object, SLUICE__OP_BLOCK__OPERATION__DRIVE_DEL, err) < 0)
+        return err->code;
     graph_close_object(object, ticket);
     return 0;
 }

@@ -206,6 +206,7 @@ static void commit(struct graph *graph)
 {
     graph->change_waits = 1;
     graph_drain_sync(graph);
+    graph_block_sync(graph);
     for (unsigned kind = 0; kind < OBJECT_KINDS; kind++)
         for (size_t i = 0; i < graph->tables[kind].n; i++) {
             struct object *object = graph->tables[kind].all[i];

@@ -46,7 +46,7 @@ int graph_medium_eject(struct graph *graph, const Sluice__MediumTray *eject, str
                        struct err *err)
 {
     struct object *backend = graph_ready(graph, BACKEND, eject->backend, "backend", err);
-    if (!backend)
+    if (!backend || graph_blocked(backend, SLUICE__OP_BLOCK__OPERATION__EJECT, err) < 0)
         return err->code;
     backend->ticket = ticket;
     ask(backend, true, eject->force, true, opened);

@@ -34,8 +34,10 @@
     X(MEDIUM_NOTED, session_calm)     /* the answer to that; no answer */                          \
     X(LOOK_UP, look_up)               /* to the graph; answered with FOUND */                      \
     X(FOUND, found)                                                                                \
-    X(NODE_PERMIT, node_permit)       /* see NodePermit */                                         \
-    X(BACKEND_PERMIT, backend_permit) /* answered without a body */                                \
+    X(NODE_PERMIT, node_permit)         /* see NodePermit */                                       \
+    X(BACKEND_PERMIT, backend_permit)   /* answered without a body */                              \
+    X(BLOCKERS, blockers)               /* to the graph; answered without a body */                \
+    X(BACKEND_BLOCKED, backend_blocked) /* answered without a body */                              \
     X(BACKEND_CHANGED, backend_changed)                                                            \
     X(SESSION_OPEN, session_open) /* answered with SESSION_GRANT */                                \
     X(SESSION_GRANT, session_grant)                                                                \

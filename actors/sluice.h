@@ -315,6 +315,39 @@ int blk_get_open_flags_from_root_state(const blk *blk);
 enum blk_detect_zeroes { BLK_DETECT_ZEROES_OFF, BLK_DETECT_ZEROES_ON, BLK_DETECT_ZEROES_UNMAP };
 int blk_set_detect_zeroes(blk *blk, enum blk_detect_zeroes detect);
 
+/* Kinds of operations that can be blocked on a medium: whoever asks for one is refused with the
+ * reason, -EBUSY, until it is unblocked. */
+enum blk_op {
+    BLK_OP_RESIZE,
+    BLK_OP_EJECT,
+    BLK_OP_CHANGE,
+    BLK_OP_COMMIT_SOURCE,
+    BLK_OP_COMMIT_TARGET,
+    BLK_OP_MOVE,
+    BLK_OP_EXTERNAL_SNAPSHOT,
+    BLK_OP_INTERNAL_SNAPSHOT,
+    BLK_OP_INTERNAL_SNAPSHOT_DELETE,
+    BLK_OP_MIRROR_SOURCE,
+    BLK_OP_MIRROR_TARGET,
+    BLK_OP_REPLACE,
+    BLK_OP_STREAM,
+    BLK_OP_BACKUP_SOURCE,
+    BLK_OP_BACKUP_TARGET,
+    BLK_OP_EXTERNAL_DATA_PLANE,
+    BLK_OP_DRIVE_DEL /* removing the node, or a backend that has it */
+};
+/* True when it is blocked on the medium, and then `error` has the reason in it; without a medium
+ * nothing is. A blk that is about to do such a thing itself asks first. */
+bool blk_op_is_blocked(blk *blk, enum blk_op op, char **error);
+/* Blocks it, or takes that back, for the same reason. What is blocked stays blocked on that medium
+ * when the blk is closed. -ENOMEDIUM without one; unblocking what is not blocked for this reason is
+ * -ENOENT. All: what is left out is `except`, or -1 for nothing. */
+int blk_op_block(blk *blk, enum blk_op op, const char *reason);
+int blk_op_unblock(blk *blk, enum blk_op op, const char *reason);
+int blk_op_block_all(blk *blk, int except, const char *reason);
+int blk_op_unblock_all(blk *blk, int except, const char *reason);
+
+const char *blk_name(const blk *blk);
 /* Requests from acceptance until their callback has returned. */
 unsigned blk_in_flight(const blk *blk);
 

@@ -76,7 +76,7 @@ char *reflect_word(const char *value, char out[REFLECT_NAME])
 {
     size_t i = 0;
     for (; i < REFLECT_NAME - 1 && value[i]; i++)
-        out[i] = (char)tolower((unsigned char)value[i]);
+        out[i] = value[i] == '_' ? '-' : (char)tolower((unsigned char)value[i]);
     out[i] = '\0';
     return out;
 }

@@ -22,7 +22,7 @@ const ProtobufCFieldDescriptor *reflect_field(const ProtobufCMessageDescriptor *
 #define REFLECT_NAME 64
 char *reflect_name(const char *name, char out[REFLECT_NAME]);
 
-/* A value of an enum as people write it, in small letters. Returns `out`. */
+/* A value of an enum as people write it, in small letters and with `-`. Returns `out`. */
 char *reflect_word(const char *value, char out[REFLECT_NAME]);
 
 /* Whether a field's number is of bytes, or of nanoseconds: its name tells ("size", "…_bytes";
