@@ -97,7 +97,9 @@ static int check(const struct node *node, const struct op *op)
     case OP_MAKE_EMPTY:
         if (node->base.facts.read_only)
             return -EPERM;
-        return node_can(node, DRIVER_CAN_MAKE_EMPTY) ? 0 : -ENOTSUP;
+        if (!node_can(node, DRIVER_CAN_MAKE_EMPTY))
+            return -ENOTSUP;
+        return op->bytes ? check_range(node, op) : 0;
     case OP_SAVE_VMSTATE:
         if (node->base.facts.read_only)
             return -EPERM;

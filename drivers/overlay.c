@@ -334,18 +334,28 @@ static int write_on(struct request *request)
 
 /* --- Emptying */
 
-/* What the overlay held is in the backing; the child's room for it is given back, if it can. */
+/* What the overlay held is in the backing; the child's room for it is given back, if it can. What
+ * the backing does not show stays: what is behind its end, and all that comes after a place where
+ * the overlay hides what the backing has. */
 static int make_empty(struct request *request)
 {
     struct overlay *overlay = request->overlay;
     struct driver_node *node = overlay->node;
-    uint64_t length = length_of(&node->facts);
-    overlay_map_cut(&overlay->map, 0);
-    overlay->backed = least(length_of(&node->backing_facts), length);
-    if (!length || !(node->child_facts.can & DRIVER_CAN_DISCARD))
+    uint64_t start = request->at, stop = request->stop;
+    uint64_t behind = length_of(&node->backing_facts);
+    if (stop > behind)
+        stop = behind & ~(block_bytes(overlay) - 1);
+    if (start >= stop || start > overlay->backed)
+        return SEQUENCE_DONE;
+    if (overlay->backed < stop)
+        overlay->backed = stop;
+    overlay_map_drop(&overlay->map, start >> overlay->block_bits,
+                     (stop - 1) >> overlay->block_bits);
+    if (!(node->child_facts.can & DRIVER_CAN_DISCARD))
         return SEQUENCE_DONE;
     request->step = STEP_FREE;
-    sequence_send(&request->sequence, node, EDGE_CHILD, driver_op(node, OP_DISCARD, 0, length));
+    sequence_send(&request->sequence, node, EDGE_CHILD,
+                  driver_op(node, OP_DISCARD, start, stop - start));
     return SEQUENCE_WAITS;
 }
 
@@ -420,7 +430,7 @@ static bool enter(struct request *request)
     uint64_t mask = block_bytes(overlay) - 1;
     enum range_use use = use_of(request);
     uint64_t start = request->at & ~mask, stop = (request->stop + mask) & ~mask;
-    if (use == RANGE_ALONE) {
+    if (request->sequence.op->kind == OP_TRUNCATE) {
         start = 0;
         stop = UINT64_MAX;
     }
@@ -459,12 +469,17 @@ static void overlay_submit(struct driver_node *node, struct op *op)
         return;
     }
     uint64_t mask = block_bytes(overlay) - 1, start = (uint64_t)op->offset, stop = end_of(op);
-    if (op->kind == OP_DISCARD) { /* a hint: what is not a whole block stays */
+    if (op->kind == OP_MAKE_EMPTY && !op->bytes) { /* all of it */
+        start = 0;
+        stop = length_of(&node->facts);
+    }
+    if (op->kind == OP_DISCARD || op->kind == OP_MAKE_EMPTY) { /* not a whole block: it stays */
         start = (start + mask) & ~mask;
         stop = stop == length_of(&node->facts) ? stop : stop & ~mask;
     }
     int ret = reserve(overlay, op);
-    if (ret < 0 || (op->kind == OP_DISCARD && start >= stop)) {
+    bool by_blocks = op->kind == OP_DISCARD || op->kind == OP_MAKE_EMPTY;
+    if (ret < 0 || (by_blocks && start >= stop)) {
         op_complete(op, ret);
         return;
     }

@@ -58,6 +58,15 @@ void overlay_map_add(struct overlay_map *map, uint64_t first, uint64_t last)
     }
 }
 
+void overlay_map_drop(struct overlay_map *map, uint64_t first, uint64_t last)
+{
+    for (uint64_t block = first; block <= last && block < map->capacity; block++) {
+        uint64_t bit = UINT64_C(1) << (block % BITS), *word = &map->words[block / BITS];
+        map->set -= *word >> (block % BITS) & 1;
+        *word &= ~bit;
+    }
+}
+
 void overlay_map_cut(struct overlay_map *map, uint64_t first)
 {
     for (uint64_t block = first; block < map->capacity && map->set;) {

@@ -25,6 +25,9 @@ uint64_t overlay_map_run(const struct overlay_map *map, uint64_t first, uint64_t
 /* Makes them its own; there is room for them. */
 void overlay_map_add(struct overlay_map *map, uint64_t first, uint64_t last);
 
+/* They are not any more. */
+void overlay_map_drop(struct overlay_map *map, uint64_t first, uint64_t last);
+
 /* Those from `first` on are not. */
 void overlay_map_cut(struct overlay_map *map, uint64_t first);
 
