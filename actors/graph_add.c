@@ -52,6 +52,10 @@ static void begin_node(struct graph *graph, Sluice__NodeAdd *spec, struct standi
         open->has_child = true;
         open->child = child->address;
     }
+    if (standing.to[EDGE_BACKING]) {
+        open->has_backing = true;
+        open->backing = standing.to[EDGE_BACKING]->address;
+    }
     graph_begin_add(object, standing, open);
 }
 
