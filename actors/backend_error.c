@@ -158,6 +158,7 @@ Sluice__IoErrorEvent__Action backend_error(struct backend *backend, const struct
 void backend_reset_io_status(struct backend *backend)
 {
     backend->io_status = SLUICE__IO_STATUS__OK;
+    actor_tell(backend->self, world(backend->self)->graph, MAIL_IO_STATUS_RESET, NULL);
 }
 
 /* --- Pauses */

@@ -1,4 +1,4 @@
-/* blk_block.c — op blockers, as an embedding program asks and sets them. */
+/* blk_block.c — op blockers, and what they are asked for, as an embedding program has them. */
 #include <errno.h>
 
 #include "actors/context.h"
@@ -63,4 +63,9 @@ int blk_op_block_all(blk *blk, int except, const char *reason)
 int blk_op_unblock_all(blk *blk, int except, const char *reason)
 {
     return change(blk, SLUICE__BLOCKERS__WHAT__UNBLOCK, ALL & ~bit(except), reason);
+}
+
+int blk_commit_all(blk_context *context, char **error)
+{
+    return sluice_request(context, "commit-all", NULL, error);
 }

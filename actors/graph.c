@@ -179,6 +179,24 @@ static int perform(struct graph *graph, const Sluice__Request *request, struct t
         return 0;
     case SLUICE__REQUEST__BODY_INVALIDATE_CACHE:
         return graph_invalidate(graph, request->invalidate_cache->name, ticket, err);
+    case SLUICE__REQUEST__BODY_COMMIT:
+        return graph_commit(graph, request->commit, ticket, err);
+    case SLUICE__REQUEST__BODY_COMMIT_ALL:
+        graph_commit_all(graph, ticket);
+        return 0;
+    case SLUICE__REQUEST__BODY_JOB_LIST:
+        graph_list(graph, JOB, true, ticket);
+        return 0;
+    case SLUICE__REQUEST__BODY_JOB_SHOW:
+        return graph_show(graph, JOB, request->job_show->name, ticket, err);
+    case SLUICE__REQUEST__BODY_JOB_PAUSE:
+        return graph_job_pause(graph, request->job_pause->name, true, ticket, err);
+    case SLUICE__REQUEST__BODY_JOB_RESUME:
+        return graph_job_pause(graph, request->job_resume->name, false, ticket, err);
+    case SLUICE__REQUEST__BODY_JOB_CANCEL:
+        return graph_job_cancel(graph, request->job_cancel, ticket, err);
+    case SLUICE__REQUEST__BODY_JOB_SET:
+        return graph_job_set(graph, request->job_set, ticket, err);
     case SLUICE__REQUEST__BODY_OP_BLOCK:
         return graph_op_block(graph, request->op_block, true, ticket, err);
     case SLUICE__REQUEST__BODY_OP_UNBLOCK:
@@ -285,6 +303,8 @@ const struct actor_type graph_type = {
             [MAIL_LOOK_UP] = graph_on_look_up,
             [MAIL_CLAIM_MEDIUM] = graph_on_claim_medium,
             [MAIL_CLAIM_INVALIDATE] = graph_on_claim_invalidate,
+            [MAIL_JOB_ENDED] = graph_on_job_ended,
+            [MAIL_IO_STATUS_RESET] = graph_on_io_status_reset,
             [MAIL_EMIT] = on_emit,
             [MAIL_STOP] = on_stop,
             [MAIL_SHUTDOWN] = on_shutdown,

@@ -1,8 +1,10 @@
-/* graph_drain.c — drained regions: which backends they cover, and when all of those are quiet.
+/* graph_drain.c — drained regions: which backends and jobs they cover, and when all of those are
+ * quiet.
  *
  * To drain a node is to keep everyone quiet who stands on it, directly or through other nodes. A
  * region covers those who do so at the time: who comes to stand there inside it is quiesced before
- * he has the node, and who leaves is let go. A backend counts the regions that cover it. */
+ * he has the node, and who leaves is let go. A job does not make itself quiet. Each counts the
+ * regions that cover it. */
 #include "actors/graph_impl.h"
 
 #include <errno.h>
@@ -15,6 +17,7 @@ struct region {
     struct graph *graph;
     uint64_t id;
     actor_addr target; /* a backend or a node; 0: all there are */
+    actor_addr holder; /* a job that it does not cover, or 0 */
     bool connected;    /* and all that is connected with it */
     bool ended, telling;
     size_t waits; /* answers to come */
@@ -44,14 +47,14 @@ static bool mark(struct object *object)
 
 void graph_mark_connected(const struct object *object)
 {
-    static const enum object_kind kinds[] = {NODE, BACKEND};
+    static const enum object_kind kinds[] = {NODE, BACKEND, JOB};
     struct graph *graph = object->graph;
     for (unsigned kind = 0; kind < OBJECT_KINDS; kind++)
         for (size_t i = 0; i < graph->tables[kind].n; i++)
             graph->tables[kind].all[i]->marked = graph->tables[kind].all[i] == object;
     for (bool more = true; more;) {
         more = false;
-        for (unsigned k = 0; k < 2; k++)
+        for (unsigned k = 0; k < sizeof kinds / sizeof *kinds; k++)
             for (size_t i = 0; i < graph->tables[kinds[k]].n; i++) {
                 struct object *one = graph->tables[kinds[k]].all[i];
                 for (int edge = 0; edge < EDGES; edge++) {
@@ -65,9 +68,13 @@ void graph_mark_connected(const struct object *object)
     }
 }
 
-/* Calls `fn` for each backend that the region covers. */
+/* Those who make requests. */
+static const enum object_kind coverable[] = {BACKEND, JOB};
+#define COVERABLE (sizeof coverable / sizeof *coverable)
+
+/* Calls `fn` for each one that the region covers. */
 static void each_covered(const struct region *region,
-                         void (*fn)(struct object *backend, struct region *region))
+                         void (*fn)(struct object *object, struct region *region))
 {
     struct graph *graph = region->graph;
     const struct object *target = NULL, *node = NULL;
@@ -81,13 +88,14 @@ static void each_covered(const struct region *region,
     }
     if (region->connected)
         graph_mark_connected(target);
-    for (size_t i = 0; i < graph->tables[BACKEND].n; i++) {
-        struct object *backend = graph->tables[BACKEND].all[i];
-        bool covered = !region->target || backend == target ||
-                       (region->connected ? backend->marked : node && reaches(backend, node));
-        if (covered && backend->address)
-            fn(backend, (struct region *)region);
-    }
+    for (size_t k = 0; k < COVERABLE; k++)
+        for (size_t i = 0; i < graph->tables[coverable[k]].n; i++) {
+            struct object *object = graph->tables[coverable[k]].all[i];
+            bool covered = !region->target || object == target ||
+                           (region->connected ? object->marked : node && reaches(object, node));
+            if (covered && object->address && object->address != region->holder)
+                fn(object, (struct region *)region);
+        }
 }
 
 /* --- Telling the backends */
@@ -136,20 +144,25 @@ static void was_told(struct actor *self, struct mail *reply, void *arg)
     (void)arg;
 }
 
+static void tell_drained(struct object *object)
+{
+    struct actor *self = object->graph->self;
+    for (; object->drained < object->drained_next; object->drained++)
+        actor_ask(self, object->address, MAIL_DRAIN_BEGIN, NULL, was_told, NULL);
+    for (; object->drained > object->drained_next; object->drained--)
+        actor_tell(self, object->address, MAIL_DRAIN_END, NULL);
+}
+
 void graph_drain_sync(struct graph *graph)
 {
-    const struct table *backends = &graph->tables[BACKEND];
-    for (size_t i = 0; i < backends->n; i++)
-        backends->all[i]->drained_next = 0;
+    for (size_t k = 0; k < COVERABLE; k++)
+        for (size_t i = 0; i < graph->tables[coverable[k]].n; i++)
+            graph->tables[coverable[k]].all[i]->drained_next = 0;
     for (struct region *region = graph->regions; region; region = region->next)
         each_covered(region, count_one);
-    for (size_t i = 0; i < backends->n; i++) {
-        struct object *backend = backends->all[i];
-        for (; backend->drained < backend->drained_next; backend->drained++)
-            actor_ask(graph->self, backend->address, MAIL_DRAIN_BEGIN, NULL, was_told, NULL);
-        for (; backend->drained > backend->drained_next; backend->drained--)
-            actor_tell(graph->self, backend->address, MAIL_DRAIN_END, NULL);
-    }
+    for (size_t k = 0; k < COVERABLE; k++)
+        for (size_t i = 0; i < graph->tables[coverable[k]].n; i++)
+            tell_drained(graph->tables[coverable[k]].all[i]);
 }
 
 /* --- Regions */
@@ -205,7 +218,7 @@ void graph_on_drain(struct actor *self, struct mail *mail)
 {
     struct graph *graph = actor_state(self);
     const Sluice__Drain *drain = (const Sluice__Drain *)mail->body;
-    struct region region = {.ticket = mail_ticket(mail)};
+    struct region region = {.ticket = mail_ticket(mail), .holder = drain->holder};
     struct err err = {0};
     if (drain->node) {
         const struct object *node = graph_there(graph, NODE, drain->node, "node", &err);

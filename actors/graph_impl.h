@@ -13,7 +13,7 @@
 #include "engine/timer.h"
 
 /* Users come after what they use: see graph_perm.c. */
-enum object_kind { NODE, BACKEND, EXPORT, DEVICE, CLAIM, OBJECT_KINDS };
+enum object_kind { NODE, BACKEND, EXPORT, DEVICE, JOB, CLAIM, OBJECT_KINDS };
 #define HOSTED_KINDS                                                                               \
     CLAIM /* kinds below have an actor each, but for devices of programs, and a                    \
              name that is seen, unless it is empty */
@@ -34,6 +34,8 @@ struct standing {
     struct driver_perms wants[EDGES]; /* there; nodes and backends have needs instead, which
                                          follow from those of their users */
     bool inactive;                    /* a backend that has given its permissions up */
+    bool commits; /* a job that writes what lies below its first node, which does not mind: what is
+                     written there is what that one shows */
 };
 
 struct object {
@@ -42,7 +44,7 @@ struct object {
     enum object_state state;
     char *name;                  /* of a claim: whose it is; of a backend without one: "" */
     bool kept;                   /* control refers to it: else it goes with its last user */
-    char *type;                  /* a node's driver, an export's protocol */
+    char *type;                  /* a node's driver, an export's protocol, what a job does */
     char *uri;                   /* an export's; of a device, its path, or null */
     const struct driver *driver; /* a node's; null when there is no such */
     actor_addr address;          /* 0 before it is spawned, and for claims */
@@ -69,6 +71,8 @@ struct object {
     struct driver_perms next[EDGES], total_next; /* while a change is tried */
     unsigned drained, drained_next;              /* regions that a backend was told of */
     bool marked;                                 /* see graph_mark_connected() */
+    bool committed;                              /* a node: see standing.commits */
+    struct commits *commits;                     /* what a job is a part of; or null */
     struct ticket ticket;                        /* of the change under way */
     struct block *blocks;                        /* of a node: see graph_block.c */
     bool resize_blocked;                         /* as a backend was told */
@@ -104,7 +108,7 @@ struct graph {
     uint64_t deadline;
     struct ticket ender;
     struct timer again;
-    uint64_t last_id, last_region;
+    uint64_t last_id, last_region, last_commit;
     struct region *regions;
     struct move *moves; /* that wait, or are under way */
     bool settling;
@@ -305,6 +309,23 @@ int graph_op_block(struct graph *graph, const Sluice__OpBlock *request, bool blo
 void graph_on_blockers(struct actor *self, struct mail *mail);
 void graph_show_blocked(const struct object *node, Sluice__NodeInfo *info);
 
+/* --- graph_job.c: these answer `ticket` when it is done, or refuse at once */
+
+int graph_commit(struct graph *graph, const Sluice__Commit *spec, struct ticket ticket,
+                 struct err *err);
+void graph_commit_all(struct graph *graph, struct ticket ticket);
+/* The job could not be added; `err` tells why. */
+void graph_job_failed(struct object *job);
+void graph_on_job_ended(struct actor *self, struct mail *mail);
+void graph_on_io_status_reset(struct actor *self, struct mail *mail);
+int graph_job_set(struct graph *graph, const Sluice__JobSet *set, struct ticket ticket,
+                  struct err *err);
+int graph_job_cancel(struct graph *graph, const Sluice__JobCancel *cancel, struct ticket ticket,
+                     struct err *err);
+int graph_job_pause(struct graph *graph, const char *name, bool on, struct ticket ticket,
+                    struct err *err);
+void graph_show_job(const struct object *job, Sluice__JobInfo *info);
+
 /* --- graph_claim.c */
 
 /* The claim with this number that can be changed, or null. */
@@ -335,6 +356,10 @@ int graph_backend_pause(struct graph *graph, const char *name, bool on, struct t
 void graph_pause(struct graph *graph, const char *backend, const char *reason,
                  struct ticket ticket);
 void graph_resume(struct graph *graph, struct ticket ticket);
+
+/* Asks the object, and passes its answer on; takes over `body`, also when it refuses. */
+int graph_pass_on(struct graph *graph, enum object_kind kind, const char *name, unsigned mail,
+                  void *body, struct ticket ticket, struct err *err);
 
 /* --- graph_medium.c: these answer `ticket` when it is done, or refuse at once */
 

@@ -98,6 +98,16 @@ static bool all_free(const struct graph *graph)
     return true;
 }
 
+static int check_blocked(const struct graph *graph, struct err *err)
+{
+    for (size_t i = 0; i < graph->tables[NODE].n; i++) {
+        const struct object *node = graph->tables[NODE].all[i];
+        if (node->marked && graph_blocked(node, SLUICE__OP_BLOCK__OPERATION__MOVE, err) < 0)
+            return -EBUSY;
+    }
+    return 0;
+}
+
 /* --- Going */
 
 static void unlink_move(struct move *move)
@@ -261,8 +271,8 @@ static void try(struct move *move)
         graph_mark_connected(backend);
     if (backend && !all_free(move->graph))
         return;
-    if (!err.code)
-        check_followers(move, &err);
+    if (!err.code && check_followers(move, &err) == 0)
+        check_blocked(move->graph, &err);
     if (err.code) {
         unlink_move(move);
         actor_refuse(move->graph->self, move->ticket, &err);
@@ -340,7 +350,7 @@ void graph_join(struct object *backend, void (*then)(struct object *backend))
     unsigned reactor = backend->reactor;
     graph_mark_connected(backend);
     backend->marked = false;
-    bool all = all_free(graph);
+    bool all = all_free(graph) && check_blocked(graph, NULL) == 0;
     backend->marked = true;
     if (!all) { /* they stay apart, which works too */
         then(backend);
@@ -363,7 +373,7 @@ void graph_part(struct object *backend, struct object *node, void (*then)(struct
 {
     struct graph *graph = node->graph;
     graph_mark_connected(node);
-    if (others_hold(node) || !all_free(graph)) {
+    if (others_hold(node) || !all_free(graph) || check_blocked(graph, NULL) < 0) {
         then(backend);
         return;
     }

@@ -10,13 +10,15 @@
 #include "actors/device.h"
 #include "actors/emit.h"
 #include "actors/export_nbd.h"
+#include "actors/job.h"
 #include "actors/node.h"
 #include "actors/reply.h"
 #include "engine/mem.h"
 
 #define NAME_MAX_LENGTH 63
 
-const char *const graph_words[OBJECT_KINDS] = {"node", "backend", "export", "device", "client"};
+const char *const graph_words[OBJECT_KINDS] = {"node",   "backend", "export",
+                                               "device", "job",     "client"};
 
 /* --- Tables */
 
@@ -188,10 +190,17 @@ static const char *fault_of_name(const char *name, char *out, size_t size)
     return out;
 }
 
+/* Nodes and backends share theirs, and so do exports and devices. */
+static unsigned name_space(enum object_kind kind)
+{
+    return kind == BACKEND ? NODE : kind == DEVICE ? EXPORT : kind;
+}
+
 int graph_check_name(const struct graph *graph, enum object_kind kind, const char *name,
                      struct err *err)
 {
-    static const char *const with_article[] = {"a node", "a backend", "an export", "a device"};
+    static const char *const with_article[] = {"a node", "a backend", "an export", "a device",
+                                               "a job"};
     const char *field = kind >= EXPORT ? "id" : "name";
     char fault[64];
     if (*fault_of_name(name, fault, sizeof(fault)))
@@ -201,7 +210,7 @@ int graph_check_name(const struct graph *graph, enum object_kind kind, const cha
             "'-', '.' or '_', %d characters at most",
             name, graph_words[kind], fault, NAME_MAX_LENGTH);
     for (unsigned other = 0; other < HOSTED_KINDS; other++)
-        if ((kind >= EXPORT) == (other >= EXPORT) && graph_find(graph, other, name))
+        if (name_space(kind) == name_space(other) && graph_find(graph, other, name))
             return err_field(err, field, -EEXIST,
                              "there is %s '%s' already; choose another %s for the new %s",
                              with_article[other], name, field, graph_words[kind]);
@@ -266,6 +275,14 @@ static void *device_event(const struct object *object)
     return event;
 }
 
+static void *job_event(const struct object *object)
+{
+    Sluice__JobEvent *event = MAIL_NEW(sluice__job_event);
+    mail_set(&event->id, object->name);
+    mail_set(&event->type, object->type);
+    return event;
+}
+
 void graph_emit_object(const struct object *object, bool added)
 {
     static const struct {
@@ -279,6 +296,7 @@ void graph_emit_object(const struct object *object, bool added)
                     export_event},
         [DEVICE] = {SLUICE__EVENT__BODY_DEVICE_ADDED, SLUICE__EVENT__BODY_DEVICE_DELETED,
                     device_event},
+        [JOB] = {SLUICE__EVENT__BODY_JOB_ADDED, SLUICE__EVENT__BODY_JOB_DELETED, job_event},
     };
     if (object->kind == BACKEND && !*object->name) /* nobody sees it */
         return;
@@ -295,6 +313,8 @@ void graph_emit_object(const struct object *object, bool added)
 static void failed(struct object *object, const struct err *err)
 {
     (void)err;
+    if (object->kind == JOB)
+        graph_job_failed(object);
     graph_fail(object);
 }
 
@@ -352,6 +372,7 @@ static void placed(struct object *object, const struct err *err)
         [BACKEND] = {&backend_type, MAIL_BACKEND_OPEN},
         [EXPORT] = {&export_nbd_type, MAIL_EXPORT_OPEN},
         [DEVICE] = {&device_type, MAIL_DEVICE_OPEN},
+        [JOB] = {&job_type, MAIL_JOB_OPEN},
     };
     struct actor *self = object->graph->self;
     if (err) {

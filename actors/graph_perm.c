@@ -23,13 +23,21 @@ static struct driver_perms add(struct driver_perms a, struct driver_perms b)
     return (struct driver_perms){a.perm | b.perm, a.shared & b.shared};
 }
 
+static struct driver_perms node_needs(const struct object *node, enum driver_edge edge)
+{
+    struct driver_perms needs = node->driver && node->driver->needs
+                                    ? node->driver->needs(edge, node->total_next)
+                                    : node->total_next;
+    if (edge == EDGE_BACKING && node->committed)
+        needs.shared = PERM_ALL;
+    return needs;
+}
+
 static struct driver_perms needs(const struct object *object, enum driver_edge edge)
 {
     switch (object->kind) {
     case NODE:
-        return object->driver && object->driver->needs
-                   ? object->driver->needs(edge, object->total_next)
-                   : object->total_next;
+        return node_needs(object, edge);
     case BACKEND:
         /* A medium that is replaced is not used, but has to stay until it is. */
         return object->standing.inactive || edge != EDGE_CHILD ? nothing : object->total_next;
@@ -40,6 +48,8 @@ static struct driver_perms needs(const struct object *object, enum driver_edge e
 
 static void work_out(struct object *object)
 {
+    if (object->standing.commits)
+        object->standing.to[0]->committed = true;
     for (int i = 0; i < EDGES; i++) {
         struct object *to = object->standing.to[i];
         object->next[i] = to ? needs(object, (enum driver_edge)i) : nothing;
@@ -53,8 +63,10 @@ static void work_out(struct object *object)
 static void work_out_all(struct graph *graph)
 {
     for (unsigned kind = 0; kind < OBJECT_KINDS; kind++)
-        for (size_t i = 0; i < graph->tables[kind].n; i++)
+        for (size_t i = 0; i < graph->tables[kind].n; i++) {
             graph->tables[kind].all[i]->total_next = nothing;
+            graph->tables[kind].all[i]->committed = false;
+        }
     for (unsigned kind = OBJECT_KINDS; kind-- > 0;)
         for (size_t i = graph->tables[kind].n; i-- > 0;)
             work_out(graph->tables[kind].all[i]);

@@ -79,6 +79,8 @@ static void complete_info(struct graph *graph, const struct part *part)
             mail_set(&((Sluice__ExportInfo *)*part->slot)->node, backend->standing.to[0]->name);
     } else if (part->kind == DEVICE) {
         complete_device(object, *part->slot);
+    } else if (part->kind == JOB) {
+        graph_show_job(object, *part->slot);
     }
 }
 
@@ -125,6 +127,7 @@ static void gathered(struct gather *gather)
         close_gaps((void **)reply->status->backends, &reply->status->n_backends);
         close_gaps((void **)reply->status->exports, &reply->status->n_exports);
         close_gaps((void **)reply->status->devices, &reply->status->n_devices);
+        close_gaps((void **)reply->status->jobs, &reply->status->n_jobs);
         if (gather->told == graph->told && !gather->missed) {
             actor_reply(graph->self, gather->ticket, MAIL_REPLY, reply);
             break;
@@ -147,6 +150,10 @@ static void gathered(struct gather *gather)
         break;
     case SLUICE__REPLY__BODY_DEVICES:
         close_gaps((void **)reply->devices->devices, &reply->devices->n_devices);
+        actor_reply(graph->self, gather->ticket, MAIL_REPLY, reply);
+        break;
+    case SLUICE__REPLY__BODY_JOBS:
+        close_gaps((void **)reply->jobs->jobs, &reply->jobs->n_jobs);
         actor_reply(graph->self, gather->ticket, MAIL_REPLY, reply);
         break;
     default:
@@ -267,7 +274,7 @@ void graph_list(struct graph *graph, enum object_kind kind, bool wide, struct ti
 {
     static const Sluice__Reply__BodyCase bodies[] = {
         SLUICE__REPLY__BODY_NODES, SLUICE__REPLY__BODY_BACKENDS, SLUICE__REPLY__BODY_EXPORTS,
-        SLUICE__REPLY__BODY_DEVICES};
+        SLUICE__REPLY__BODY_DEVICES, SLUICE__REPLY__BODY_JOBS};
     struct gather *gather = gather_new(graph, ticket, bodies[kind]);
     Sluice__Reply *reply = gather->reply;
     if (kind == NODE) {
@@ -280,6 +287,9 @@ void graph_list(struct graph *graph, enum object_kind kind, bool wide, struct ti
     } else if (kind == DEVICE) {
         reply->devices = MAIL_NEW(sluice__device_list);
         reply->devices->devices = gather_all(gather, kind, true, &reply->devices->n_devices);
+    } else if (kind == JOB) {
+        reply->jobs = MAIL_NEW(sluice__job_list);
+        reply->jobs->jobs = gather_all(gather, kind, true, &reply->jobs->n_jobs);
     } else {
         reply->exports = MAIL_NEW(sluice__export_list);
         reply->exports->exports = gather_all(gather, kind, true, &reply->exports->n_exports);
@@ -287,16 +297,17 @@ void graph_list(struct graph *graph, enum object_kind kind, bool wide, struct ti
     part_done(gather);
 }
 
+static const Sluice__Reply__BodyCase bodies_of_one[] = {
+    SLUICE__REPLY__BODY_NODE, SLUICE__REPLY__BODY_BACKEND, SLUICE__REPLY__BODY_EXPORT,
+    SLUICE__REPLY__BODY_DEVICE, SLUICE__REPLY__BODY_JOB};
+
 int graph_show(struct graph *graph, enum object_kind kind, const char *name, struct ticket ticket,
                struct err *err)
 {
-    static const Sluice__Reply__BodyCase bodies[] = {
-        SLUICE__REPLY__BODY_NODE, SLUICE__REPLY__BODY_BACKEND, SLUICE__REPLY__BODY_EXPORT,
-        SLUICE__REPLY__BODY_DEVICE};
     const struct object *object = graph_there(graph, kind, name, "name", err);
     if (!object)
         return err->code;
-    struct gather *gather = gather_new(graph, ticket, bodies[kind]);
+    struct gather *gather = gather_new(graph, ticket, bodies_of_one[kind]);
     gather_one(gather, object, (void **)&gather->reply->node);
     part_done(gather);
     return 0;
@@ -323,6 +334,7 @@ static void stamped(struct actor *self, struct mail *reply, void *arg)
     out->backends = gather_all(gather, BACKEND, false, &out->n_backends);
     out->exports = gather_all(gather, EXPORT, true, &out->n_exports);
     out->devices = gather_all(gather, DEVICE, true, &out->n_devices);
+    out->jobs = gather_all(gather, JOB, true, &out->n_jobs);
     part_done(gather);
 }
 

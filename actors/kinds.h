@@ -82,9 +82,16 @@
     X(EXPORT_INFO, export_info)                                                                    \
     X(REACTOR_INFO, reactor_info)                                                                  \
     X(EXPORT_OPEN, export_open) /* answered with EXPORT_INFO */                                    \
-    X(EMIT, emit)               /* to the graph, which passes it to the events actor; no answer */ \
-    X(SNAPSHOT, reply)          /* graph to events: stamp the new status; answered with REPLY */   \
-    X(SHUTDOWN, shutdown)       /* to the graph; answered without a body when all is gone */       \
+    X(JOB_INFO, job_info)                                                                          \
+    X(JOB_OPEN, job_open)               /* answered without a body */                              \
+    X(JOB_ENDED, job_ended)             /* job to graph; no answer */                              \
+    X(JOB_PAUSE, job_pause)             /* answered without a body */                              \
+    X(JOB_CANCEL, job_cancel)           /* answered without a body */                              \
+    X(JOB_SET, job_set)                 /* answered without a body */                              \
+    X(IO_STATUS_RESET, io_status_reset) /* backend to graph, and graph to jobs; no answer */       \
+    X(EMIT, emit)         /* to the graph, which passes it to the events actor; no answer */       \
+    X(SNAPSHOT, reply)    /* graph to events: stamp the new status; answered with REPLY */         \
+    X(SHUTDOWN, shutdown) /* to the graph; answered without a body when all is gone */             \
     X(CONTROL_OPEN, control_open) /* to the new control actor; answered with ENDPOINT_OPENED */    \
     X(EVENTS_OPEN, events_open)   /* to the new events actor; answered with ENDPOINT_OPENED */     \
     X(ENDPOINT_OPENED, endpoint_opened)                                                            \

@@ -121,6 +121,10 @@ int sluice_request(blk_context *context, const char *request, char **reply, char
 int sluice_request_packed(blk_context *context, const void *request, size_t size, void **reply,
                           size_t *reply_size);
 
+/* Merges each backend's overlay into its backing, one after the other, and returns when that is
+ * done; stops at the first error. What is written meanwhile stays in the overlay. */
+int blk_commit_all(blk_context *context, char **error);
+
 /* --- Backends
  * --------------------------------------------------------------------------------------- */
 

@@ -33,7 +33,7 @@ class Requests(unittest.TestCase):
                 ("has no body", b""),
                 ("has no body", pack((1, 5))),
                 ("more than one body", pack((STATUS, b""), (NODE_LIST, b""))),
-                ("no field number 99", pack((99, 1), (STATUS, b""))),
+                ("no field number 999", pack((999, 1), (STATUS, b""))),
                 ("no field number 77", pack((NODE_SHOW, pack((1, "m"), (77, b"x"))))),
                 ("not text in UTF-8", pack((NODE_SHOW, pack((1, b"\xff\xfe"))))),
                 ("not text in UTF-8", pack((NODE_SHOW, pack((1, b"a\0b"))))),

@@ -1,0 +1,416 @@
+/* Overlays are merged into their backings, in a whole stepped engine: each seed is another order of
+ * what happens. */
+#include "stack_rig.h"
+
+#include <stdio.h>
+
+#include "drivers/driver.h"
+#include "engine/random.h"
+
+#define KIB  INT64_C(1024)
+#define MIB  (INT64_C(1) << 20)
+#define SIZE (8 * MIB)
+
+#define FOR_EACH_SEED(seed)                                                                        \
+    for (uint64_t seed = 0; seed < STACK_SEEDS && (stack_start(STACK_THREADS(seed), seed), true);  \
+         stack_stop(), seed++)
+
+/* Backend `b` on `top`, an overlay of what is in `upper` over `lower`, with `below` on that. */
+static void add_stack(const char *lower)
+{
+    stack_do("node-add driver=memory name=upper size=8M");
+    stack_do("node-add name=lower %s", lower);
+    stack_do("node-add driver=overlay name=top child=upper backing=lower");
+    stack_do("backend-add name=b node=top");
+    stack_do("backend-add name=below node=lower");
+}
+
+static bool is_there(void)
+{
+    return stack_do("job-list")->jobs->n_jobs > 0;
+}
+
+static void run_out(void)
+{
+    stack_settle();
+    while (is_there())
+        stack_pass(NS_PER_MS);
+}
+
+static uint64_t sequence(void)
+{
+    return stack_do("status")->status->sequence;
+}
+
+/* What a range reads as, all of it the same byte. */
+static unsigned filled(const char *backend, int64_t offset, uint64_t bytes)
+{
+    unsigned byte = 256;
+    for (uint64_t done = 0; done < bytes;) {
+        uint64_t part = bytes - done < MIB ? bytes - done : MIB;
+        const Sluice__IoResult *io =
+            stack_do("io-read %s offset=%lld bytes=%llu", backend,
+                     (long long)(offset + (int64_t)done), (unsigned long long)part)
+                ->io;
+        if (!done)
+            byte = io->data.data[0];
+        for (size_t i = 0; i < io->data.len; i++)
+            if (io->data.data[i] != byte)
+                fail_msg("%u, but not %u", io->data.data[i], byte);
+        done += part;
+    }
+    return byte;
+}
+
+static void fill(const char *backend, int64_t offset, uint64_t bytes, unsigned pattern)
+{
+    stack_do("io-write %s offset=%lld bytes=%llu pattern=%u", backend, (long long)offset,
+             (unsigned long long)bytes, pattern);
+}
+
+/* Bytes that the backend's own layer provides. */
+static uint64_t allocated(const char *backend)
+{
+    actor_addr to = stack_find(backend);
+    uint64_t sum = 0;
+    for (int64_t at = 0; at < SIZE;) {
+        int64_t ret = stack_run(to, OP_STATUS, at, (uint64_t)(SIZE - at), 0);
+        assert_true(ret >= 0);
+        if (op_status_bits(ret) & OP_STATUS_ALLOCATED)
+            sum += op_status_run(ret);
+        at += (int64_t)op_status_run(ret);
+    }
+    stack_release(backend);
+    return sum;
+}
+
+/* --- Emptying */
+
+static void a_part_of_an_overlay_is_emptied_by_whole_blocks(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        add_stack("driver=memory size=8M");
+        fill("below", 0, 8 * MIB, 1);
+        fill("b", 0, 8 * MIB, 2);
+        actor_addr b = stack_find("b");
+        assert_int_equal(stack_run(b, OP_MAKE_EMPTY, MIB + 1, MIB, 0), 0);
+        assert_int_equal(allocated("b"), 8 * MIB - (MIB - 64 * KIB));
+        assert_int_equal(filled("b", MIB, 64 * KIB), 2);
+        assert_int_equal(filled("b", MIB + 64 * KIB, MIB - 64 * KIB), 1);
+        assert_int_equal(filled("b", 2 * MIB, MIB), 2);
+        assert_int_equal(stack_run(stack_find("b"), OP_MAKE_EMPTY, 8 * MIB, 1, 0), -EIO);
+        assert_int_equal(stack_run(stack_find("b"), OP_MAKE_EMPTY, 0, 0, 0), 0);
+        assert_int_equal(filled("b", 0, 8 * MIB), 1);
+        assert_int_equal(allocated("b"), 0);
+    }
+}
+
+static void what_the_backing_can_not_show_stays(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        add_stack("driver=memory size=4M");
+        fill("below", 0, 4 * MIB, 1);
+        fill("b", 3 * MIB, 3 * MIB, 2);
+        assert_int_equal(stack_run(stack_find("b"), OP_MAKE_EMPTY, 0, 0, 0), 0);
+        assert_int_equal(filled("b", 3 * MIB, MIB), 1);
+        assert_int_equal(filled("b", 4 * MIB, 2 * MIB), 2);
+        /* Nor is what the overlay hides uncovered by emptying something that lies behind. */
+        stack_do("io-truncate below size=8M");
+        fill("below", 4 * MIB, 4 * MIB, 3);
+        assert_int_equal(stack_run(stack_find("b"), OP_MAKE_EMPTY, 5 * MIB, MIB, 0), 0);
+        assert_int_equal(filled("b", 5 * MIB, MIB), 2);
+        assert_int_equal(filled("b", 7 * MIB, MIB), 0);
+    }
+}
+
+/* --- One commit */
+
+static void what_the_overlay_has_goes_into_the_backing_and_the_overlay_is_empty(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        add_stack("driver=memory size=8M");
+        fill("below", 0, MIB, 1);
+        fill("b", 512 * KIB, MIB, 2);
+        fill("b", 7 * MIB, MIB, 3);
+        assert_int_equal(filled("below", 512 * KIB, 512 * KIB), 1);
+        assert_int_equal(allocated("b"), 2 * MIB);
+        stack_do("commit b");
+        run_out();
+        assert_int_equal(filled("below", 0, 512 * KIB), 1);
+        assert_int_equal(filled("below", 512 * KIB, MIB), 2);
+        assert_int_equal(filled("below", 1536 * KIB, MIB), 0);
+        assert_int_equal(filled("below", 7 * MIB, MIB), 3);
+        assert_int_equal(filled("b", 512 * KIB, MIB), 2);
+        assert_int_equal(allocated("b"), 0);
+    }
+}
+
+static void zeroes_are_made_as_zeroes(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        add_stack("driver=mock size=8M");
+        stack_do("io-zeroes b offset=1M bytes=2M");
+        stack_do("commit b");
+        run_out();
+        const Sluice__NodeInfo *info = stack_do("node-show lower")->node;
+        bool zeroes = false;
+        for (size_t i = 0; i < info->n_state; i++) {
+            zeroes |= !strncmp(info->state[i]->value, "zeroes 1048576+2097152", 22);
+            assert_null(strstr(info->state[i]->value, "write "));
+        }
+        assert_true(zeroes);
+    }
+}
+
+static void a_backing_that_is_shorter_grows(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        add_stack("driver=memory size=1M");
+        fill("b", 6 * MIB, MIB, 5);
+        stack_do("commit b");
+        run_out();
+        assert_int_equal(stack_do("node-show lower")->node->length, SIZE);
+        assert_int_equal(filled("below", MIB, MIB), 0);
+        assert_int_equal(filled("below", 6 * MIB, MIB), 5);
+    }
+}
+
+static void an_overlay_below_filters_is_the_backends(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        add_stack("driver=memory size=8M");
+        stack_do("node-add driver=raw name=window child=top offset=1M");
+        stack_do("backend-add name=far node=window");
+        fill("far", 0, MIB, 9);
+        stack_do("commit far");
+        run_out();
+        assert_int_equal(filled("below", MIB, MIB), 9);
+    }
+}
+
+/* --- While others write */
+
+#define AREAS 8 /* that are written to at once */
+
+struct model {
+    unsigned char *data; /* SIZE bytes */
+    uint64_t random;
+    struct stack_op ops[AREAS];
+};
+
+/* Writes somewhere into the area, without waiting. */
+static void submit_one(struct model *model, actor_addr to, int area)
+{
+    uint64_t length = (random_next(&model->random) % 256 + 1) * 512;
+    int64_t offset = area * (SIZE / AREAS);
+    offset += (int64_t)(random_next(&model->random) % ((SIZE / AREAS - length) / 512) * 512);
+    bool zeroes = random_next(&model->random) % 4 == 0;
+    memset(model->data + offset, zeroes ? 0 : (int)(random_next(&model->random) % 255 + 1), length);
+    stack_submit(&model->ops[area], to, zeroes ? OP_ZEROES : OP_WRITE, offset, length, 0,
+                 model->data + offset);
+}
+
+static void await_all(struct model *model)
+{
+    for (int area = 0; area < AREAS; area++) {
+        stack_await_op(&model->ops[area]);
+        assert_int_equal(model->ops[area].ret, 0);
+    }
+}
+
+static void compare(const struct model *model, actor_addr to)
+{
+    unsigned char *got = malloc(MIB);
+    for (int64_t at = 0; at < SIZE; at += MIB) {
+        struct stack_op op;
+        stack_submit(&op, to, OP_READ, at, MIB, 0, got);
+        stack_await_op(&op);
+        assert_int_equal(op.ret, 0);
+        assert_memory_equal(got, model->data + at, MIB);
+    }
+    free(got);
+}
+
+/* What else happens to the job. */
+static void disturb(struct model *model)
+{
+    struct stack_answer answer;
+    switch (random_next(&model->random) % 8) {
+    case 0:
+        stack_send(&answer, "job-pause b");
+        break;
+    case 1:
+        stack_send(&answer, "job-resume b");
+        break;
+    case 2:
+        stack_send(&answer, "job-cancel b");
+        break;
+    case 3:
+        stack_send(&answer, "commit b speed=%dM on-error=stop",
+                   (int)(random_next(&model->random) % 64 + 1));
+        break;
+    case 4:
+        stack_send(&answer, "node-set broken rules='write errno=EIO once'");
+        break;
+    case 5:
+    case 6:
+        stack_send(&answer, "commit b id=fast");
+        break;
+    default:
+        return;
+    }
+    stack_await(&answer);
+}
+
+static void what_is_written_meanwhile_is_never_lost(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 24; seed++) {
+        stack_start(STACK_THREADS(seed), seed);
+        struct model model = {.data = calloc(1, SIZE), .random = seed + 1};
+        stack_do("node-add driver=memory name=upper size=8M");
+        stack_do("node-add driver=memory name=base size=8M");
+        stack_do("node-add driver=fault name=broken child=base");
+        stack_do("node-add driver=overlay name=top child=upper backing=broken");
+        stack_do("backend-add name=b node=top");
+        actor_addr b = stack_find("b");
+        for (int i = 0; i < 60; i++) {
+            disturb(&model);
+            for (int area = 0; area < AREAS; area++) {
+                submit_one(&model, b, area);
+                for (uint64_t n = random_next(&model.random) % 8; n; n--)
+                    stack_step();
+            }
+            await_all(&model);
+            stack_pass(random_next(&model.random) % 100 * NS_PER_MS);
+        }
+        compare(&model, b);
+        stack_do("node-set broken rules=");
+        while (is_there()) {
+            struct stack_answer answer;
+            stack_send(&answer, "job-cancel b force=on");
+            stack_await(&answer);
+            stack_pass(NS_PER_MS);
+        }
+        stack_do("commit-all");
+        compare(&model, b);
+        stack_do("backend-add name=below node=base");
+        compare(&model, stack_find("below"));
+        assert_int_equal(allocated("b"), 0);
+        free(model.data);
+        stack_stop();
+    }
+}
+
+static void an_overlay_is_emptied_only_of_what_is_durable_below(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        add_stack("driver=mock size=8M");
+        fill("b", 0, 64 * KIB, 4);
+        stack_do("node-set lower hold=on");
+        stack_do("commit b");
+        stack_settle();
+        assert_int_equal(stack_do("node-show top")->node->n_blocked, 17);
+        /* The write may go, and the look at what lies behind; then the flush comes. */
+        stack_do("node-set lower release=1");
+        stack_settle();
+        stack_do("node-set lower release=2");
+        stack_settle();
+        const Sluice__NodeInfo *info = stack_do("node-show lower")->node;
+        assert_string_equal(info->state[info->n_state - 1]->value, "flush 0+0");
+        stack_do("job-cancel b");
+        stack_do("node-set lower error=5");
+        stack_do("node-set lower hold=off");
+        run_out();
+        stack_do("node-set lower error=0");
+        assert_int_equal(filled("b", 0, 64 * KIB), 4);
+        assert_int_equal(allocated("b"), 64 * KIB);
+    }
+}
+
+/* --- All */
+
+static void commit_all_merges_each_overlay(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        add_stack("driver=memory size=8M");
+        stack_do("backend-add name=same node=top");
+        stack_do("backend-add name=empty");
+        stack_do("node-add driver=memory name=upper2 size=8M");
+        stack_do("node-add driver=memory name=lower2 size=8M");
+        stack_do("node-add driver=overlay name=top2 child=upper2 backing=lower2");
+        stack_do("backend-add name=b2 node=top2");
+        stack_do("backend-add name=below2 node=lower2");
+        fill("b", MIB, MIB, 1);
+        fill("b2", 2 * MIB, MIB, 2);
+        stack_do("commit-all");
+        assert_int_equal(filled("below", MIB, MIB), 1);
+        assert_int_equal(filled("below2", 2 * MIB, MIB), 2);
+        stack_do("commit-all");
+        run_out();
+    }
+}
+
+static void commit_all_stops_at_the_first_error(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=memory name=upper size=8M");
+        stack_do("node-add driver=memory name=lower size=8M");
+        stack_do("node-add driver=fault name=bad child=lower rules='write errno=EIO'");
+        stack_do("node-add driver=overlay name=top child=upper backing=bad");
+        stack_do("backend-add name=b node=top");
+        stack_do("node-add driver=memory name=upper2 size=8M");
+        stack_do("node-add driver=memory name=lower2 size=8M");
+        stack_do("node-add driver=overlay name=top2 child=upper2 backing=lower2");
+        stack_do("backend-add name=b2 node=top2");
+        fill("b", MIB, MIB, 1);
+        fill("b2", 2 * MIB, MIB, 2);
+        stack_refused(-EIO, "writing its target failed", "commit-all");
+        assert_int_equal(allocated("b2"), MIB);
+        stack_do("node-set bad rules=");
+        stack_do("op-block node=bad op=commit-target reason='it is wanted as it is'");
+        stack_refused(-EBUSY, "it is wanted as it is", "commit-all");
+        assert_int_equal(allocated("b2"), MIB);
+        stack_do("op-unblock node=bad reason='it is wanted as it is'");
+        uint64_t before = sequence();
+        stack_do("commit-all");
+        assert_int_equal(allocated("b2"), 0);
+        stack_settle();
+        assert_non_null(strstr(stack_story(before + 1), "JOB_COMPLETED #commit"));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_part_of_an_overlay_is_emptied_by_whole_blocks),
+        cmocka_unit_test(what_the_backing_can_not_show_stays),
+        cmocka_unit_test(what_the_overlay_has_goes_into_the_backing_and_the_overlay_is_empty),
+        cmocka_unit_test(zeroes_are_made_as_zeroes),
+        cmocka_unit_test(a_backing_that_is_shorter_grows),
+        cmocka_unit_test(an_overlay_below_filters_is_the_backends),
+        cmocka_unit_test(what_is_written_meanwhile_is_never_lost),
+        cmocka_unit_test(an_overlay_is_emptied_only_of_what_is_durable_below),
+        cmocka_unit_test(commit_all_merges_each_overlay),
+        cmocka_unit_test(commit_all_stops_at_the_first_error),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
