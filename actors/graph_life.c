@@ -90,6 +90,8 @@ void graph_fail(struct object *object)
         actor_refuse(self, top->ticket, &object->err);
     while (object) {
         struct object *above = object->above;
+        if (object->kind == JOB)
+            graph_job_failed(object);
         graph_object_drop(object);
         object = above;
     }

@@ -313,8 +313,6 @@ void graph_emit_object(const struct object *object, bool added)
 static void failed(struct object *object, const struct err *err)
 {
     (void)err;
-    if (object->kind == JOB)
-        graph_job_failed(object);
     graph_fail(object);
 }
 
