@@ -351,7 +351,6 @@ int blk_op_unblock(blk *blk, enum blk_op op, const char *reason);
 int blk_op_block_all(blk *blk, int except, const char *reason);
 int blk_op_unblock_all(blk *blk, int except, const char *reason);
 
-const char *blk_name(const blk *blk);
 /* Requests from acceptance until their callback has returned. */
 unsigned blk_in_flight(const blk *blk);
 

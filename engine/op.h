@@ -40,7 +40,7 @@ enum op_kind {
     OP_IOCTL = SLUICE__OP_KIND__OP_IOCTL,       /* `offset` is the code */
     OP_SAVE_VMSTATE = SLUICE__OP_KIND__OP_SAVE_VMSTATE,
     OP_LOAD_VMSTATE = SLUICE__OP_KIND__OP_LOAD_VMSTATE,
-    OP_STATUS = SLUICE__OP_KIND__OP_STATUS, /* its result: see op_status() */
+    OP_STATUS = SLUICE__OP_KIND__OP_STATUS,         /* its result: see op_status() */
     OP_MAKE_EMPTY = SLUICE__OP_KIND__OP_MAKE_EMPTY, /* no bytes: of all of it */
     OP_KINDS, /* what a medium can be asked; others are about operations */
     OP_CANCEL = SLUICE__OP_KIND__OP_CANCEL, /* `offset` is a tag; see op_send_cancel() */

@@ -89,7 +89,8 @@ static bool ends_with(const char *name, const char *end)
 
 bool reflect_is_size(const ProtobufCFieldDescriptor *field)
 {
-    static const char *const names[] = {"bytes", "length", "size", "alignment", "max_transfer", "speed"};
+    static const char *const names[] = {"bytes",     "length",       "size",
+                                        "alignment", "max_transfer", "speed"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(field->name, names[i]) == 0)
             return true;

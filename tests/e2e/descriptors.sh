@@ -29,7 +29,7 @@ for _ in range(50):
 peer = Peer(control, "DEALER")
 kind, text = error_of(peer.ask(2, NODE_ADD, (1, "f"), (2, "file"), (15, pack((1, "filename"), (2, image)))))
 assert kind == LIMIT and "too few file descriptors are left" in text, text
-kind, text = error_of(peer.ask(3, EXPORT_ADD, (1, "nbd"), (2, "vd0"), (3, "more"), (5, path + "2")))
+kind, text = error_of(peer.ask(3, EXPORT_ADD, (1, "nbd"), (80, "m"), (3, "more"), (5, path + "2")))
 assert kind == LIMIT and "too few file descriptors are left" in text, text
 
 for client in crowd:

@@ -40,6 +40,6 @@ says "sluice" "$WORK/moved/bin/sluice" --version
 
 nm -D --defined-only "$LD_LIBRARY_PATH/libsluice.so" | sed 's/.* //' | sort >shown
 sed -n 's/^[a-z].*[ *]\(\(blk\|sluice\)_[a-z_]*\)(.*/\1/p' "$SOURCE/actors/sluice.h" |
-    grep -v '^blk_done_fn$' | sort >declared
+    grep -v -xE 'blk_(done|notify)_fn' | sort >declared
 [ "$(wc -l <declared)" -ge 30 ] || fail "few functions were found in sluice.h: $(cat declared)"
 diff declared shown || fail "the library does not show what sluice.h declares (>: shown)"
