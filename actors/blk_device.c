@@ -50,7 +50,8 @@ int blk_attach_dev(blk *blk, const char *id, const char *path, int flags, char *
             "blk_attach_dev takes the flags BLK_WRITABLE, BLK_RESIZE and BLK_SHARE_RW, or 0");
     struct driver_perms perms = wanted(flags);
     Sluice__Attach *attach = MAIL_NEW(sluice__attach);
-    mail_set(&attach->backend, blk->name);
+    attach->has_claim = true;
+    attach->claim = blk->claim;
     mail_set(&attach->id, id ? id : "");
     if (path)
         mail_set(&attach->path, path);

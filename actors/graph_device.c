@@ -138,7 +138,10 @@ static int check_attach(struct graph *graph, const Sluice__Attach *asked, struct
         return err_set(err, -EINVAL, "a device needs an id or a path, so that it can be named");
     if (*asked->id && graph_check_name(graph, DEVICE, asked->id, err) < 0)
         return err->code;
-    *backend = graph_there(graph, BACKEND, asked->backend, "backend", err);
+    const struct object *claim = graph_find_claim(graph, asked->claim);
+    *backend =
+        claim ? claim->standing.to[0]
+              : graph_there(graph, BACKEND, asked->backend ? asked->backend : "", "backend", err);
     if (!*backend || graph_check_device(*backend, err) < 0)
         return err->code;
     return graph_check_writable(*backend, who, wants, err);

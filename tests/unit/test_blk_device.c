@@ -189,6 +189,26 @@ static void a_device_without_an_id_is_called_by_its_path(void **state)
     rig_close(&rig);
 }
 
+static void an_unnamed_backend_is_described_by_its_device(void **state)
+{
+    (void)state;
+    struct rig rig = start_rig();
+    blk *blk;
+    char *error, text[64];
+    worked(blk_new(rig.context, 0, BLK_PERM_ALL, &blk, &error), &error);
+    assert_int_equal(blk_description(blk, text, sizeof text), 0);
+    assert_string_equal(text, "a block device");
+    worked(blk_attach_dev(blk, NULL, "/machine/ide[1]", 0, &error), &error);
+    assert_int_equal(blk_description(blk, text, sizeof text), 0);
+    assert_string_equal(text, "/machine/ide[1]");
+    blk_detach_dev(blk);
+    worked(blk_attach_dev(blk, "ide1", "/machine/ide[1]", 0, &error), &error);
+    assert_int_equal(blk_description(blk, text, sizeof text), 0);
+    assert_string_equal(text, "ide1");
+    blk_close(&blk);
+    rig_close(&rig);
+}
+
 static void a_conflict_of_permissions_attaches_nothing(void **state)
 {
     (void)state;
@@ -370,6 +390,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_device_is_attached_once_and_gives_all_back),
         TEST(a_device_without_an_id_is_called_by_its_path),
+        TEST(an_unnamed_backend_is_described_by_its_device),
         TEST(a_conflict_of_permissions_attaches_nothing),
         TEST(what_a_device_offers_decides_what_the_backend_is),
         TEST(consoles_move_the_tray_through_callbacks),

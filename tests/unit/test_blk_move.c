@@ -126,6 +126,26 @@ static void a_reactor_that_is_not_there_is_refused(void **state)
     rig_close(&rig);
 }
 
+static void an_unnamed_backend_on_the_same_nodes_forbids_it_unless_told_otherwise(void **state)
+{
+    (void)state;
+    struct rig rig = open_two();
+    blk *unnamed;
+    char *error;
+    worked(blk_new(rig.context, 0, BLK_PERM_ALL, &unnamed, &error), &error);
+    worked(blk_insert_bs(unnamed, "node", &error), &error);
+    refused(-EBUSY, "an unnamed backend stands on the same nodes",
+            blk_set_reactor(rig.blk, 1, false, &error), &error);
+    assert_int_equal(blk_get_reactor(rig.blk), 0);
+    worked(blk_set_reactor(rig.blk, 1, true, &error), &error);
+    assert_int_equal(blk_get_reactor(unnamed), 1);
+    assert_int_equal(blk_set_allow_reactor_change(unnamed, true), 0);
+    worked(blk_set_reactor(rig.blk, 0, false, &error), &error);
+    assert_int_equal(blk_get_reactor(unnamed), 0);
+    blk_close(&unnamed);
+    rig_close(&rig);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, bound_time)
@@ -133,6 +153,7 @@ int main(void)
         TEST(moves_under_load_lose_nothing_and_are_told_in_turn),
         TEST(notifiers_survive_a_change_of_medium),
         TEST(a_reactor_that_is_not_there_is_refused),
+        TEST(an_unnamed_backend_on_the_same_nodes_forbids_it_unless_told_otherwise),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

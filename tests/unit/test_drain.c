@@ -141,6 +141,31 @@ static void a_region_over_everything_covers_what_is_added_inside_it(void **state
     }
 }
 
+/* The node is reached in two ways: as the backing of both overlays. */
+static void what_is_reached_in_two_ways_is_drained_once(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_op op;
+        stack_do("node-add driver=memory name=n size=1M");
+        stack_do("node-add driver=memory name=one size=1M");
+        stack_do("node-add driver=memory name=two size=1M");
+        stack_do("node-add driver=overlay name=middle child=one backing=n");
+        stack_do("node-add driver=overlay name=top child=middle backing=n");
+        stack_do("node-add driver=memory name=three size=1M");
+        stack_do("backend-add name=b node=top");
+        actor_addr b = stack_find("b");
+        uint64_t region = drain(0, "n");
+        stack_submit(&op, b, OP_READ, 0, 512, 0, NULL);
+        stack_settle();
+        assert_false(op.came);
+        end(region); /* once is enough */
+        stack_await_op(&op);
+        assert_int_equal(op.ret, 0);
+    }
+}
+
 /* --- Changes inside */
 
 static void a_backend_that_attaches_inside_inherits_and_one_that_detaches_gives_back(void **state)
@@ -325,6 +350,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(draining_a_backend_quiesces_its_siblings_on_the_same_node),
         cmocka_unit_test(draining_a_node_reaches_all_who_stand_on_it_through_others),
+        cmocka_unit_test(what_is_reached_in_two_ways_is_drained_once),
         cmocka_unit_test(a_region_over_everything_covers_what_is_added_inside_it),
         cmocka_unit_test(a_backend_that_attaches_inside_inherits_and_one_that_detaches_gives_back),
         cmocka_unit_test(what_is_drained_can_be_removed_and_the_region_still_ends),

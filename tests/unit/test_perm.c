@@ -225,6 +225,30 @@ static void many_who_want_it_at_once_are_tried_one_after_the_other(void **state)
     }
 }
 
+/* Whoever is above has been asked by then, also when there are two ways down. */
+static void nodes_are_tried_after_all_who_stand_on_them(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=memory name=n size=1M");
+        stack_do("node-add driver=memory name=one size=1M");
+        stack_do("node-add driver=overlay name=middle child=one backing=n");
+        stack_do("node-add driver=overlay name=top child=middle backing=n");
+        stack_do("backend-add name=b node=top");
+        stack_do("backend-add name=c node=n");
+        uint64_t claimed = claim("b", READ | PERM_WRITE, PERM_ALL);
+        const Sluice__NodeInfo *info = stack_do("node-show n")->node;
+        assert_string_equal(words(info->permissions, info->n_permissions), "consistent-read");
+        info = stack_do("node-show one")->node;
+        assert_non_null(strstr(words(info->permissions, info->n_permissions), "write"));
+        /* Through the middle one, as directly. */
+        claim_refused("c", PERM_WRITE, PERM_CONSISTENT_READ & 0, "backend 'c'");
+        stack_claim_end(claimed);
+        assert_node("one", "", "consistent-read,graph-mod");
+    }
+}
+
 /* --- Changes */
 
 static void a_claim_can_be_changed_and_its_own_old_one_is_not_in_the_way(void **state)
@@ -340,6 +364,7 @@ int main(void)
         cmocka_unit_test(users_of_one_backend_are_one_side),
         cmocka_unit_test(what_a_node_refuses_is_aborted_everywhere),
         cmocka_unit_test(nobody_can_write_to_what_is_read_only),
+        cmocka_unit_test(nodes_are_tried_after_all_who_stand_on_them),
         cmocka_unit_test(many_who_want_it_at_once_are_tried_one_after_the_other),
         cmocka_unit_test(a_claim_can_be_changed_and_its_own_old_one_is_not_in_the_way),
         cmocka_unit_test(without_a_medium_a_change_is_remembered_and_asked_for_on_insertion),
