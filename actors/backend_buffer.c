@@ -99,6 +99,9 @@ void backend_buffers_tell(struct backend *backend, bool on)
 
 void backend_buffers_fini(struct backend *backend)
 {
-    while (backend->buffers)
-        forget(backend->buffers);
+    struct buffer *buffer;
+    while ((buffer = backend->buffers)) {
+        backend->buffers = buffer->next;
+        free(buffer);
+    }
 }

@@ -86,7 +86,7 @@ static void each_covered(const struct region *region,
             return; /* it is gone, and nobody stands on it */
         node = target->kind == NODE ? target : target->standing.to[0];
     }
-    if (region->connected)
+    if (region->connected && target)
         graph_mark_connected(target);
     for (size_t k = 0; k < COVERABLE; k++)
         for (size_t i = 0; i < graph->tables[coverable[k]].n; i++) {

@@ -155,17 +155,18 @@ static int check_rename(const struct object *backend, const char *name, struct e
 void graph_on_backend_name(struct actor *self, struct mail *mail)
 {
     const Sluice__BackendName *asked = (const Sluice__BackendName *)mail->body;
-    struct object *claim = graph_find_claim(actor_state(self), asked->claim);
+    const struct object *claim = graph_find_claim(actor_state(self), asked->claim);
+    struct object *backend = claim ? claim->standing.to[0] : NULL;
     struct err err = {0};
-    if (!claim)
+    if (!backend)
         err_set(&err, -ENXIO, "there is no claim %llu any more; open the backend again",
                 (unsigned long long)asked->claim);
     else if (asked->name)
-        check_rename(claim->standing.to[0], asked->name, &err);
-    if (err.code < 0)
+        check_rename(backend, asked->name, &err);
+    if (!backend || err.code < 0)
         actor_refuse(self, mail_ticket(mail), &err);
-    else if (asked->name || *claim->standing.to[0]->name)
-        rename_to(claim->standing.to[0], asked->name ? asked->name : "", mail_ticket(mail));
+    else if (asked->name || *backend->name)
+        rename_to(backend, asked->name ? asked->name : "", mail_ticket(mail));
     else
         actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL); /* it has none as it is */
 }

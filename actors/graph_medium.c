@@ -179,17 +179,18 @@ void graph_on_claim_medium(struct actor *self, struct mail *mail)
     struct graph *graph = actor_state(self);
     const Sluice__ClaimMedium *asked = (const Sluice__ClaimMedium *)mail->body;
     const struct object *claim = graph_find_claim(graph, asked->claim);
+    struct object *backend = claim ? claim->standing.to[0] : NULL;
     struct err err = {0};
-    if (!claim)
+    if (!backend)
         err_set(&err, -ENXIO, "there is no claim %llu any more; open the backend again",
                 (unsigned long long)asked->claim);
     else if (!asked->node || graph_refuse_ending(graph, &err) == 0)
-        graph_check_ready(claim->standing.to[0], "backend", &err);
-    if (!err.code && asked->node)
-        insert_into(claim->standing.to[0], asked->node, mail_ticket(mail), &err);
-    else if (!err.code &&
-             graph_blocked(claim->standing.to[0], SLUICE__OP_BLOCK__OPERATION__EJECT, &err) == 0)
-        begin_removal(claim->standing.to[0], mail_ticket(mail), false);
+        graph_check_ready(backend, "backend", &err);
+    if (backend && !err.code && asked->node)
+        insert_into(backend, asked->node, mail_ticket(mail), &err);
+    else if (backend && !err.code &&
+             graph_blocked(backend, SLUICE__OP_BLOCK__OPERATION__EJECT, &err) == 0)
+        begin_removal(backend, mail_ticket(mail), false);
     if (err.code < 0)
         actor_refuse(self, mail_ticket(mail), &err);
 }

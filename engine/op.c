@@ -188,10 +188,13 @@ void op_send(struct op *op, uint64_t to)
 void op_send_cancel(struct op *cancel, const struct op *op, uint64_t to)
 {
     /* Who has passed it on already is on this thread, and finds what it goes on in. */
-    const struct op *sent = op;
-    while (sent && sent->to != to)
-        sent = sent->further;
-    cancel->offset = (int64_t)op_tag(sent ? sent : op);
+    uint64_t tag = op_tag(op);
+    for (const struct op *sent = op; sent; sent = sent->further)
+        if (sent->to == to) {
+            tag = op_tag(sent);
+            break;
+        }
+    cancel->offset = (int64_t)tag;
     op_send(cancel, to);
 }
 
