@@ -188,6 +188,35 @@ static void removing_from_inside_a_callback_does_not_wait_for_itself(void **stat
     rig_close(&rig);
 }
 
+static void change_in_callback(void *opaque, int ret)
+{
+    struct drainer *drainer = opaque;
+    assert_int_equal(ret, 0);
+    request(drainer->context, "node-add name=more driver=null");
+    request(drainer->context, "backend-add name=sibling node=node");
+    request(drainer->context, "medium-remove other");
+    request(drainer->context, "medium-insert backend=other node=more");
+    request(drainer->context, "backend-remove sibling");
+    request(drainer->context, "backend-remove other");
+    request(drainer->context, "node-remove more");
+    drainer->calls++;
+}
+
+static void callbacks_may_change_the_graph_during_a_drain(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(0, "driver=null latency=2ms");
+    struct drainer drainer = {.context = rig.context};
+    char data[512];
+    request(rig.context, "backend-add name=other node=node");
+    blk_aio_pread(rig.blk, 0, 512, data, 0, change_in_callback, &drainer);
+    assert_int_equal(blk_drain_begin(rig.blk), 0);
+    assert_int_equal(drainer.calls, 1);
+    assert_int_equal(blk_drain_end(rig.blk), 0);
+    assert_int_equal(blk_pread(rig.blk, 0, 512, data, 0), 512);
+    rig_close(&rig);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, bound_time)
@@ -199,6 +228,7 @@ int main(void)
         TEST(a_drain_waits_until_the_callbacks_of_another_thread_have_returned),
         TEST(a_thread_that_has_nothing_outstanding_holds_up_no_drain),
         TEST(removing_from_inside_a_callback_does_not_wait_for_itself),
+        TEST(callbacks_may_change_the_graph_during_a_drain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
