@@ -9,10 +9,6 @@
 
 #define MIB (INT64_C(1) << 20)
 
-#define FOR_EACH_SEED(seed)                                                                        \
-    for (uint64_t seed = 0; seed < STACK_SEEDS && (stack_start(STACK_THREADS(seed), seed), true);  \
-         stack_stop(), seed++)
-
 #define TRAYED                                                                                     \
     (DEVICE_OFFERS_CHANGE_MEDIA | DEVICE_OFFERS_EJECT_REQUEST | DEVICE_OFFERS_TRAY_OPEN |          \
      DEVICE_OFFERS_MEDIUM_LOCKED)

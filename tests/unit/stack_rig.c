@@ -20,6 +20,7 @@ static struct {
     } claims[CLAIMS];
     size_t nclaims;
     uint64_t last_claim; /* its number: they count from 1 */
+    uint64_t seed;
     struct engine *engine;
     struct port *port;
     struct world world;
@@ -424,6 +425,34 @@ int64_t stack_run(actor_addr to, enum op_kind kind, int64_t offset, uint64_t byt
     return op.ret;
 }
 
+/* --- Seeds */
+
+#define SEEDS 60
+
+static uint64_t number(const char *name, uint64_t otherwise)
+{
+    const char *text = getenv(name);
+    return text ? strtoull(text, NULL, 10) : otherwise;
+}
+
+uint64_t stack_first_seed(void)
+{
+    return number("STACK_SEED", 0);
+}
+
+uint64_t stack_last_seed(void)
+{
+    return getenv("STACK_SEED") ? stack_first_seed() + 1 : number("STACK_SEEDS", SEEDS);
+}
+
+/* A test that failed has not stopped its engine. */
+static void tell_failed(void)
+{
+    if (stack.engine)
+        fprintf(stderr, "a test failed with seed %llu: STACK_SEED=%llu replays it\n",
+                (unsigned long long)stack.seed, (unsigned long long)stack.seed);
+}
+
 /* --- Life */
 
 void stack_start(unsigned threads, uint64_t seed)
@@ -438,6 +467,12 @@ void stack_start(unsigned threads, uint64_t seed)
     stack.news = (struct stack_news){0};
     stack.device = (struct stack_device){0};
     stack.caller = (struct ticket){0};
+    static bool watched;
+    if (!watched)
+        atexit(tell_failed);
+    watched = true;
+    tell_failed();
+    stack.seed = seed;
     stack.moment = stack.left = 0;
     stack.nclaims = stack.last_claim = 0;
     stack.engine = engine_new(&options, &err);

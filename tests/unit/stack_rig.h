@@ -22,9 +22,16 @@
 #include "engine/clock.h"
 #include "engine/engine.h"
 
-/* Reactors are many enough to be spread over for 1, 2 and 3 in turn. */
-#define STACK_SEEDS         60
+/* Runs what follows once for each seed, on 1, 2 and 3 reactors in turn. There are 60, or as many as
+ * STACK_SEEDS in the environment says; with STACK_SEED there only that one. A test that fails tells
+ * its seed at the end of the program. */
+#define FOR_EACH_SEED(seed) FOR_EACH_SEED_ON(seed, STACK_THREADS(seed))
+#define FOR_EACH_SEED_ON(seed, threads)                                                            \
+    for (uint64_t seed = stack_first_seed();                                                       \
+         seed < stack_last_seed() && (stack_start(threads, seed), true); stack_stop(), seed++)
 #define STACK_THREADS(seed) ((unsigned)((seed) % 3 + 1))
+uint64_t stack_first_seed(void);
+uint64_t stack_last_seed(void); /* the one after it */
 
 struct stack_answer {
     bool came;

@@ -8,10 +8,6 @@
 
 #define MIB (INT64_C(1) << 20)
 
-#define FOR_EACH_SEED(seed)                                                                        \
-    for (uint64_t seed = 0; seed < STACK_SEEDS && (stack_start(STACK_THREADS(seed), seed), true);  \
-         stack_stop(), seed++)
-
 /* --- The drivers: the real ones, and one that notes what reaches it
  *
  * A linker takes these definitions before it looks into the library. */

@@ -4,10 +4,6 @@
 
 #include <stdio.h>
 
-#define FOR_EACH_SEED(seed)                                                                        \
-    for (uint64_t seed = 0; seed < STACK_SEEDS && (stack_start(STACK_THREADS(seed), seed), true);  \
-         stack_stop(), seed++)
-
 /* --- Means */
 
 static actor_addr backend;

@@ -56,8 +56,8 @@ static void it_counts_as_nothing(void **state)
 static void an_error_of_the_medium_is_dealt_with_as_a_read_s(void **state)
 {
     (void)state;
-    for (uint64_t seed = 0; seed < STACK_SEEDS; seed++) {
-        stack_start(STACK_THREADS(seed), seed);
+    FOR_EACH_SEED(seed)
+    {
         actor_addr b = build("rerror=stop werror=report");
         assert_int_equal(ask(b, -1, 1), -EIO); /* nonsense stops nobody */
         assert_int_equal(shown()->run_state, SLUICE__RUN_STATE__RUNNING);
@@ -77,7 +77,6 @@ static void an_error_of_the_medium_is_dealt_with_as_a_read_s(void **state)
         stack_do("node-set m error=5");
         assert_int_equal(ask(b, 0, 4 * MIB),
                          op_status(4 * MIB, OP_STATUS_DATA | OP_STATUS_ALLOCATED));
-        stack_stop();
     }
 }
 

@@ -4,10 +4,6 @@
 
 #define MIB (INT64_C(1) << 20)
 
-#define FOR_EACH_SEED(seed)                                                                        \
-    for (uint64_t seed = 0; seed < STACK_SEEDS && (stack_start(STACK_THREADS(seed), seed), true);  \
-         stack_stop(), seed++)
-
 static const Sluice__BackendInfo *shown(void)
 {
     return stack_do("backend-show b")->backend;

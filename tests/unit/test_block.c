@@ -3,10 +3,6 @@
 
 #include <stdio.h>
 
-#define FOR_EACH_SEED(seed)                                                                        \
-    for (uint64_t seed = 0; seed < STACK_SEEDS && (stack_start(STACK_THREADS(seed), seed), true);  \
-         stack_stop(), seed++)
-
 static size_t blocked_on(const char *node)
 {
     return stack_do("node-show %s", node)->node->n_blocked;

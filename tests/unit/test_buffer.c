@@ -5,10 +5,6 @@
 
 #include <sys/mman.h>
 
-#define FOR_EACH_SEED(seed)                                                                        \
-    for (uint64_t seed = 0; seed < STACK_SEEDS && (stack_start(STACK_THREADS(seed), seed), true);  \
-         stack_stop(), seed++)
-
 static char memory[2][4096];
 
 static Sluice__Buffer *buffer(unsigned which, bool on)

@@ -11,10 +11,6 @@
 #define MIB  (INT64_C(1) << 20)
 #define SIZE (8 * MIB)
 
-#define FOR_EACH_SEED(seed)                                                                        \
-    for (uint64_t seed = 0; seed < STACK_SEEDS && (stack_start(STACK_THREADS(seed), seed), true);  \
-         stack_stop(), seed++)
-
 /* Backend `b` on `top`, an overlay of what is in `upper` over `lower`, with `below` on that. */
 static void add_stack(const char *lower)
 {

@@ -6,10 +6,6 @@
 
 #include "drivers/driver.h"
 
-#define FOR_EACH_SEED(seed)                                                                        \
-    for (uint64_t seed = 0; seed < STACK_SEEDS && (stack_start(STACK_THREADS(seed), seed), true);  \
-         stack_stop(), seed++)
-
 static void begin(struct stack_answer *answer, actor_addr backend, const char *node)
 {
     Sluice__Drain *drain = MAIL_NEW(sluice__drain);

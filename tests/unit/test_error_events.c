@@ -3,10 +3,6 @@
  */
 #include "stack_rig.h"
 
-#define FOR_EACH_SEED(seed)                                                                        \
-    for (uint64_t seed = 0; seed < STACK_SEEDS && (stack_start(STACK_THREADS(seed), seed), true);  \
-         stack_stop(), seed++)
-
 static actor_addr backend;
 
 /* A mock, a fault filter on it, and a backend on that. */

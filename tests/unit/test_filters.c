@@ -3,10 +3,6 @@
 
 #define MIB (INT64_C(1) << 20)
 
-#define FOR_EACH_SEED(seed)                                                                        \
-    for (uint64_t seed = 0; seed < STACK_SEEDS && (stack_start(STACK_THREADS(seed), seed), true);  \
-         stack_stop(), seed++)
-
 static uint64_t sequence(void)
 {
     return stack_do("status")->status->sequence;

@@ -7,10 +7,6 @@
 
 #define MIB (INT64_C(1) << 20)
 
-#define FOR_EACH_SEED(seed)                                                                        \
-    for (uint64_t seed = 0; seed < STACK_SEEDS && (stack_start(STACK_THREADS(seed), seed), true);  \
-         stack_stop(), seed++)
-
 /* Backend `b` on `top`, an overlay over `lower` that has what is from `first` MiB on, 16 MiB in
  * all. */
 static void add_stack(unsigned first)

@@ -8,9 +8,8 @@
 
 #define THREADS 3
 
-#define FOR_EACH_SEED(seed)                                                                        \
-    for (uint64_t seed = 0; seed < STACK_SEEDS && (stack_start(THREADS, seed), true);              \
-         stack_stop(), seed++)
+#undef FOR_EACH_SEED
+#define FOR_EACH_SEED(seed) FOR_EACH_SEED_ON(seed, THREADS)
 
 static unsigned at(const char *backend)
 {

@@ -5,10 +5,6 @@
 
 #include "drivers/driver.h"
 
-#define FOR_EACH_SEED(seed)                                                                        \
-    for (uint64_t seed = 0; seed < STACK_SEEDS && (stack_start(STACK_THREADS(seed), seed), true);  \
-         stack_stop(), seed++)
-
 #define READ   PERM_CONSISTENT_READ
 #define SHARED (PERM_CONSISTENT_READ | PERM_WRITE_UNCHANGED)
 

@@ -5,10 +5,6 @@
 
 #include <limits.h>
 
-#define FOR_EACH_SEED(seed)                                                                        \
-    for (uint64_t seed = 0; seed < STACK_SEEDS && (stack_start(STACK_THREADS(seed), seed), true);  \
-         stack_stop(), seed++)
-
 static uint64_t taken(void)
 {
     uint64_t n = 0;

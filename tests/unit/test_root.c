@@ -6,10 +6,6 @@
 
 #include "drivers/driver.h"
 
-#define FOR_EACH_SEED(seed)                                                                        \
-    for (uint64_t seed = 0; seed < STACK_SEEDS && (stack_start(STACK_THREADS(seed), seed), true);  \
-         stack_stop(), seed++)
-
 static const Sluice__BackendInfo *shown(void)
 {
     return stack_do("backend-show b")->backend;
