@@ -128,14 +128,17 @@ static void allow(struct backend *backend)
 {
     unsigned read = 1U << OP_READ | 1U << OP_LOAD_VMSTATE | 1U << OP_STATUS;
     unsigned change = 1U << OP_WRITE | 1U << OP_ZEROES | 1U << OP_DISCARD | 1U << OP_SAVE_VMSTATE;
+    bool may_change = !backend->read_only && !backend->inactive;
     backend->allowed = ~(read | change | 1U << OP_TRUNCATE | 1U << OP_MAKE_EMPTY);
     if (backend->perm & PERM_CONSISTENT_READ)
         backend->allowed |= read;
-    if (!backend->read_only && backend->perm & PERM_WRITE)
+    if (!may_change)
+        return;
+    if (backend->perm & PERM_WRITE)
         backend->allowed |= change;
-    if (!backend->read_only && backend->perm & (PERM_WRITE | PERM_WRITE_UNCHANGED))
+    if (backend->perm & (PERM_WRITE | PERM_WRITE_UNCHANGED))
         backend->allowed |= 1U << OP_MAKE_EMPTY; /* what reads as before */
-    if (!backend->read_only && backend->perm & PERM_RESIZE)
+    if (backend->perm & PERM_RESIZE)
         backend->allowed |= 1U << OP_TRUNCATE;
 }
 
@@ -157,7 +160,9 @@ void backend_take_facts(struct backend *backend, const Sluice__NodeFacts *facts)
 static void on_permit(struct actor *self, struct mail *mail)
 {
     struct backend *backend = actor_state(self);
-    backend->perm = ((Sluice__BackendPermit *)mail->body)->permissions->perm;
+    const Sluice__BackendPermit *permit = (const Sluice__BackendPermit *)mail->body;
+    backend->perm = permit->permissions->perm;
+    backend->inactive = permit->inactive;
     allow(backend);
     actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
 }

@@ -95,7 +95,8 @@ struct backend {
 
     struct actor *self;
     char *node_name;
-    unsigned perm; /* enum driver_perm; what the graph has got for its users */
+    unsigned perm; /* enum driver_perm; what the graph has got for its users, */
+    bool inactive; /* or will, when the backend is active */
     bool asked_read_only;
     uint32_t guest_block_size; /* bytes */
     bool resize_blocked;       /* see graph_block.c */

@@ -225,6 +225,7 @@ static Sluice__ExportInfo *describe(const struct export_nbd *export)
     info->connections = export->connected;
     info->connections_total = export->total;
     info->max_connections = spec->max_connections;
+    info->has_allow_inactive = info->allow_inactive = spec->allow_inactive;
     return info;
 }
 

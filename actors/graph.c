@@ -121,8 +121,18 @@ static int perform(struct graph *graph, const Sluice__Request *request, struct t
         graph_pause(graph, NULL, "asked for", ticket);
         return 0;
     case SLUICE__REQUEST__BODY_RESUME:
+        if (graph->incoming)
+            return graph_leave_incoming(graph, ticket, err);
         graph_resume(graph, ticket);
         return 0;
+    case SLUICE__REQUEST__BODY_BACKEND_INACTIVATE:
+        return graph_activate(graph, request->backend_inactivate->name, false, ticket, err);
+    case SLUICE__REQUEST__BODY_BACKEND_ACTIVATE:
+        return graph_activate(graph, request->backend_activate->name, true, ticket, err);
+    case SLUICE__REQUEST__BODY_INACTIVATE:
+        return graph_activate(graph, NULL, false, ticket, err);
+    case SLUICE__REQUEST__BODY_ACTIVATE:
+        return graph_activate(graph, NULL, true, ticket, err);
     case SLUICE__REQUEST__BODY_NODE_ADD:
         return graph_node_add(graph, request->node_add, ticket, err);
     case SLUICE__REQUEST__BODY_NODE_LIST:
@@ -255,6 +265,7 @@ static void graph_init(struct actor *self)
     graph->self = self;
     graph->started = reactor_now(actor_reactor(self));
     graph->again.fire = fire;
+    graph->incoming = world(self)->incoming;
     graph->last_change = &graph->changes;
     graph->reactors = mem_new(graph_threads(graph) * sizeof *graph->reactors);
     for (unsigned i = 0; i < graph_threads(graph); i++)
@@ -271,6 +282,7 @@ static void graph_fini(struct actor *self)
         free(graph->tables[kind].all);
     }
     graph_moves_free(graph);
+    graph_active_fini(graph);
     graph_drain_free(graph);
     struct change *change;
     while ((change = graph->changes)) {
@@ -305,6 +317,7 @@ const struct actor_type graph_type = {
             [MAIL_CLAIM_INVALIDATE] = graph_on_claim_invalidate,
             [MAIL_JOB_ENDED] = graph_on_job_ended,
             [MAIL_IO_STATUS_RESET] = graph_on_io_status_reset,
+            [MAIL_CLAIM_ACTIVITY] = graph_on_claim_activity,
             [MAIL_EMIT] = on_emit,
             [MAIL_STOP] = on_stop,
             [MAIL_SHUTDOWN] = on_shutdown,

@@ -1,8 +1,8 @@
 /* graph_impl.h — what the graph knows, for its sources: graph.c (requests and the end),
  * graph_objects.c (the tables; removing), graph_add.c, graph_perm.c (edges and permissions),
  * graph_claim.c (those who use backends without being objects), graph_life.c (names, references,
- * what is made in one step), graph_walk.c (walks and look-ups), graph_medium.c, graph_run.c and
- * graph_show.c (lists, descriptions, status). */
+ * what is made in one step), graph_walk.c (walks and look-ups), graph_active.c (handing media
+ * over), graph_medium.c, graph_run.c and graph_show.c (lists, descriptions, status). */
 #ifndef SLUICE_GRAPH_IMPL_H
 #define SLUICE_GRAPH_IMPL_H
 
@@ -19,7 +19,7 @@ enum object_kind { NODE, BACKEND, EXPORT, DEVICE, JOB, CLAIM, OBJECT_KINDS };
              name that is seen, unless it is empty */
 
 /* READY, CHANGING and CLOSING objects are seen from outside: between their two events. CHANGING is
- * a backend whose medium comes or goes. */
+ * a backend whose medium comes or goes, or which is activated or inactivated. */
 enum object_state { OPENING, FAILED, READY, CHANGING, CLOSING };
 
 /* The kinds, for sentences. */
@@ -28,12 +28,19 @@ extern const char *const graph_words[OBJECT_KINDS];
 struct graph;
 struct object;
 
+/* What a backend has of what its users need; see graph_active.c. */
+enum activity {
+    ACTIVE,
+    SHARING, /* what they need, with everything shared */
+    INACTIVE /* nothing, with everything shared */
+};
+
 /* What an object is in the graph. */
 struct standing {
     struct object *to[EDGES];         /* child and backing; medium; what is exported or used */
     struct driver_perms wants[EDGES]; /* there; nodes and backends have needs instead, which
                                          follow from those of their users */
-    bool inactive;                    /* a backend that has given its permissions up */
+    enum activity activity;           /* of a backend */
     bool commits; /* a job that writes what lies below its first node, which does not mind: what is
                      written there is what that one shows */
 };
@@ -67,8 +74,14 @@ struct object {
     struct ticket leaver;        /* of who left it last, while it was changing */
     struct object *above;        /* is made together with it, and comes next */
     struct driver_perms total;   /* what its users have and share together */
-    struct driver_perms granted; /* what a backend was told that it has */
+    struct driver_perms granted; /* what a backend was told that it has, */
+    bool granted_later;          /* when it is active */
     struct driver_perms next[EDGES], total_next; /* while a change is tried */
+    bool inactive, inactive_next;                /* a node that has released what it stands on */
+    bool above_next, active_next;                /* backends are above it; one of them is active */
+    bool allow_inactivate;                       /* a backend, in any case */
+    bool turned;                                 /* by the round */
+    struct activity_round *round;                /* that changes its activity */
     unsigned drained, drained_next;              /* regions that a backend was told of */
     bool marked;                                 /* see graph_mark_connected() */
     bool committed;                              /* a node: see standing.commits */
@@ -104,7 +117,10 @@ struct graph {
     uint64_t told; /* events */
     size_t gathers;
     bool ending, aborted;
-    bool paused; /* no backend lets requests go to its medium */
+    bool paused;   /* no backend lets requests go to its medium */
+    bool incoming; /* another process owns the images, */
+    bool leaving;  /* and they are being taken over */
+    struct activity_round *rounds;
     uint64_t deadline;
     struct ticket ender;
     struct timer again;
@@ -356,6 +372,21 @@ int graph_backend_pause(struct graph *graph, const char *name, bool on, struct t
 void graph_pause(struct graph *graph, const char *backend, const char *reason,
                  struct ticket ticket);
 void graph_resume(struct graph *graph, struct ticket ticket);
+/* Its two halves: the run state, and the backends' pauses, which answers. */
+void graph_set_running(struct graph *graph);
+void graph_run_backends(struct graph *graph, struct ticket ticket);
+
+/* --- graph_active.c */
+
+/* What a new node or backend begins as; `body` is what it is opened with. */
+void graph_active_init(struct object *object, struct standing *standing, void *body);
+/* This backend, or all for null. Answers `ticket` when it is done, or refuses at once. */
+int graph_activate(struct graph *graph, const char *backend, bool active, struct ticket ticket,
+                   struct err *err);
+/* Activates all, ends incoming, and resumes. */
+int graph_leave_incoming(struct graph *graph, struct ticket ticket, struct err *err);
+void graph_active_fini(struct graph *graph);
+void graph_on_claim_activity(struct actor *self, struct mail *mail);
 
 /* Asks the object, and passes its answer on; takes over `body`, also when it refuses. */
 int graph_pass_on(struct graph *graph, enum object_kind kind, const char *name, unsigned mail,

@@ -47,6 +47,11 @@ static struct object *overlay_of(const struct object *backend)
 static int check(const struct object *overlay, struct err *err)
 {
     const struct object *backing = overlay->standing.to[EDGE_BACKING];
+    if (overlay->inactive)
+        return err_set(err, -EPERM,
+                       "node '%s' is inactive: another process may own what it stands on; activate "
+                       "a backend above it first",
+                       overlay->name);
     if (graph_blocked(overlay, SLUICE__OP_BLOCK__OPERATION__COMMIT_SOURCE, err) < 0)
         return err->code;
     return graph_blocked(backing, SLUICE__OP_BLOCK__OPERATION__COMMIT_TARGET, err);

@@ -395,6 +395,7 @@ static void placed(struct object *object, const struct err *err)
 void graph_begin_add(struct object *object, struct standing standing, void *body)
 {
     object->body = body;
+    graph_active_init(object, &standing, body);
     graph_change(object, standing, placed);
 }
 

@@ -37,24 +37,40 @@ static struct driver_perms needs(const struct object *object, enum driver_edge e
 {
     switch (object->kind) {
     case NODE:
-        return node_needs(object, edge);
+        return object->inactive_next ? nothing : node_needs(object, edge);
     case BACKEND:
         /* A medium that is replaced is not used, but has to stay until it is. */
-        return object->standing.inactive || edge != EDGE_CHILD ? nothing : object->total_next;
+        if (object->standing.activity == INACTIVE || edge != EDGE_CHILD)
+            return nothing;
+        return (struct driver_perms){object->total_next.perm, object->standing.activity == SHARING
+                                                                  ? PERM_ALL
+                                                                  : object->total_next.shared};
     default:
         return object->standing.wants[edge];
     }
+}
+
+/* A node is inactive when backends are above it and all of them are. One that loses its last
+ * backend stays what it is. A job that works there itself is active. */
+static void work_out_activity(const struct object *object, struct object *to)
+{
+    bool node = object->kind == NODE;
+    to->above_next |= !node || object->above_next;
+    to->active_next |= node ? object->active_next : object->standing.activity != INACTIVE;
 }
 
 static void work_out(struct object *object)
 {
     if (object->standing.commits)
         object->standing.to[0]->committed = true;
+    object->inactive_next = object->above_next ? !object->active_next : object->inactive;
     for (int i = 0; i < EDGES; i++) {
         struct object *to = object->standing.to[i];
         object->next[i] = to ? needs(object, (enum driver_edge)i) : nothing;
-        if (to)
-            to->total_next = add(to->total_next, object->next[i]);
+        if (!to)
+            continue;
+        to->total_next = add(to->total_next, object->next[i]);
+        work_out_activity(object, to);
     }
 }
 
@@ -64,8 +80,10 @@ static void work_out_all(struct graph *graph)
 {
     for (unsigned kind = 0; kind < OBJECT_KINDS; kind++)
         for (size_t i = 0; i < graph->tables[kind].n; i++) {
-            graph->tables[kind].all[i]->total_next = nothing;
-            graph->tables[kind].all[i]->committed = false;
+            struct object *object = graph->tables[kind].all[i];
+            object->total_next = nothing;
+            object->committed = false;
+            object->above_next = object->active_next = false;
         }
     for (unsigned kind = OBJECT_KINDS; kind-- > 0;)
         for (size_t i = graph->tables[kind].n; i-- > 0;)
@@ -146,13 +164,15 @@ static int check(const struct graph *graph, struct err *err)
 
 static bool has_more(const struct object *object)
 {
-    return object->total_next.perm & ~object->total.perm ||
+    return (object->inactive && !object->inactive_next) ||
+           object->total_next.perm & ~object->total.perm ||
            object->total.shared & ~object->total_next.shared;
 }
 
 static bool differs(const struct object *object)
 {
-    return object->total_next.perm != object->total.perm ||
+    return object->inactive != object->inactive_next ||
+           object->total_next.perm != object->total.perm ||
            object->total_next.shared != object->total.shared;
 }
 
@@ -169,6 +189,8 @@ static Sluice__NodePermit *step(const struct object *node, Sluice__NodePermit__S
     Sluice__NodePermit *mail = MAIL_NEW(sluice__node_permit);
     mail->step = step;
     mail->permissions = message(node->total_next);
+    mail->has_inactive = true;
+    mail->inactive = node->inactive_next;
     return mail;
 }
 
@@ -213,32 +235,75 @@ static void told(struct actor *self, struct mail *reply, void *arg)
         end(graph, NULL);
 }
 
+static void tell_backend(struct object *backend)
+{
+    struct graph *graph = backend->graph;
+    struct driver_perms had = backend->granted;
+    bool had_later = backend->granted_later;
+    backend->granted = backend->total;
+    backend->granted_later = backend->standing.activity == INACTIVE;
+    if (!backend->address ||
+        (had.perm == backend->granted.perm && had.shared == backend->granted.shared &&
+         had_later == backend->granted_later))
+        return;
+    Sluice__BackendPermit *mail = MAIL_NEW(sluice__backend_permit);
+    mail->permissions = message(backend->granted);
+    mail->has_inactive = true;
+    mail->inactive = backend->granted_later;
+    graph->change_waits++;
+    actor_ask(graph->self, backend->address, MAIL_BACKEND_PERMIT, mail, told, graph);
+}
+
 /* What a backend's requests may do is known there before anybody is told that it may. */
-static void commit(struct graph *graph)
+static void commit_users(struct graph *graph)
 {
     graph->change_waits = 1;
     graph_drain_sync(graph);
     graph_block_sync(graph);
     for (unsigned kind = 0; kind < OBJECT_KINDS; kind++)
-        for (size_t i = 0; i < graph->tables[kind].n; i++) {
-            struct object *object = graph->tables[kind].all[i];
-            bool news = differs(object);
-            if (news && kind == NODE)
-                actor_tell(graph->self, object->address, MAIL_NODE_PERMIT,
-                           step(object, SLUICE__NODE_PERMIT__STEP__COMMIT));
-            object->total = object->total_next;
-            struct driver_perms had = object->granted;
-            object->granted = object->standing.inactive ? nothing : object->total;
-            if (kind != BACKEND || !object->address ||
-                (had.perm == object->granted.perm && had.shared == object->granted.shared))
-                continue;
-            Sluice__BackendPermit *mail = MAIL_NEW(sluice__backend_permit);
-            mail->permissions = message(object->granted);
-            graph->change_waits++;
-            actor_ask(graph->self, object->address, MAIL_BACKEND_PERMIT, mail, told, graph);
-        }
+        for (unsigned kind = NODE + 1; kind < OBJECT_KINDS; kind++)
+            for (size_t i = 0; i < graph->tables[kind].n; i++) {
+                struct object *object = graph->tables[kind].all[i];
+                object->total = object->total_next;
+                if (kind == BACKEND)
+                    tell_backend(object);
+            }
     if (!--graph->change_waits)
         end(graph, NULL);
+}
+
+static void node_told(struct actor *self, struct mail *reply, void *arg)
+{
+    struct graph *graph = arg;
+    (void)self;
+    (void)reply;
+    if (!--graph->change_waits)
+        commit_users(graph);
+}
+
+/* Nodes first: they take changes before a backend that was inactive sends any, and have released
+ * what they stand on before anybody is told that it is free. */
+static void commit(struct graph *graph)
+{
+    const struct table *nodes = &graph->tables[NODE];
+    graph->change_waits = 1;
+    graph_drain_sync(graph);
+    for (size_t i = 0; i < nodes->n; i++) {
+        struct object *node = nodes->all[i];
+        bool turns = node->inactive != node->inactive_next;
+        if (turns && node->address) {
+            graph->change_waits++;
+            actor_ask(graph->self, node->address, MAIL_NODE_PERMIT,
+                      step(node, SLUICE__NODE_PERMIT__STEP__COMMIT), node_told, graph);
+        } else if (differs(node)) {
+            actor_tell(graph->self, node->address, MAIL_NODE_PERMIT,
+                       step(node, SLUICE__NODE_PERMIT__STEP__COMMIT));
+        }
+        node->total = node->total_next;
+        node->inactive = node->inactive_next;
+    }
+    if (!--graph->change_waits)
+        commit_users(graph);
 }
 
 static void abort_change(struct graph *graph)

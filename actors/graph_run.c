@@ -10,17 +10,29 @@
 
 /* --- One object */
 
+struct asker {
+    struct ticket ticket;
+    /* What the graph itself keeps of it, when that is done. */
+    bool has_allow, allow;
+    char *name;
+};
+
 /* What the object has done is told as done. */
 static void changed(struct actor *self, struct mail *reply, void *arg)
 {
-    struct ticket *asker = arg;
+    struct asker *asker = arg;
     struct err err = {0};
     if (mail_fault(reply)) {
         mail_fault_err(reply, &err);
-        actor_refuse(self, *asker, &err);
+        actor_refuse(self, asker->ticket, &err);
     } else {
-        actor_reply(self, *asker, MAIL_REPLY, reply_done());
+        struct object *backend =
+            asker->has_allow ? graph_find(actor_state(self), BACKEND, asker->name) : NULL;
+        if (backend)
+            backend->allow_inactivate = asker->allow;
+        actor_reply(self, asker->ticket, MAIL_REPLY, reply_done());
     }
+    free(asker->name);
     free(asker);
 }
 
@@ -32,8 +44,14 @@ int graph_pass_on(struct graph *graph, enum object_kind kind, const char *name, 
         mail_free_body(body);
         return err->code;
     }
-    struct ticket *asker = MEM_NEW(struct ticket);
-    *asker = ticket;
+    struct asker *asker = MEM_NEW(struct asker);
+    *asker = (struct asker){.ticket = ticket};
+    if (mail == MAIL_BACKEND_SET) {
+        const Sluice__BackendSet *set = body;
+        asker->has_allow = set->has_allow_inactivate;
+        asker->allow = set->allow_inactivate;
+        asker->name = mem_string(name);
+    }
     actor_ask(graph->self, object->address, mail, body, changed, asker);
     return 0;
 }
@@ -128,11 +146,21 @@ void graph_pause(struct graph *graph, const char *backend, const char *reason, s
     run_all(graph, true, ticket);
 }
 
+void graph_set_running(struct graph *graph)
+{
+    if (!graph->paused && !graph->incoming)
+        return;
+    graph->paused = graph->incoming = false;
+    tell(graph, SLUICE__EVENT__BODY_RESUME, NULL, NULL);
+}
+
+void graph_run_backends(struct graph *graph, struct ticket ticket)
+{
+    run_all(graph, false, ticket);
+}
+
 void graph_resume(struct graph *graph, struct ticket ticket)
 {
-    if (graph->paused) {
-        graph->paused = false;
-        tell(graph, SLUICE__EVENT__BODY_RESUME, NULL, NULL);
-    }
-    run_all(graph, false, ticket);
+    graph_set_running(graph);
+    graph_run_backends(graph, ticket);
 }

@@ -51,6 +51,7 @@ static void complete_info(struct graph *graph, const struct part *part)
     size_t i = 0;
     if (part->kind == NODE) {
         Sluice__NodeInfo *info = *part->slot;
+        info->has_inactive = info->inactive = object->inactive;
         if (object->standing.to[EDGE_CHILD])
             mail_set(&info->child, object->standing.to[EDGE_CHILD]->name);
         if (object->standing.to[EDGE_BACKING])
@@ -65,6 +66,9 @@ static void complete_info(struct graph *graph, const struct part *part)
         info->only_backends = graph_is_root(object);
     } else if (part->kind == BACKEND) {
         Sluice__BackendInfo *info = *part->slot;
+        info->has_activity = true;
+        info->activity = (Sluice__Activity)object->standing.activity;
+        info->has_allow_inactivate = info->allow_inactivate = object->allow_inactivate;
         while ((user = graph_next_user(object, &other, &i)))
             if (user->kind != CLAIM)
                 add_user(&info->users, &info->n_users, graph_name(user));
@@ -346,7 +350,9 @@ void graph_status(struct graph *graph, struct ticket ticket)
     gather->reply = NULL;
     mail_set(&out->version, SLUICE_VERSION);
     out->has_uptime = out->has_run_state = true;
-    out->run_state = graph->paused ? SLUICE__RUN_STATE__PAUSED : SLUICE__RUN_STATE__RUNNING;
+    out->run_state = graph->incoming ? SLUICE__RUN_STATE__INCOMING
+                     : graph->paused ? SLUICE__RUN_STATE__PAUSED
+                                     : SLUICE__RUN_STATE__RUNNING;
     out->uptime = (reactor_now(actor_reactor(graph->self)) - graph->started) / NS_PER_S;
     actor_ask(graph->self, world(graph->self)->events, MAIL_SNAPSHOT, reply, stamped, gather);
 }

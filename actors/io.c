@@ -231,6 +231,8 @@ static bool makes_zero(const struct io *io)
 static void explain(struct io *io, int code)
 {
     const char *why = code == -ESHUTDOWN ? "the engine is shutting down" : strerror(-code);
+    if (code == -EPERM) /* who has a claim could write, and gets it where the backend can't */
+        why = "Operation not permitted; it is inactive (see backend-activate), or read-only";
     if (code == -EINVAL && io->flags & OP_PREALLOC && (int64_t)io->offset < io->length) {
         err_field(&io->err, "preallocation", -EINVAL,
                   "io-truncate: backend \"%s\" is %" PRId64

@@ -34,6 +34,7 @@
     X(MEDIUM_NOTED, session_calm)     /* the answer to that; no answer */                          \
     X(LOOK_UP, look_up)               /* to the graph; answered with FOUND */                      \
     X(FOUND, found)                                                                                \
+    X(CLAIM_ACTIVITY, claim_activity)   /* to the graph; answered with REPLY */                    \
     X(NODE_PERMIT, node_permit)         /* see NodePermit */                                       \
     X(BACKEND_PERMIT, backend_permit)   /* answered without a body */                              \
     X(BLOCKERS, blockers)               /* to the graph; answered without a body */                \
@@ -124,6 +125,7 @@ extern const ProtobufCMessageDescriptor *const mail_bodies[];
 /* Actors that everyone may write to; set before the reactors start. */
 struct world {
     actor_addr graph, events, control;
+    bool incoming;    /* the run state to begin in */
     unsigned threads; /* reactors; 0 stands for one */
 };
 static inline const struct world *world(const struct actor *self)

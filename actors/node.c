@@ -285,6 +285,7 @@ static void on_node_open(struct actor *self, struct mail *mail)
         return;
     }
     node->ticket = mail_ticket(mail);
+    node->base.inactive = ((const Sluice__NodeOpen *)mail->body)->inactive;
     if (prepare(node, (const void *)mail->body, &err) < 0) {
         node->stage = NODE_BROKEN;
         actor_refuse(self, node->ticket, &err);
@@ -375,50 +376,13 @@ static void on_node_set(struct actor *self, struct mail *mail)
         actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
 }
 
-/* --- Permissions */
-
-static int permit(const struct node *node, struct driver_perms perms, struct err *err)
-{
-    const struct driver_node *base = &node->base;
-    unsigned change = perms.perm & (PERM_WRITE | PERM_WRITE_UNCHANGED | PERM_RESIZE);
-    if (base->facts.read_only && change)
-        return err_set(err, -EPERM,
-                       "node '%s' is read-only, so nobody can have '%s' there; ask for reading "
-                       "only, or make it writable",
-                       base->name, driver_perm_names[__builtin_ctz(change)]);
-    if (base->driver->permit)
-        return base->driver->permit((struct driver_node *)base, perms, err);
-    return 0;
-}
-
-/* Nothing is taken before it stands, so there is nothing to give back when it does not. */
-static void on_node_permit(struct actor *self, struct mail *mail)
-{
-    struct node *node = actor_state(self);
-    const Sluice__NodePermit *asked = (const void *)mail->body;
-    struct driver_perms perms = {asked->permissions->perm, asked->permissions->shared};
-    struct err err = {0};
-    if (asked->step == SLUICE__NODE_PERMIT__STEP__COMMIT)
-        node->base.perms = perms;
-    if (asked->step != SLUICE__NODE_PERMIT__STEP__PREPARE)
-        return;
-    if (node->stage != NODE_OPEN)
-        err_set(&err, -ENXIO, "node %s is not open", actor_name(self));
-    else
-        permit(node, perms, &err);
-    if (err.code < 0)
-        actor_refuse(self, mail_ticket(mail), &err);
-    else
-        actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
-}
-
 /* --- Moving */
 
 static void on_move(struct actor *self, struct mail *mail)
 {
     struct node *node = actor_state(self);
     unsigned reactor = ((const Sluice__Move *)mail->body)->reactor;
-    if (node->stage != NODE_OPEN || node->in_flight) {
+    if (node->stage != NODE_OPEN || node->in_flight || node->activation.correlation) {
         struct err err = {0};
         err_set(&err, -EBUSY, "node %s can't move now: it is not open, or not quiet",
                 actor_name(self));
@@ -461,7 +425,7 @@ static void on_invalidate(struct actor *self, struct mail *mail)
     struct err err = {0};
     if (node->stage != NODE_OPEN)
         err_set(&err, -ENXIO, "node %s is not open", actor_name(self));
-    else if (node->invalidator.correlation)
+    else if (node->invalidator.correlation || node->activation.correlation)
         err_set(&err, -EBUSY, "node %s rereads what it keeps already", actor_name(self));
     if (err.code < 0) {
         actor_refuse(self, mail_ticket(mail), &err);
@@ -592,7 +556,7 @@ const struct actor_type node_type = {
             [MAIL_NODE_WATCH] = on_node_watch,
             [MAIL_NODE_SET] = on_node_set,
             [MAIL_NODE_INVALIDATE] = on_invalidate,
-            [MAIL_NODE_PERMIT] = on_node_permit,
+            [MAIL_NODE_PERMIT] = node_on_permit,
             [MAIL_MOVE] = on_move,
             [MAIL_NODE_CHANGED] = on_node_changed,
             [MAIL_BUFFER] = node_on_buffer,

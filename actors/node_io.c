@@ -27,7 +27,7 @@ void node_limits(struct node *node)
     node->rules[OP_READ].max = max;
     node->rules[OP_READ].slow = OP_BEYOND_END;
     /* With an alignment, writes are listed: see `first`. */
-    if (!facts->read_only && !node->mask)
+    if (node_may_change(node) && !node->mask)
         node->rules[OP_WRITE].max = max;
     node->rules[OP_WRITE].slow = OP_BEYOND_END | (node_can(node, DRIVER_CAN_FUA) ? 0 : OP_FUA) |
                                  (node_can(node, DRIVER_CAN_COMPRESS) ? 0 : OP_COMPRESSED);
@@ -39,6 +39,8 @@ static int check_truncate(const struct node *node, const struct op *op)
 {
     if (node->base.facts.read_only)
         return -EACCES;
+    if (!node_may_change(node))
+        return -EPERM;
     if (op->offset < 0)
         return -EINVAL;
     if (!node_can(node, DRIVER_CAN_RESIZE))
@@ -51,7 +53,7 @@ static int check_truncate(const struct node *node, const struct op *op)
 static int check_range(const struct node *node, const struct op *op)
 {
     int64_t length = node->base.facts.length, end;
-    if (is_write(op) && node->base.facts.read_only)
+    if (is_write(op) && !node_may_change(node))
         return -EPERM;
     if (op->offset < 0 || op->bytes > INT64_MAX ||
         __builtin_add_overflow(op->offset, (int64_t)op->bytes, &end))
@@ -95,13 +97,13 @@ static int check(const struct node *node, const struct op *op)
     case OP_IOCTL:
         return node_can(node, DRIVER_CAN_IOCTL) ? 0 : -ENOTSUP;
     case OP_MAKE_EMPTY:
-        if (node->base.facts.read_only)
+        if (!node_may_change(node))
             return -EPERM;
         if (!node_can(node, DRIVER_CAN_MAKE_EMPTY))
             return -ENOTSUP;
         return op->bytes ? check_range(node, op) : 0;
     case OP_SAVE_VMSTATE:
-        if (node->base.facts.read_only)
+        if (!node_may_change(node))
             return -EPERM;
         /* fall through */
     case OP_LOAD_VMSTATE:

@@ -43,6 +43,8 @@ struct node {
     struct ticket ticket;       /* who waits for the open */
     struct ticket close_ticket; /* who waits for the close */
     struct ticket invalidator;  /* who waits for what is kept to be reread */
+    struct ticket activation;   /* who waits for the driver to be active */
+    bool activated;             /* it is, and that was not committed yet */
     struct ticket mover;        /* who waits for the arrival at another reactor */
     bool close_asked;
     bool aborted; /* see MAIL_ABORT */
@@ -57,6 +59,12 @@ struct node {
 /* Derives the limits from the facts; in every stage but NODE_OPEN, nothing is let through. */
 void node_limits(struct node *node);
 
+/* While it is inactive, another process may own what changes would reach. */
+static inline bool node_may_change(const struct node *node)
+{
+    return !node->base.facts.read_only && !node->base.inactive;
+}
+
 /* Frames that a node and its driver take of an operation. */
 #define NODE_FRAMES 2
 
@@ -70,6 +78,9 @@ void node_cancel(struct node *node, struct op *cancel);
  * took; `who` is the node. */
 void node_quick_done(struct op *op, void *who);
 void node_slow_done(struct op *op, void *who);
+
+/* node_perm.c */
+void node_on_permit(struct actor *self, struct mail *mail);
 
 /* Counts an operation out and ends it. */
 void node_end(struct node *node, struct op *op);

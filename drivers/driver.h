@@ -111,7 +111,8 @@ struct driver_node {
         };
         struct driver_facts below_facts[EDGES];
     };
-    struct driver_perms perms;                 /* what all above it have and share together */
+    struct driver_perms perms; /* what all above it have and share together */
+    bool inactive; /* all backends above it are: another process may own what it stands on */
     const struct option_set *options;          /* checked against the table, defaults filled in */
     void (*changed)(struct driver_node *node); /* see driver_changed() */
     void (*catch_up)(struct driver_node *node, struct op *op); /* see driver_catch_up() */
@@ -178,6 +179,14 @@ struct driver {
      * only means that nothing is gained. */
     int (*register_buf)(struct driver_node *node, void *memory, size_t bytes);
     void (*unregister_buf)(struct driver_node *node, void *memory, size_t bytes);
+    /* Takes what the instance stands on over from another process, and hands it over. While it is
+     * inactive, and also when it is opened so (node->inactive), it holds no locks and gets no
+     * changes; it is read all the same. To be active it takes what it needs, and rereads its facts
+     * (changes are told before `done` runs, now or later); or it fails with a sentence, and has
+     * taken nothing. Until then nothing else comes but reads. It may be inactivated at once, when
+     * another node fails. Optional. */
+    void (*activate)(struct driver_node *node, driver_opened_fn *done);
+    void (*inactivate)(struct driver_node *node);
     /* Before it leaves a reactor and after it arrived at another; no operation is outstanding.
      * Optional. */
     void (*leave)(struct driver_node *node);

@@ -9,6 +9,9 @@
  * locks here say the same, so that QEMU and Sluice keep each other from writing, while qemu-img can
  * read an image that is being written here, which it takes for its own risk.
  *
+ * While all backends above a node are inactive it holds no lock, so that another process can take
+ * the image over: see file_activate().
+ *
  * When a process with an io_uring is killed, the kernel lets go of its files some time after others
  * see that it is gone: about 40 ms. So who starts in its place does not take a lock that is in the
  * way for final at once. */
@@ -35,6 +38,8 @@
 /* For how long a lock may be in the way, and time between tries. */
 #define LOCK_PATIENCE (500 * NS_PER_MS)
 #define LOCK_AGAIN    (20 * NS_PER_MS)
+/* The same for taking a file over, while other changes of the graph wait. */
+#define ACTIVATION_PATIENCE (100 * NS_PER_MS)
 
 /* Alignment that every file system's direct I/O is content with, where the kernel does not tell. */
 #define DIRECT_ALIGN 4096
@@ -202,7 +207,7 @@ static int lock(const struct file *file, struct err *err)
 {
     const struct driver_node *node = file->node;
     bool read_only = option_switch(node->options, "read-only");
-    if (!option_switch(node->options, "locking"))
+    if (!option_switch(node->options, "locking") || !file->active)
         return 0;
     int ret = lock_all(file->at.fd, !read_only);
     bool taken = ret == -EAGAIN || ret == -EACCES;
@@ -379,6 +384,7 @@ static void file_open(struct driver_node *node, driver_opened_fn *opened)
     file->opened = opened;
     file->at = (struct ring_file){-1, -1};
     file->direct = option_switch(node->options, "direct");
+    file->active = !node->inactive;
     file->lock_again.fire = lock_again;
     file->patience_until = reactor_now(node->reactor) + LOCK_PATIENCE;
     flags |= option_switch(node->options, "read-only") ? O_RDONLY : O_RDWR;
@@ -391,11 +397,27 @@ static void file_open(struct driver_node *node, driver_opened_fn *opened)
  * page cache forget; statx. Among processes of one host all see the same, but the file system may
  * be another host's too. An error of an earlier flush stays: what it lost is lost. */
 
+static void file_inactivate(struct driver_node *node)
+{
+    struct file *file = node->state;
+    file->active = false;
+    take(file->at.fd, bytes(F_UNLCK, 0, 0));
+}
+
 static int refuse_reread(const struct driver_node *node, const char *what, int code,
                          struct err *err)
 {
     return err_set(err, code, "node %s: '%s%s' can't be reread, as %s: %s", node->name, SHOWN(node),
                    what, strerror(-code));
+}
+
+/* What could not be taken over as a whole is not kept. */
+static void end_reread(struct file *file, const struct err *err)
+{
+    if (err && file->taking_over)
+        file_inactivate(file->node);
+    file->taking_over = false;
+    file->opened(file->node, err ? err->code : 0, err);
 }
 
 static void reread_stat(struct file *file);
@@ -415,12 +437,12 @@ static void on_reread_stat(struct ring_req *req, int res)
     else if (res < 0)
         refuse_reread(node, "its length can't be told", res, &err);
     if (ret < 0) {
-        file->opened(node, ret, &err);
+        end_reread(file, &err);
         return;
     }
     node->facts.length = rounded_length(file, node->facts.alignment);
     driver_changed(node);
-    file->opened(node, 0, NULL);
+    end_reread(file, NULL);
 }
 
 static void reread_stat(struct file *file)
@@ -444,7 +466,7 @@ static void on_reread_flush(struct ring_req *req, int res)
     if (res < 0) {
         file->flush_error = res;
         refuse_reread(file->node, "what was written could not be flushed", res, &err);
-        file->opened(file->node, res, &err);
+        end_reread(file, &err);
         return;
     }
     req->done = on_forgotten;
@@ -461,6 +483,32 @@ static void file_invalidate(struct driver_node *node, driver_opened_fn *done)
     }
     file->req.done = on_reread_flush;
     ring_fdatasync(reactor_ring(node->reactor), &file->req, &file->at);
+}
+
+/* Taking the file over: its locks, again after a while when one is in the way, then its content.
+ * The descriptor stayed when the locks went. What was learnt of the file is true of it still. */
+static void take_over(struct timer *timer)
+{
+    struct file *file = (struct file *)((char *)timer - offsetof(struct file, lock_again));
+    struct reactor *reactor = file->node->reactor;
+    struct err err;
+    int ret = lock(file, &err);
+    if (ret == -EAGAIN)
+        timer_arm(reactor_timers(reactor), timer, reactor_now(reactor) + LOCK_AGAIN);
+    else if (ret < 0)
+        end_reread(file, &err);
+    else
+        file_invalidate(file->node, file->opened);
+}
+
+static void file_activate(struct driver_node *node, driver_opened_fn *done)
+{
+    struct file *file = node->state;
+    file->active = file->taking_over = true;
+    file->opened = done;
+    file->lock_again.fire = take_over;
+    file->patience_until = reactor_now(node->reactor) + ACTIVATION_PATIENCE;
+    take_over(&file->lock_again);
 }
 
 static void file_leave(struct driver_node *node)
@@ -501,6 +549,8 @@ const struct driver driver_file = {
     .close = file_close,
     .submit = file_submit,
     .cancel = file_cancel,
+    .activate = file_activate,
+    .inactivate = file_inactivate,
     .register_buf = file_register_buf,
     .unregister_buf = file_unregister_buf,
     .invalidate = file_invalidate,

@@ -11,7 +11,9 @@ struct file {
     struct driver_node *node;
     struct ring_file at; /* fd -1 while not open */
     bool direct, is_device;
-    uint64_t block; /* bytes: what discards and zeroes are multiples of; 1 for a regular file */
+    bool active;      /* holds locks, or is to */
+    bool taking_over; /* was inactive until now */
+    uint64_t block;   /* bytes: what discards and zeroes are multiples of; 1 for a regular file */
 
     /* What the file system turned out not to do. */
     bool no_punch, no_zero_range;

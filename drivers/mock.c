@@ -25,7 +25,8 @@ struct mock {
     bool cancels;      /* what is held can be cancelled */
     int error;         /* what requests end with, negative errno; 0: success */
     unsigned deny;     /* permissions */
-    int64_t ioctl;     /* what an ioctl ends with */
+    bool deny_activate;
+    int64_t ioctl; /* what an ioctl ends with */
     struct mock_ranges {
         uint64_t from[RANGES], to[RANGES];
         unsigned n;
@@ -96,6 +97,11 @@ static const struct option mock_options[] = {
      .preset = "",
      .live = true,
      .help = "permissions that it refuses, as words with commas between them"},
+    {.name = "deny-activate",
+     .type = OPTION_SWITCH,
+     .preset = "off",
+     .live = true,
+     .help = "whether it refuses to be activated"},
     {.name = "empty",
      .type = OPTION_SWITCH,
      .preset = "off",
@@ -431,6 +437,7 @@ static int mock_facts(struct driver_node *node, const struct option_set *options
     };
     struct mock *mock = node->state;
     mock->deny = deny;
+    mock->deny_activate = option_switch(options, "deny-activate");
     mock->zero = zero;
     mock->unallocated = unallocated;
     mock->hold = option_switch(options, "hold");
@@ -468,6 +475,22 @@ static void mock_eject(struct driver_node *node, bool eject)
 static void mock_lock_medium(struct driver_node *node, bool lock)
 {
     note(node->state, lock ? "lock" : "unlock");
+}
+
+static void mock_activate(struct driver_node *node, driver_opened_fn *done)
+{
+    struct mock *mock = node->state;
+    struct err err = {0};
+    note(mock, "activate");
+    if (mock->deny_activate)
+        err_set(&err, -EBUSY, "node '%s' is not activated: its option deny-activate says so",
+                node->name);
+    done(node, err.code, &err);
+}
+
+static void mock_inactivate(struct driver_node *node)
+{
+    note(node->state, "inactivate");
 }
 
 static void mock_open(struct driver_node *node, driver_opened_fn *opened)
@@ -524,5 +547,7 @@ const struct driver driver_mock = {
     .eject = mock_eject,
     .lock_medium = mock_lock_medium,
     .invalidate = mock_invalidate,
+    .activate = mock_activate,
+    .inactivate = mock_inactivate,
     .describe = mock_describe,
 };

@@ -455,7 +455,7 @@ static void tell_failed(void)
 
 /* --- Life */
 
-void stack_start(unsigned threads, uint64_t seed)
+static void start(unsigned threads, uint64_t seed, bool incoming)
 {
     struct err err = {0};
     struct engine_options options = {.threads = threads,
@@ -479,6 +479,7 @@ void stack_start(unsigned threads, uint64_t seed)
     if (!stack.engine)
         fail_msg("%s", err.text);
     stack.world.threads = threads;
+    stack.world.incoming = incoming;
     stack.world.graph = engine_spawn(stack.engine, &graph_type, "graph", 0);
     stack.world.events =
         engine_spawn(stack.engine, &events_type, "events", (unsigned)seed % threads);
@@ -496,6 +497,16 @@ void stack_start(unsigned threads, uint64_t seed)
     mail_set(&control->endpoint, "");
     control->shutdown_fd = -1;
     stack_call(stack.world.control, MAIL_CONTROL_OPEN, control);
+}
+
+void stack_start(unsigned threads, uint64_t seed)
+{
+    start(threads, seed, false);
+}
+
+void stack_start_incoming(unsigned threads, uint64_t seed)
+{
+    start(threads, seed, true);
 }
 
 void stack_leaves(unsigned actors)

@@ -68,6 +68,8 @@ struct stack_device {
 #define STACK_DEVICE_TAG 77
 
 void stack_start(unsigned threads, uint64_t seed);
+/* The same, incoming. */
+void stack_start_incoming(unsigned threads, uint64_t seed);
 /* Shuts down in order, if the test has not; nobody is left after that, or as many as the test said.
  */
 void stack_stop(void);

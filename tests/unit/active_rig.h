@@ -1,0 +1,109 @@
+/* active_rig.h — for tests of handing media over, in a whole stepped engine. */
+#ifndef ACTIVE_RIG_H
+#define ACTIVE_RIG_H
+
+#include "stack_rig.h"
+
+#include <stdio.h>
+
+#include "drivers/driver.h"
+
+#define FOR_EACH_SEED_INCOMING(seed)                                                               \
+    for (uint64_t seed = stack_first_seed();                                                       \
+         seed < stack_last_seed() && (stack_start_incoming(STACK_THREADS(seed), seed), true);      \
+         stack_stop(), seed++)
+
+#define READ   PERM_CONSISTENT_READ
+#define SHARED (PERM_CONSISTENT_READ | PERM_WRITE_UNCHANGED)
+#define ALL    "consistent-read,write,write-unchanged,resize,graph-mod"
+
+static inline const char *words(char *const *names, size_t n)
+{
+    static char text[200];
+    text[0] = 0;
+    for (size_t i = 0; i < n; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s", i ? "," : "", names[i]);
+    return text;
+}
+
+static inline void assert_has(const char *backend, const char *permissions, const char *shares)
+{
+    const Sluice__BackendInfo *info = stack_do("backend-show %s", backend)->backend;
+    assert_string_equal(words(info->permissions, info->n_permissions), permissions);
+    assert_string_equal(words(info->shares, info->n_shares), shares);
+}
+
+/* What backends have of it, and whether it has released what it stands on. */
+static inline void assert_node(const char *node, bool inactive, const char *permissions,
+                               const char *shares)
+{
+    const Sluice__NodeInfo *info = stack_do("node-show %s", node)->node;
+    assert_int_equal(info->inactive, inactive);
+    assert_string_equal(words(info->permissions, info->n_permissions), permissions);
+    assert_string_equal(words(info->shares, info->n_shares), shares);
+}
+
+static inline void assert_activity(const char *backend, Sluice__Activity activity)
+{
+    assert_int_equal(stack_do("backend-show %s", backend)->backend->activity, activity);
+}
+#define ACTIVE   SLUICE__ACTIVITY__ACTIVE
+#define SHARING  SLUICE__ACTIVITY__SHARING
+#define INACTIVE SLUICE__ACTIVITY__INACTIVE
+
+/* How often a mock was activated, and inactivated. */
+static inline void assert_turns(const char *mock, unsigned activated, unsigned inactivated)
+{
+    const Sluice__NodeInfo *info = stack_do("node-show %s", mock)->node;
+    for (size_t i = 0; i < info->n_state; i++) {
+        activated -= !strcmp(info->state[i]->value, "activate");
+        inactivated -= !strcmp(info->state[i]->value, "inactivate");
+    }
+    assert_int_equal(activated, 0);
+    assert_int_equal(inactivated, 0);
+}
+
+/* Whether it was sent such a request. */
+static inline bool was_sent(const char *mock, const char *text)
+{
+    const Sluice__NodeInfo *info = stack_do("node-show %s", mock)->node;
+    for (size_t i = 0; i < info->n_state; i++)
+        if (strstr(info->state[i]->value, text))
+            return true;
+    return false;
+}
+
+static inline const Sluice__Claimed *claim(const char *backend, unsigned perm, unsigned shared)
+{
+    struct stack_answer answer;
+    stack_claim(&answer, backend, perm, shared);
+    stack_await(&answer);
+    if (answer.code)
+        fail_msg("%s", answer.text);
+    return answer.body;
+}
+
+static inline int claim_set(uint64_t claim, unsigned perm, unsigned shared)
+{
+    struct stack_answer answer;
+    Sluice__ClaimSet *set = MAIL_NEW(sluice__claim_set);
+    set->claim = claim;
+    set->permissions = MAIL_NEW(sluice__permissions);
+    set->permissions->perm = perm;
+    set->permissions->shared = shared;
+    stack_ask(&answer, stack_world()->graph, MAIL_CLAIM_SET, set);
+    stack_await(&answer);
+    return answer.code;
+}
+
+static inline uint64_t sequence(void)
+{
+    return stack_do("status")->status->sequence;
+}
+
+static inline Sluice__RunState run_state(void)
+{
+    return stack_do("status")->status->run_state;
+}
+
+#endif
