@@ -105,6 +105,7 @@ static int make_engine(sluice *sluice, const struct sluice_options *options, str
     if (!sluice->engine)
         return err->code;
     sluice->world.threads = engine_threads(sluice->engine);
+    sluice->world.incoming = options->incoming;
     sluice->world.graph = engine_spawn(sluice->engine, &graph_type, "graph", 0);
     sluice->world.events = engine_spawn(sluice->engine, &events_type, "events", 0);
     sluice->world.control = engine_spawn(sluice->engine, &control_type, "control", 0);

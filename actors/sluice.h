@@ -47,6 +47,8 @@ struct sluice_options {
     unsigned events_kept; /* events that can be replayed, 100,000,000 at most; 0: 65536 */
     unsigned deadline_ms; /* from sluice_shutdown() until requests that still wait end with
                              -ESHUTDOWN; 0: 30,000 */
+    bool incoming;        /* another process still owns the images: backends begin inactive, and a
+                             `resume` request activates them */
 };
 
 /* Starts the reactors. `options` may be null. Returns 0 and the engine, or a negative errno and a
@@ -318,6 +320,23 @@ int blk_get_open_flags_from_root_state(const blk *blk);
  * stays when the medium changes. */
 enum blk_detect_zeroes { BLK_DETECT_ZEROES_OFF, BLK_DETECT_ZEROES_ON, BLK_DETECT_ZEROES_UNMAP };
 int blk_set_detect_zeroes(blk *blk, enum blk_detect_zeroes detect);
+
+/* Hands the medium over to another process, or takes it over. An inactive backend has no permission
+ * and shares all, but remembers what its users want; their reads pass, and may find what the other
+ * process is changing; what changes the medium ends with -EPERM.
+ *
+ * To inactivate waits for what is in flight, and makes it durable. It is refused with -EPERM where
+ * users write and the backend has neither a name nor a device, unless that was allowed; and while
+ * an export of it has clients, unless that was added with allow-inactive. To activate can be
+ * refused by whatever else holds the medium; all stays then. While the engine is incoming, what
+ * users don't share is had only when that ends. Both do nothing where that is so already. Not from
+ * a callback. */
+int blk_inactivate(blk *blk, char **error);
+int blk_activate(blk *blk, char **error);
+void blk_set_allow_inactivate(blk *blk, bool allow);
+/* All backends, or none. */
+int blk_inactivate_all(blk_context *context, char **error);
+int blk_activate_all(blk_context *context, char **error);
 
 /* Kinds of operations that can be blocked on a medium: whoever asks for one is refused with the
  * reason, -EBUSY, until it is unblocked. */
