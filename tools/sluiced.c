@@ -152,6 +152,8 @@ static void print_usage(void)
            "      --events-kept N     events that can be replayed [65536]\n"
            "      --deadline TIME     what stopping may take before requests that still wait\n"
            "                          end with an error [30s]\n"
+           "      --incoming          another process still owns the images: they are opened,\n"
+           "                          but not taken, until `sluice resume`\n"
            "  -h, --help              this text\n"
            "  -V, --version           the version\n"
            "\n"
@@ -220,6 +222,9 @@ static int set_option(struct daemon *daemon, int option, const char *value)
             return bad_option("deadline", value, "1ms to 24h: " UNITS_DURATION_FORM);
         daemon->options.deadline_ms = (unsigned)(ns / 1000000);
         return 0;
+    case 'i':
+        daemon->options.incoming = true;
+        return 0;
     case 'f':
         return add_file(daemon, value);
     case 'n':
@@ -237,12 +242,19 @@ static int set_option(struct daemon *daemon, int option, const char *value)
 static int read_options(struct daemon *daemon, int argc, char **argv)
 {
     static const struct option options[] = {
-        {"threads", required_argument, NULL, 't'},  {"control", required_argument, NULL, 'c'},
-        {"events", required_argument, NULL, 'e'},   {"events-kept", required_argument, NULL, 'k'},
-        {"deadline", required_argument, NULL, 'd'}, {"config", required_argument, NULL, 'f'},
-        {"node", required_argument, NULL, 'n'},     {"backend", required_argument, NULL, 'b'},
-        {"export", required_argument, NULL, 'x'},   {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},        {0},
+        {"threads", required_argument, NULL, 't'},
+        {"control", required_argument, NULL, 'c'},
+        {"events", required_argument, NULL, 'e'},
+        {"events-kept", required_argument, NULL, 'k'},
+        {"deadline", required_argument, NULL, 'd'},
+        {"config", required_argument, NULL, 'f'},
+        {"incoming", no_argument, NULL, 'i'},
+        {"node", required_argument, NULL, 'n'},
+        {"backend", required_argument, NULL, 'b'},
+        {"export", required_argument, NULL, 'x'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},
+        {0},
     };
     int option;
     default_endpoint("control", daemon->control);
