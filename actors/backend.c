@@ -128,11 +128,10 @@ static void allow(struct backend *backend)
 {
     unsigned read = 1U << OP_READ | 1U << OP_LOAD_VMSTATE | 1U << OP_STATUS;
     unsigned change = 1U << OP_WRITE | 1U << OP_ZEROES | 1U << OP_DISCARD | 1U << OP_SAVE_VMSTATE;
-    bool may_change = !backend->read_only && !backend->inactive;
     backend->allowed = ~(read | change | 1U << OP_TRUNCATE | 1U << OP_MAKE_EMPTY);
     if (backend->perm & PERM_CONSISTENT_READ)
         backend->allowed |= read;
-    if (!may_change)
+    if (backend->read_only)
         return;
     if (backend->perm & PERM_WRITE)
         backend->allowed |= change;
@@ -162,7 +161,6 @@ static void on_permit(struct actor *self, struct mail *mail)
     struct backend *backend = actor_state(self);
     const Sluice__BackendPermit *permit = (const Sluice__BackendPermit *)mail->body;
     backend->perm = permit->permissions->perm;
-    backend->inactive = permit->inactive;
     allow(backend);
     actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
 }

@@ -95,8 +95,7 @@ struct backend {
 
     struct actor *self;
     char *node_name;
-    unsigned perm; /* enum driver_perm; what the graph has got for its users, */
-    bool inactive; /* or will, when the backend is active */
+    unsigned perm; /* enum driver_perm; what the graph has got for its users */
     bool asked_read_only;
     uint32_t guest_block_size; /* bytes */
     bool resize_blocked;       /* see graph_block.c */

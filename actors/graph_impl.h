@@ -74,8 +74,7 @@ struct object {
     struct ticket leaver;        /* of who left it last, while it was changing */
     struct object *above;        /* is made together with it, and comes next */
     struct driver_perms total;   /* what its users have and share together */
-    struct driver_perms granted; /* what a backend was told that it has, */
-    bool granted_later;          /* when it is active */
+    struct driver_perms granted; /* what a backend was told that it has */
     struct driver_perms next[EDGES], total_next; /* while a change is tried */
     bool inactive, inactive_next;                /* a node that has released what it stands on */
     bool above_next, active_next;                /* backends are above it; one of them is active */

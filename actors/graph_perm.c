@@ -239,17 +239,12 @@ static void tell_backend(struct object *backend)
 {
     struct graph *graph = backend->graph;
     struct driver_perms had = backend->granted;
-    bool had_later = backend->granted_later;
-    backend->granted = backend->total;
-    backend->granted_later = backend->standing.activity == INACTIVE;
+    backend->granted = backend->standing.activity == INACTIVE ? nothing : backend->total;
     if (!backend->address ||
-        (had.perm == backend->granted.perm && had.shared == backend->granted.shared &&
-         had_later == backend->granted_later))
+        (had.perm == backend->granted.perm && had.shared == backend->granted.shared))
         return;
     Sluice__BackendPermit *mail = MAIL_NEW(sluice__backend_permit);
     mail->permissions = message(backend->granted);
-    mail->has_inactive = true;
-    mail->inactive = backend->granted_later;
     graph->change_waits++;
     actor_ask(graph->self, backend->address, MAIL_BACKEND_PERMIT, mail, told, graph);
 }
@@ -260,14 +255,13 @@ static void commit_users(struct graph *graph)
     graph->change_waits = 1;
     graph_drain_sync(graph);
     graph_block_sync(graph);
-    for (unsigned kind = 0; kind < OBJECT_KINDS; kind++)
-        for (unsigned kind = NODE + 1; kind < OBJECT_KINDS; kind++)
-            for (size_t i = 0; i < graph->tables[kind].n; i++) {
-                struct object *object = graph->tables[kind].all[i];
-                object->total = object->total_next;
-                if (kind == BACKEND)
-                    tell_backend(object);
-            }
+    for (unsigned kind = NODE + 1; kind < OBJECT_KINDS; kind++)
+        for (size_t i = 0; i < graph->tables[kind].n; i++) {
+            struct object *object = graph->tables[kind].all[i];
+            object->total = object->total_next;
+            if (kind == BACKEND)
+                tell_backend(object);
+        }
     if (!--graph->change_waits)
         end(graph, NULL);
 }

@@ -322,8 +322,7 @@ enum blk_detect_zeroes { BLK_DETECT_ZEROES_OFF, BLK_DETECT_ZEROES_ON, BLK_DETECT
 int blk_set_detect_zeroes(blk *blk, enum blk_detect_zeroes detect);
 
 /* Hands the medium over to another process, or takes it over. An inactive backend has no permission
- * and shares all, but remembers what its users want; their reads pass, and may find what the other
- * process is changing; what changes the medium ends with -EPERM.
+ * and shares all, but remembers what its users want; what they read or change ends with -EPERM.
  *
  * To inactivate waits for what is in flight, and makes it durable. It is refused with -EPERM where
  * users write and the backend has neither a name nor a device, unless that was allowed; and while

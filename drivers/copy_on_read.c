@@ -223,7 +223,7 @@ static void copy_on_read_submit(struct driver_node *node, struct op *op)
     struct copy_on_read *self = node->state;
     switch (op->kind) {
     case OP_READ:
-        if (node->facts.can & DRIVER_CAN_STATUS && !node->facts.read_only && !node->inactive)
+        if (node->facts.can & DRIVER_CAN_STATUS && !node->facts.read_only)
             sequence_run(&request_new(self, op)->sequence);
         else
             driver_pass(node, op);

@@ -23,7 +23,7 @@ static void what_is_opened_takes_nothing_until_it_is_resumed(void **state)
         actor_addr b = claim("b", READ | PERM_WRITE, SHARED)->address;
         assert_has("b", "consistent-read,write", "consistent-read,write-unchanged");
         assert_node("m", true, "", ALL);
-        assert_int_equal(stack_run(b, OP_READ, 0, 512, 0), 0);
+        assert_int_equal(stack_run(b, OP_READ, 0, 512, 0), -EPERM);
         assert_int_equal(stack_run(b, OP_WRITE, 0, 512, 0), -EPERM);
         assert_turns("m", 0, 0);
         stack_do("node-set m deny-activate=off");
