@@ -365,6 +365,7 @@ static void on_open(struct actor *self, struct mail *mail)
     backend->stop_scope = open->spec->stop;
     backend->keeps_io_status = open->spec->io_status;
     backend->account.count_failed = open->spec->account_failed;
+    backend_set_accounting(backend, open->spec->accounting);
     backend->write_through = !open->spec->write_cache;
     backend->detect_zeroes = open->spec->detect_zeroes;
     if (open->paused)

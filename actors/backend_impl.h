@@ -92,6 +92,7 @@ struct backend {
     uint64_t arrivals; /* operations that were begun; orders those that are held */
     struct driver_facts facts;
     struct account account;
+    unsigned counted; /* kinds of operations there, by bit */
 
     struct actor *self;
     char *node_name;
@@ -165,6 +166,8 @@ void backend_stop_notifying(struct backend *backend, struct session *session);
 /* backend_io.c */
 
 void backend_submit(struct actor *self, struct op *op);
+/* Whether requests are counted, and their latencies taken. */
+void backend_set_accounting(struct backend *backend, bool on);
 /* Begins what waited, in order, if nothing stands against it. */
 void backend_go(struct backend *backend);
 /* Ends what waits, each held one with its error, others with -ESHUTDOWN. Nothing is begun any more.

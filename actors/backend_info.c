@@ -93,6 +93,8 @@ static void describe_account(struct backend *backend, Sluice__BackendInfo *info)
     info->truncate = counters(account, OP_TRUNCATE, now);
     info->has_highest_written_bytes = true;
     info->highest_written_bytes = account->highest_written;
+    info->has_accounting = true;
+    info->accounting = backend->counted != 0;
     info->has_idle_ns = account->used;
     info->idle_ns = account->used ? now - account->last : 0;
 }
@@ -252,6 +254,8 @@ static int set(struct backend *backend, const Sluice__BackendSet *set, struct er
         backend->guest_block_size = set->guest_block_size;
     if (set->has_detect_zeroes)
         backend->detect_zeroes = set->detect_zeroes;
+    if (set->has_accounting)
+        backend_set_accounting(backend, set->accounting);
     if (set->has_account_failed)
         backend->account.count_failed = set->account_failed;
     if (set->intervals)

@@ -72,10 +72,16 @@ static int check(const struct backend *backend, const struct op *op)
     return ret < 0 || backend->allowed >> op->kind & 1 ? ret : -EPERM;
 }
 
-/* What moves no data of a client counts as nothing. */
-static bool counts(const struct op *op)
+/* Whether it is counted. */
+static bool counts(const struct backend *backend, const struct op *op)
 {
-    return op->kind != OP_STATUS && op->kind != OP_MAKE_EMPTY;
+    return backend->counted >> op->kind & 1;
+}
+
+/* What moves no data of a client counts as nothing. */
+void backend_set_accounting(struct backend *backend, bool on)
+{
+    backend->counted = on ? ~(1U << OP_STATUS | 1U << OP_MAKE_EMPTY) : 0;
 }
 
 /* --- The end of what is in flight */
@@ -125,12 +131,12 @@ static bool is_blameless(int64_t ret)
 static void failed(struct backend *backend, struct op *op, struct begun begun)
 {
     if (is_blameless(op->ret)) {
-        if (counts(op))
+        if (counts(backend, op))
             account_invalid(&backend->account, op->kind, now(backend));
         finish(backend, op, op->ret);
         return;
     }
-    if (counts(op))
+    if (counts(backend, op))
         account_failed(&backend->account, op->kind, begun.started, now(backend));
     switch (backend_error(backend, op)) {
     case SLUICE__IO_ERROR_EVENT__ACTION__IGNORE:
@@ -202,7 +208,7 @@ static void ended(struct backend *backend, struct op *op, struct begun begun)
         failed(backend, op, begun);
         return;
     }
-    if (counts(op))
+    if (counts(backend, op))
         account_done(&backend->account, op->kind, op_has_range(op->kind) ? op->bytes : 0,
                      begun.started, now(backend));
     if (op->kind == OP_TRUNCATE || op->flags & OP_BEYOND_END) {
@@ -247,7 +253,7 @@ static void done(struct op *op, void *who)
     const struct begun begun = *(struct begun *)op_popped(op);
     if (begun.turned)
         turn_back(op, &begun);
-    if (op->kind == OP_WRITE || op->kind == OP_ZEROES)
+    if ((op->kind == OP_WRITE || op->kind == OP_ZEROES) && counts(backend, op))
         account_written(&backend->account, (uint64_t)op->offset + op->bytes);
     if (__builtin_expect(op->kind == OP_SAVE_VMSTATE && op->ret >= 0 && backend->write_through, 0))
         flush_after(backend, op, begun);
@@ -259,7 +265,7 @@ static void begin(struct backend *backend, struct op *op, uint64_t arrival)
 {
     int ret = check(backend, op);
     if (ret < 0) {
-        if (counts(op))
+        if (counts(backend, op))
             account_invalid(&backend->account, op->kind, now(backend));
         op_complete(op, ret);
         return;

@@ -220,6 +220,29 @@ static void failures_take_time_only_if_that_is_asked(void **state)
     }
 }
 
+static void nothing_is_counted_where_accounting_is_off(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        actor_addr b = built("write delay=5ms errno=EIO");
+        stack_do("backend-set b accounting=off");
+        assert_false(shown()->accounting);
+        assert_int_equal(stack_run(b, OP_READ, 0, 512, 0), 0);
+        assert_int_equal(stack_run(b, OP_READ, MIB, 512, 0), -EIO);
+        assert_int_equal(stack_run(b, OP_WRITE, 0, 512, 0), -EIO);
+        const Sluice__BackendInfo *info = shown();
+        assert_false(info->has_idle_ns);
+        assert_int_equal(info->highest_written_bytes, 0);
+        assert_int_equal(info->read->operations + info->read->invalid + info->write->failed, 0);
+        stack_do("backend-set b accounting=on");
+        assert_int_equal(stack_run(b, OP_READ, 0, 512, 0), 0);
+        assert_int_equal(shown()->read->operations, 1);
+        stack_do("backend-add name=c node=f accounting=off");
+        assert_false(stack_do("backend-show c")->backend->accounting);
+    }
+}
+
 static void a_backend_tells_quantiles_to_1_percent_that_nobody_chose(void **state)
 {
     (void)state;
@@ -257,6 +280,7 @@ int main(void)
         cmocka_unit_test(the_furthest_write_is_told_whether_it_failed_or_not),
         cmocka_unit_test(a_backend_is_idle_from_its_last_request_on),
         cmocka_unit_test(failures_take_time_only_if_that_is_asked),
+        cmocka_unit_test(nothing_is_counted_where_accounting_is_off),
         cmocka_unit_test(a_backend_tells_quantiles_to_1_percent_that_nobody_chose),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
