@@ -180,11 +180,10 @@ struct driver {
     int (*register_buf)(struct driver_node *node, void *memory, size_t bytes);
     void (*unregister_buf)(struct driver_node *node, void *memory, size_t bytes);
     /* Takes what the instance stands on over from another process, and hands it over. While it is
-     * inactive, and also when it is opened so (node->inactive), it holds no locks and gets
-     * neither reads nor changes. To be active it takes what it needs, and rereads its facts
-     * (changes are told before `done` runs, now or later); or it fails with a sentence, and has
-     * taken nothing. It may be inactivated at once, when
-     * another node fails. Optional. */
+     * inactive, and also when it is opened so (node->inactive), it holds no locks and gets neither
+     * reads nor changes. To be active it takes what it needs, and rereads its facts (changes are
+     * told before `done` runs, now or later); or it fails with a sentence, and has taken nothing.
+     * It may be inactivated at once, when another node fails. Optional. */
     void (*activate)(struct driver_node *node, driver_opened_fn *done);
     void (*inactivate)(struct driver_node *node);
     /* Before it leaves a reactor and after it arrived at another; no operation is outstanding.
