@@ -98,7 +98,17 @@
     X(ENDPOINT_OPENED, endpoint_opened)                                                            \
     X(CONNECTION_OPEN, connection_open) /* export to its connection; no answer */                  \
     X(CONNECTION_GONE, connection_gone) /* connection to its export; no answer */                  \
-    X(BUFFER, buffer)                   /* to a backend or node; answered without a body */
+    X(BUFFER, buffer)                   /* to a backend or node; answered without a body */        \
+    X(THROTTLE_OPEN, throttle_open)     /* see ThrottleOpen, and so on */                          \
+    X(THROTTLE_SET, throttle_set)                                                                  \
+    X(THROTTLE_CLOSE, throttle_close)                                                              \
+    X(THROTTLE_DESCRIBE, throttle_describe)                                                        \
+    X(THROTTLE_INFO, throttle_info)                                                                \
+    X(THROTTLE_JOIN, throttle_join)                                                                \
+    X(THROTTLE_ENTER, throttle_enter)                                                              \
+    X(THROTTLE_ASK, throttle_ask)                                                                  \
+    X(THROTTLE_GRANT, throttle_grant)                                                              \
+    X(THROTTLE_LEAVE, throttle_leave)
 
 enum mail_kind {
     MAIL_BEFORE_FIRST_ = MAIL_FIRST - 1,

@@ -35,7 +35,7 @@ enum {
     MAIL_NONE = 0,  /* a reply without a body */
     MAIL_FAULT = 1, /* a Fault: the request was not done */
     MAIL_FIRST = 2,
-    MAIL_KINDS = 96, /* upper bound of all */
+    MAIL_KINDS = 128, /* upper bound of all */
 };
 
 struct mail {
