@@ -1,0 +1,601 @@
+#include "actors/throttle_tree.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/mem.h"
+
+#define NS_PER_SECOND 1e9
+#define UNLIMITED     UINT64_MAX
+#define CANCELLED     UINT64_MAX /* in place of a request's bytes */
+
+/* Limits that a request of a direction is up against. */
+#define TOUCHED 4
+static const unsigned touched[THROTTLE_DIRECTIONS][TOUCHED] = {
+    {LIMIT_IOPS_TOTAL, LIMIT_IOPS_READ, LIMIT_BPS_TOTAL, LIMIT_BPS_READ},
+    {LIMIT_IOPS_TOTAL, LIMIT_IOPS_WRITE, LIMIT_BPS_TOTAL, LIMIT_BPS_WRITE},
+};
+
+static bool is_of_bytes(unsigned number)
+{
+    return number >= LIMIT_BPS_TOTAL;
+}
+
+/* --- Buckets of a group */
+
+static bool has_limit(const struct throttle_group *group, unsigned number)
+{
+    return group->limits.limit[number].average > 0;
+}
+
+static void leak(const struct throttle_tree *tree, struct throttle_group *group)
+{
+    uint64_t ns = tree->now - group->leaked;
+    if (!ns)
+        return;
+    group->leaked = tree->now;
+    for (unsigned i = 0; i < LIMITS; i++)
+        if (has_limit(group, i))
+            bucket_leak(&group->buckets[i], &group->limits.limit[i], ns);
+}
+
+/* What is leased could be spent on requests that are worth at most this. */
+static void reserve(struct throttle_group *group)
+{
+    for (unsigned i = 0; i < LIMITS; i++)
+        group->buckets[i].reserved = 0;
+    for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++) {
+        double ops = (double)group->leased_requests[d], bytes = (double)group->leased_bytes[d];
+        if (group->limits.iops_size)
+            ops += bytes / (double)group->limits.iops_size;
+        for (unsigned i = 0; i < TOUCHED; i++)
+            group->buckets[touched[d][i]].reserved += is_of_bytes(touched[d][i]) ? bytes : ops;
+    }
+}
+
+/* Nanoseconds until a request of this direction may go, if it were for this group. */
+static double wait_of(const struct throttle_tree *tree, struct throttle_group *group,
+                      unsigned direction)
+{
+    double wait = 0;
+    leak(tree, group);
+    for (unsigned i = 0; i < TOUCHED; i++) {
+        unsigned number = touched[direction][i];
+        if (has_limit(group, number))
+            wait = fmax(wait, bucket_wait(&group->buckets[number], &group->limits.limit[number]));
+    }
+    return wait;
+}
+
+static void account(const struct throttle_tree *tree, struct throttle_group *group,
+                    unsigned direction, double ops, double bytes)
+{
+    leak(tree, group);
+    for (unsigned i = 0; i < TOUCHED; i++) {
+        unsigned number = touched[direction][i];
+        if (has_limit(group, number))
+            bucket_add(&group->buckets[number], is_of_bytes(number) ? bytes : ops);
+    }
+}
+
+/* For how long a request fills the tightest bucket; 1 where there is none. */
+static double cost_of(const struct throttle_group *group, unsigned direction, uint64_t bytes)
+{
+    double ops = limits_ops(group->limits.iops_size, bytes), cost = 0;
+    for (unsigned i = 0; i < TOUCHED; i++) {
+        unsigned number = touched[direction][i];
+        if (has_limit(group, number))
+            cost = fmax(cost, (is_of_bytes(number) ? (double)bytes : ops) /
+                                  group->limits.limit[number].average);
+    }
+    return cost > 0 ? cost : 1;
+}
+
+/* --- Counts */
+
+static void count(const struct throttle_tree *tree, struct throttle_counts *counts, int64_t change)
+{
+    counts->waited += counts->waiting * (tree->now - counts->since);
+    counts->since = tree->now;
+    counts->waiting += (uint64_t)change;
+}
+
+static void count_waiting(const struct throttle_tree *tree, struct throttle_place *place,
+                          int64_t change)
+{
+    if (!change)
+        return;
+    count(tree, &place->counts, change);
+    for (struct throttle_group *group = place->group; group; group = group->parent)
+        count(tree, &group->counts, change);
+}
+
+static void count_passed(const struct throttle_tree *tree, struct throttle_place *place,
+                         uint64_t requests, uint64_t bytes)
+{
+    rate_add(&place->counts.rate, tree->now, (double)requests, (double)bytes);
+    for (struct throttle_group *group = place->group; group; group = group->parent)
+        rate_add(&group->counts.rate, tree->now, (double)requests, (double)bytes);
+}
+
+uint64_t throttle_waited(const struct throttle_tree *tree, const struct throttle_counts *counts)
+{
+    return counts->waited + counts->waiting * (tree->now - counts->since);
+}
+
+/* --- Rings */
+
+static void link_flow(struct throttle_tree *tree, struct throttle_flow *flow, unsigned direction)
+{
+    struct throttle_group *group = flow->in;
+    struct throttle_ring *ring = &group->rings[direction];
+    if (flow->next)
+        return;
+    if (!ring->head) {
+        flow->next = flow->previous = ring->head = flow;
+        ring->visiting = false;
+    } else {
+        flow->next = ring->head;
+        flow->previous = ring->head->previous;
+        flow->next->previous = flow->previous->next = flow;
+    }
+    ring->n++;
+    if (ring->n > 1)
+        return;
+    if (group->parent)
+        link_flow(tree, &group->flows[direction], direction);
+    else if (tree->served[direction] < tree->served[!direction])
+        tree->served[direction] = tree->served[!direction]; /* what it did not use is gone */
+}
+
+static void unlink_flow(struct throttle_flow *flow, unsigned direction)
+{
+    struct throttle_group *group = flow->in;
+    struct throttle_ring *ring = &group->rings[direction];
+    if (!flow->next)
+        return;
+    if (ring->head == flow) {
+        ring->head = flow->next == flow ? NULL : flow->next;
+        ring->visiting = false;
+    }
+    flow->previous->next = flow->next;
+    flow->next->previous = flow->previous;
+    flow->next = flow->previous = NULL;
+    flow->deficit = 0;
+    if (!--ring->n && group->parent)
+        unlink_flow(&group->flows[direction], direction);
+}
+
+static void rotate(struct throttle_ring *ring)
+{
+    ring->head = ring->head->next;
+    ring->visiting = false;
+    if (ring->left > 1) {
+        ring->left--;
+        return;
+    }
+    ring->left = ring->n;
+    ring->quantum = ring->highest;
+    ring->highest = 0;
+}
+
+static uint64_t head_bytes(const struct throttle_queue *queue)
+{
+    return queue->bytes[queue->head % queue->capacity];
+}
+
+/* The flow whose turn it is, and whose first request it can pay for; null when all are held up by
+ * groups in this one. */
+static struct throttle_flow *pick(const struct throttle_tree *tree, struct throttle_group *group,
+                                  unsigned direction)
+{
+    struct throttle_ring *ring = &group->rings[direction];
+    for (size_t blocked = 0; ring->head && blocked < ring->n;) {
+        struct throttle_flow *flow = ring->head, *leaf = flow;
+        if (flow->sub)
+            leaf =
+                wait_of(tree, flow->sub, direction) > 0 ? NULL : pick(tree, flow->sub, direction);
+        if (!leaf) {
+            rotate(ring);
+            blocked++;
+            continue;
+        }
+        double cost = cost_of(group, direction, head_bytes(&leaf->place->queues[direction]));
+        ring->highest = fmax(ring->highest, cost);
+        ring->quantum = fmax(ring->quantum, cost);
+        if (!ring->visiting)
+            flow->deficit += ring->quantum;
+        ring->visiting = true;
+        if (flow->deficit >= cost * (1 - 1e-9)) /* sums of costs are rounded */
+            return leaf;
+        rotate(ring);
+    }
+    return NULL;
+}
+
+/* --- Queues */
+
+static void put(struct throttle_queue *queue, uint64_t bytes)
+{
+    size_t n = queue->tail - queue->head;
+    if (n == queue->capacity) {
+        size_t capacity = n ? 2 * n : 64;
+        uint64_t *more = mem_new(capacity * sizeof *more);
+        for (size_t i = 0; i < n; i++)
+            more[(queue->head + i) % capacity] = queue->bytes[(queue->head + i) % n];
+        free(queue->bytes);
+        queue->bytes = more;
+        queue->capacity = capacity;
+    }
+    queue->bytes[queue->tail++ % queue->capacity] = bytes;
+}
+
+/* Steps over those that were cancelled. The flow of an empty queue has no turns. */
+static void settle(struct throttle_place *place, unsigned direction)
+{
+    struct throttle_queue *queue = &place->queues[direction];
+    while (queue->head < queue->tail && head_bytes(queue) == CANCELLED)
+        queue->head++;
+    if (queue->head == queue->tail)
+        unlink_flow(&place->flows[direction], direction);
+}
+
+void throttle_wait(struct throttle_tree *tree, struct throttle_place *place, unsigned direction,
+                   uint64_t bytes)
+{
+    put(&place->queues[direction], bytes);
+    count_waiting(tree, place, 1);
+    link_flow(tree, &place->flows[direction], direction);
+}
+
+/* How many of the queue from one number on, up to another, wait. */
+static int64_t waiting_between(const struct throttle_queue *queue, uint64_t from, uint64_t to)
+{
+    int64_t n = 0;
+    if (from < queue->head)
+        from = queue->head;
+    if (from < queue->through)
+        from = queue->through;
+    for (; from < to && from < queue->tail; from++)
+        n += queue->bytes[from % queue->capacity] != CANCELLED;
+    return n;
+}
+
+void throttle_through(struct throttle_tree *tree, struct throttle_place *place, unsigned direction,
+                      uint64_t number)
+{
+    struct throttle_queue *queue = &place->queues[direction];
+    if (number <= queue->through)
+        return;
+    count_waiting(tree, place, -waiting_between(queue, 0, number));
+    queue->through = number;
+}
+
+void throttle_cancel(struct throttle_tree *tree, struct throttle_place *place, unsigned direction,
+                     uint64_t number)
+{
+    struct throttle_queue *queue = &place->queues[direction];
+    if (!waiting_between(queue, number, number + 1))
+        return; /* it has gone meanwhile */
+    count_waiting(tree, place, -1);
+    queue->bytes[number % queue->capacity] = CANCELLED;
+    settle(place, direction);
+}
+
+/* --- Letting go */
+
+static void add_news(struct throttle_tree *tree, struct throttle_place *place)
+{
+    if (place->is_news)
+        return;
+    place->is_news = true;
+    place->next_news = tree->news;
+    tree->news = place;
+}
+
+static void free_place(struct throttle_tree *tree, struct throttle_place *place)
+{
+    struct throttle_place **at = &tree->places;
+    while (*at != place)
+        at = &(*at)->next;
+    *at = place->next;
+    for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++)
+        free(place->queues[d].bytes);
+    free(place->name);
+    free(place);
+}
+
+static bool owes(const struct throttle_place *place)
+{
+    return place->flows[THROTTLE_READ].next || place->flows[THROTTLE_WRITE].next;
+}
+
+static void serve(struct throttle_tree *tree, struct throttle_flow *leaf, unsigned direction)
+{
+    struct throttle_place *place = leaf->place;
+    struct throttle_queue *queue = &place->queues[direction];
+    uint64_t bytes = head_bytes(queue);
+    bool waited = queue->head >= queue->through;
+    for (struct throttle_flow *flow = leaf; flow;) {
+        struct throttle_group *group = flow->in;
+        double cost = cost_of(group, direction, bytes);
+        flow->deficit -= cost;
+        account(tree, group, direction, limits_ops(group->limits.iops_size, bytes), (double)bytes);
+        if (!group->parent)
+            tree->served[direction] += cost;
+        flow = group->parent ? &group->flows[direction] : NULL;
+    }
+    queue->head++;
+    count_passed(tree, place, 1, bytes);
+    if (waited) {
+        count_waiting(tree, place, -1);
+        add_news(tree, place);
+    }
+    settle(place, direction);
+    if (place->left && !owes(place))
+        free_place(tree, place);
+}
+
+static struct throttle_flow *pick_direction(const struct throttle_tree *tree, unsigned direction)
+{
+    struct throttle_group *root = tree->root;
+    return root->rings[direction].head && wait_of(tree, root, direction) <= 0
+               ? pick(tree, root, direction)
+               : NULL;
+}
+
+void throttle_dispatch(struct throttle_tree *tree)
+{
+    for (;;) {
+        unsigned direction = tree->served[THROTTLE_WRITE] < tree->served[THROTTLE_READ]
+                                 ? THROTTLE_WRITE
+                                 : THROTTLE_READ;
+        struct throttle_flow *leaf = pick_direction(tree, direction);
+        if (!leaf) {
+            direction = !direction;
+            leaf = pick_direction(tree, direction);
+        }
+        if (!leaf)
+            return;
+        serve(tree, leaf, direction);
+    }
+}
+
+/* Nanoseconds, or infinite. */
+static double next_of(const struct throttle_tree *tree, struct throttle_group *group,
+                      unsigned direction)
+{
+    const struct throttle_ring *ring = &group->rings[direction];
+    const struct throttle_flow *flow = ring->head;
+    double first = (double)INFINITY;
+    for (size_t i = 0; i < ring->n && first > 0; i++, flow = flow->next)
+        first = fmin(first, flow->sub ? next_of(tree, flow->sub, direction) : 0);
+    return fmax(first, wait_of(tree, group, direction));
+}
+
+uint64_t throttle_next(struct throttle_tree *tree)
+{
+    double wait =
+        fmin(next_of(tree, tree->root, THROTTLE_READ), next_of(tree, tree->root, THROTTLE_WRITE));
+    if (wait > 1e18)
+        return UINT64_MAX;
+    return tree->now + (wait < 1 ? 1 : (uint64_t)wait);
+}
+
+/* --- Leases */
+
+void throttle_spent(struct throttle_tree *tree, struct throttle_place *place, unsigned direction,
+                    uint64_t requests, uint64_t bytes, const double *beyond, size_t depth)
+{
+    struct throttle_lease *lease = &place->leases[direction];
+    uint64_t paid = 0, paid_bytes = 0;
+    size_t level = 0;
+    if (lease->requests != UNLIMITED)
+        lease->requests -= paid = requests < lease->requests ? requests : lease->requests;
+    if (lease->bytes != UNLIMITED)
+        lease->bytes -= paid_bytes = bytes < lease->bytes ? bytes : lease->bytes;
+    count_passed(tree, place, requests, bytes);
+    for (struct throttle_group *group = place->group; group; group = group->parent, level++) {
+        group->leased_requests[direction] -= paid;
+        group->leased_bytes[direction] -= paid_bytes;
+        reserve(group);
+        account(tree, group, direction, (double)requests + (level < depth ? beyond[level] : 0),
+                (double)bytes);
+    }
+}
+
+/* Whether others wait for what a lease would take. */
+static bool is_contended(const struct throttle_group *group, unsigned direction)
+{
+    return group->rings[direction].n ||
+           (group->rings[!direction].n &&
+            (has_limit(group, LIMIT_IOPS_TOTAL) || has_limit(group, LIMIT_BPS_TOTAL)));
+}
+
+/* The part of what is wanted that this group can give; whether requests and bytes are limited. */
+static double part_of(const struct throttle_tree *tree, struct throttle_group *group,
+                      unsigned direction, struct throttle_lease want, bool limited[2])
+{
+    double part = 1, ops = (double)want.requests, bytes = (double)want.bytes;
+    if (group->limits.iops_size)
+        ops += bytes / (double)group->limits.iops_size;
+    leak(tree, group);
+    for (unsigned i = 0; i < TOUCHED; i++) {
+        unsigned number = touched[direction][i];
+        if (!has_limit(group, number))
+            continue;
+        double room = bucket_room(&group->buckets[number], &group->limits.limit[number]);
+        double share = room / (2 * (double)group->members);
+        part = fmin(part, share / (is_of_bytes(number) ? bytes : ops));
+        limited[is_of_bytes(number)] = true;
+        limited[1] |= group->limits.iops_size > 0;
+    }
+    return part;
+}
+
+/* Adds to the lease, and to what the groups have leased; `more` may be unlimited. */
+static void add_lease(struct throttle_place *place, unsigned direction, struct throttle_lease more)
+{
+    struct throttle_lease *lease = &place->leases[direction];
+    bool few = more.requests != UNLIMITED && lease->requests != UNLIMITED;
+    bool small = more.bytes != UNLIMITED && lease->bytes != UNLIMITED;
+    lease->requests = few ? lease->requests + more.requests : UNLIMITED;
+    lease->bytes = small ? lease->bytes + more.bytes : UNLIMITED;
+    for (struct throttle_group *group = place->group; group; group = group->parent) {
+        group->leased_requests[direction] += few ? more.requests : 0;
+        group->leased_bytes[direction] += small ? more.bytes : 0;
+        reserve(group);
+    }
+}
+
+static void drop_lease(struct throttle_place *place, unsigned direction)
+{
+    struct throttle_lease *lease = &place->leases[direction];
+    for (struct throttle_group *group = place->group; group; group = group->parent) {
+        group->leased_requests[direction] -= lease->requests == UNLIMITED ? 0 : lease->requests;
+        group->leased_bytes[direction] -= lease->bytes == UNLIMITED ? 0 : lease->bytes;
+        reserve(group);
+    }
+    *lease = (struct throttle_lease){0};
+}
+
+struct throttle_lease throttle_lease(struct throttle_tree *tree, struct throttle_place *place,
+                                     unsigned direction, struct throttle_lease want)
+{
+    const struct throttle_lease none = {0};
+    double part = 1;
+    bool limited[2] = {false};
+    if (!want.requests || !want.bytes)
+        return none;
+    for (struct throttle_group *group = place->group; group; group = group->parent) {
+        if (is_contended(group, direction))
+            return none;
+        part = fmin(part, part_of(tree, group, direction, want, limited));
+    }
+    struct throttle_lease lease = {UNLIMITED, UNLIMITED};
+    if (part * (double)want.requests < 1)
+        return none;
+    if (limited[0])
+        lease.requests = (uint64_t)(part * (double)want.requests);
+    if (limited[1])
+        lease.bytes = (uint64_t)(part * (double)want.bytes);
+    add_lease(place, direction, lease);
+    return lease;
+}
+
+void throttle_return(struct throttle_tree *tree, struct throttle_place *place)
+{
+    (void)tree;
+    for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++)
+        drop_lease(place, d);
+}
+
+/* --- Groups and members */
+
+struct throttle_group *throttle_group_find(const struct throttle_tree *tree, uint64_t id)
+{
+    struct throttle_group *group = tree->groups;
+    while (group && group->id != id)
+        group = group->next;
+    return group;
+}
+
+struct throttle_group *throttle_group_add(struct throttle_tree *tree, uint64_t id, const char *name,
+                                          struct throttle_group *parent,
+                                          const struct limits *limits)
+{
+    struct throttle_group *group = MEM_NEW(struct throttle_group);
+    group->id = id;
+    group->name = mem_string(name);
+    group->parent = parent;
+    group->limits = *limits;
+    group->leaked = group->counts.since = tree->now;
+    for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++)
+        group->flows[d] = (struct throttle_flow){.in = parent, .sub = group};
+    group->next = tree->groups;
+    tree->groups = group;
+    if (!parent)
+        tree->root = group;
+    return group;
+}
+
+void throttle_group_set(struct throttle_tree *tree, struct throttle_group *group,
+                        const struct limits *limits)
+{
+    group->limits = *limits;
+    group->leaked = tree->now;
+    memset(group->buckets, 0, sizeof group->buckets);
+    reserve(group);
+}
+
+void throttle_group_remove(struct throttle_tree *tree, struct throttle_group *group)
+{
+    /* Of members that have left, and owe. */
+    for (struct throttle_place *place = tree->places, *next; place; place = next) {
+        next = place->next;
+        if (place->group != group)
+            continue;
+        for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++)
+            unlink_flow(&place->flows[d], d);
+        free_place(tree, place);
+    }
+    struct throttle_group **at = &tree->groups;
+    while (*at != group)
+        at = &(*at)->next;
+    *at = group->next;
+    if (tree->root == group)
+        tree->root = NULL;
+    free(group->name);
+    free(group);
+}
+
+struct throttle_place *throttle_enter(struct throttle_tree *tree, struct throttle_group *group,
+                                      const char *name, uint64_t key)
+{
+    struct throttle_place *place = MEM_NEW(struct throttle_place);
+    place->group = group;
+    place->name = mem_string(name);
+    place->key = key;
+    place->counts.since = tree->now;
+    for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++)
+        place->flows[d] = (struct throttle_flow){.in = group, .place = place};
+    place->next = tree->places;
+    tree->places = place;
+    for (; group; group = group->parent)
+        group->members++;
+    return place;
+}
+
+struct throttle_place *throttle_find(const struct throttle_tree *tree, uint64_t key)
+{
+    struct throttle_place *place = tree->places;
+    while (place && (place->key != key || place->left))
+        place = place->next;
+    return place;
+}
+
+void throttle_leave(struct throttle_tree *tree, struct throttle_place *place)
+{
+    throttle_return(tree, place);
+    for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++) {
+        struct throttle_queue *queue = &place->queues[d];
+        count_waiting(tree, place, -waiting_between(queue, 0, queue->tail));
+        if (queue->tail > queue->through)
+            queue->tail = queue->through > queue->head ? queue->through : queue->head;
+        settle(place, d);
+    }
+    for (struct throttle_group *group = place->group; group; group = group->parent)
+        group->members--;
+    place->left = true;
+    if (!owes(place))
+        free_place(tree, place);
+}
+
+void throttle_tree_fini(struct throttle_tree *tree)
+{
+    while (tree->places)
+        free_place(tree, tree->places);
+    while (tree->groups)
+        throttle_group_remove(tree, tree->groups);
+}

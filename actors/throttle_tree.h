@@ -1,0 +1,155 @@
+/* throttle_tree.h — a tree of throttle groups: which of the requests that wait may go, and when;
+ * and what may be leased. It knows no actors: the time is given, and what happened is found in
+ * `news`.
+ *
+ * A request passes its member's group and all groups above that in one decision: it goes when none
+ * of their buckets is over its size, and is accounted in all of them. Among those that wait, turns
+ * are taken by deficit round robin (Shreedhar and Varghese, 1995), in each group and direction;
+ * what a request costs there is the time for which it fills the group's tightest bucket. Between
+ * the directions, that goes first which has had less.
+ *
+ * A lease is room that is reserved for a member before it has anything to spend it on. There are
+ * none where requests wait. */
+#ifndef SLUICE_THROTTLE_TREE_H
+#define SLUICE_THROTTLE_TREE_H
+
+#include <stddef.h>
+
+#include "actors/limits.h"
+#include "engine/rate.h"
+
+#define THROTTLE_DEPTH 8 /* groups above each other, at most */
+
+enum throttle_direction { THROTTLE_READ, THROTTLE_WRITE, THROTTLE_DIRECTIONS };
+
+/* Requests of one direction that wait somewhere, in a group: a member's, or those of a group in it.
+ */
+struct throttle_flow {
+    struct throttle_flow *next, *previous; /* in the ring; null while nothing waits */
+    struct throttle_group *in;
+    struct throttle_group *sub;   /* whose they are, */
+    struct throttle_place *place; /* or whose */
+    double deficit;
+};
+
+/* Flows that take turns. */
+struct throttle_ring {
+    struct throttle_flow *head;
+    size_t n;
+    bool visiting;           /* the head has had its quantum of this turn */
+    double quantum, highest; /* what a turn is worth; the highest cost seen in this round */
+    size_t left;             /* turns of this round */
+};
+
+/* Counts of a member or a group. */
+struct throttle_counts {
+    uint64_t waiting;       /* requests that wait */
+    uint64_t waited, since; /* ns that they have waited, all together, until `since` */
+    struct rate rate;       /* what went through */
+};
+
+struct throttle_group {
+    struct throttle_group *next; /* of all in the tree */
+    struct throttle_group *parent;
+    uint64_t id;
+    char *name;
+    struct limits limits;
+    struct bucket buckets[LIMITS];
+    uint64_t leaked; /* until when, ns */
+    struct throttle_ring rings[THROTTLE_DIRECTIONS];
+    struct throttle_flow flows[THROTTLE_DIRECTIONS]; /* in the parent */
+    uint64_t leased_requests[THROTTLE_DIRECTIONS], leased_bytes[THROTTLE_DIRECTIONS];
+    size_t members; /* of it, and of groups in it */
+    struct throttle_counts counts;
+    /* For who tells of it: see throttle_group.c. */
+    bool limiting;
+    uint64_t limiting_since, idle_since, held;
+};
+
+struct throttle_lease {
+    uint64_t requests, bytes; /* UINT64_MAX: without limit */
+};
+
+/* A member's place in its group. */
+struct throttle_place {
+    struct throttle_place *next; /* of all in the tree */
+    struct throttle_group *group;
+    char *name;
+    uint64_t key; /* its address */
+    bool left;    /* only what it owes is here */
+    struct throttle_queue {
+        uint64_t *bytes; /* a ring */
+        size_t capacity;
+        uint64_t head, tail; /* numbers of the first one that waits, and of the next to come */
+        uint64_t through;    /* those with lower numbers have gone: they only are to be paid */
+    } queues[THROTTLE_DIRECTIONS];
+    struct throttle_flow flows[THROTTLE_DIRECTIONS];
+    struct throttle_lease leases[THROTTLE_DIRECTIONS];
+    struct throttle_counts counts;
+    struct throttle_place *next_news; /* that some of its requests may go */
+    bool is_news;
+};
+
+struct throttle_tree {
+    struct throttle_group *root, *groups;
+    struct throttle_place *places;
+    uint64_t now;                       /* ns */
+    double served[THROTTLE_DIRECTIONS]; /* costs, at the root */
+    struct throttle_place *news;        /* see throttle_dispatch() */
+};
+
+void throttle_tree_fini(struct throttle_tree *tree);
+
+/* The first one, without a parent, is the root. */
+struct throttle_group *throttle_group_add(struct throttle_tree *tree, uint64_t id, const char *name,
+                                          struct throttle_group *parent,
+                                          const struct limits *limits);
+struct throttle_group *throttle_group_find(const struct throttle_tree *tree, uint64_t id);
+/* Empties its levels. What is leased stays. */
+void throttle_group_set(struct throttle_tree *tree, struct throttle_group *group,
+                        const struct limits *limits);
+/* Without members and groups in it. */
+void throttle_group_remove(struct throttle_tree *tree, struct throttle_group *group);
+
+struct throttle_place *throttle_enter(struct throttle_tree *tree, struct throttle_group *group,
+                                      const char *name, uint64_t key);
+/* What waits is forgotten, and what it has leased is free. What it owes is paid by turns, as long
+ * as that takes. */
+void throttle_leave(struct throttle_tree *tree, struct throttle_place *place);
+/* The member with this key, or null. */
+struct throttle_place *throttle_find(const struct throttle_tree *tree, uint64_t key);
+
+/* One more request waits. */
+void throttle_wait(struct throttle_tree *tree, struct throttle_place *place, unsigned direction,
+                   uint64_t bytes);
+/* Requests with lower numbers have gone without being asked for. */
+void throttle_through(struct throttle_tree *tree, struct throttle_place *place, unsigned direction,
+                      uint64_t number);
+/* The request with this number does not wait any more. */
+void throttle_cancel(struct throttle_tree *tree, struct throttle_place *place, unsigned direction,
+                     uint64_t number);
+
+/* Requests that were paid from a lease; `beyond` tells by depth, from the member's group up, what
+ * they count beyond one operation each. */
+void throttle_spent(struct throttle_tree *tree, struct throttle_place *place, unsigned direction,
+                    uint64_t requests, uint64_t bytes, const double *beyond, size_t depth);
+/* Leases at most that; returns what was leased. Adds to what the member has. */
+struct throttle_lease throttle_lease(struct throttle_tree *tree, struct throttle_place *place,
+                                     unsigned direction, struct throttle_lease want);
+/* It has given back all that it did not spend. */
+void throttle_return(struct throttle_tree *tree, struct throttle_place *place);
+static inline bool throttle_has_lease(const struct throttle_place *place)
+{
+    return place->leases[THROTTLE_READ].requests || place->leases[THROTTLE_WRITE].requests;
+}
+
+/* Lets go what may go now. Places where something has are in `news` then: each queue's `head` tells
+ * how far. */
+void throttle_dispatch(struct throttle_tree *tree);
+/* When to do so again, if nothing else happens: absolute, or UINT64_MAX. */
+uint64_t throttle_next(struct throttle_tree *tree);
+
+/* Waiting time until now. */
+uint64_t throttle_waited(const struct throttle_tree *tree, const struct throttle_counts *counts);
+
+#endif
