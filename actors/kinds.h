@@ -99,6 +99,7 @@
     X(CONNECTION_OPEN, connection_open) /* export to its connection; no answer */                  \
     X(CONNECTION_GONE, connection_gone) /* connection to its export; no answer */                  \
     X(BUFFER, buffer)                   /* to a backend or node; answered without a body */        \
+    X(CLAIM_THROTTLE, claim_throttle)   /* to the graph; answered with REPLY */                    \
     X(THROTTLE_OPEN, throttle_open)     /* see ThrottleOpen, and so on */                          \
     X(THROTTLE_SET, throttle_set)                                                                  \
     X(THROTTLE_CLOSE, throttle_close)                                                              \
