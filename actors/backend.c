@@ -74,6 +74,8 @@ static void forget_node(struct backend *backend)
 
 void backend_closed(struct backend *backend)
 {
+    if (!backend_throttle_close(backend))
+        return;
     if (backend->has_medium)
         backend_buffers_tell(backend, false);
     if (backend->node)
@@ -98,6 +100,7 @@ static void on_close(struct actor *self, struct mail *mail)
     }
     backend->closing = true;
     backend->closer = mail_ticket(mail);
+    backend_throttle_look(backend);
     backend_end_waiting(backend);
     if (!backend->in_flight)
         backend_settle(backend);
@@ -109,6 +112,7 @@ static void on_abort(struct actor *self, struct mail *mail)
     (void)mail;
     backend->aborted = true;
     backend_end_waiting(backend);
+    backend_throttle_end_waiting(backend);
     backend_device_abort(backend);
     backend_stop_notifying(backend, NULL);
 }
@@ -370,6 +374,8 @@ static void on_open(struct actor *self, struct mail *mail)
     backend->detect_zeroes = open->spec->detect_zeroes;
     if (open->paused)
         backend_pause(backend, PAUSE_ENGINE, NULL);
+    if (open->throttle)
+        backend_throttle_join(backend, open->throttle, (struct ticket){0});
     if (open->node)
         take_medium(backend, open->node, open->spec->node ? open->spec->node : "",
                     mail_ticket(mail));
@@ -486,6 +492,7 @@ static void backend_fini(struct actor *self)
     }
     backend_drain_fini(backend);
     backend_move_fini(backend);
+    backend_throttle_fini(backend);
     backend_error_fini(backend);
     backend_buffers_fini(backend);
     backend_device_fini(backend);
@@ -528,6 +535,8 @@ const struct actor_type backend_type = {
             [MAIL_DEVICE_STATE] = backend_on_device_state,
             [MAIL_DEVICE_ASK] = backend_on_device_ask,
             [MAIL_DEVICE_DESCRIBE] = backend_on_device_describe,
+            [MAIL_THROTTLE_JOIN] = backend_on_throttle_join,
+            [MAIL_THROTTLE_GRANT] = backend_on_throttle_grant,
             [MAIL_PAUSE] = on_pause,
             [MAIL_MOVE] = backend_on_move,
             [MAIL_CANCEL] = on_cancel,

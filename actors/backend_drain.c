@@ -108,6 +108,7 @@ void backend_quiesce(struct backend *backend)
     backend->waits = true;
     if (!backend->quiesced++)
         backend_device_drained(backend, true);
+    backend_throttle_look(backend);
 }
 
 void backend_unquiesce(struct backend *backend)
@@ -115,6 +116,7 @@ void backend_unquiesce(struct backend *backend)
     if (!backend->quiesced || --backend->quiesced)
         return;
     backend_device_drained(backend, false);
+    backend_throttle_look(backend);
     backend_go(backend);
 }
 

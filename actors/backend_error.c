@@ -189,6 +189,7 @@ void backend_pause(struct backend *backend, unsigned pauses, const char *reason)
 {
     bool own = pauses & PAUSE_REQUEST && !(backend->pauses & PAUSE_REQUEST);
     backend->pauses |= pauses;
+    backend_throttle_look(backend);
     backend->waits = true;
     if (own)
         tell_run(backend, SLUICE__EVENT__BODY_STOP, reason);
@@ -198,6 +199,7 @@ void backend_resume(struct backend *backend, unsigned pauses)
 {
     unsigned ended = backend->pauses & pauses;
     backend->pauses &= ~pauses;
+    backend_throttle_look(backend);
     if (ended & PAUSE_ERROR)
         backend_reset_io_status(backend);
     bool told = ended & PAUSE_REQUEST ||

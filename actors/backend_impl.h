@@ -9,6 +9,7 @@
 #include "actors/backend.h"
 #include "actors/kinds.h"
 #include "drivers/driver.h"
+#include "drivers/throttle_member.h"
 
 /* Block size that a guest is shown, bytes. */
 #define GUEST_BLOCK     512U
@@ -87,6 +88,7 @@ struct backend {
     unsigned allowed;   /* kinds of operations that permissions let through, by bit */
     bool write_through; /* each write is durable before it is done */
     Sluice__DetectZeroes__Mode detect_zeroes;
+    struct throttle_member *throttle; /* null: it was never a member of a throttle group */
     actor_addr node;
     uint64_t in_flight;
     uint64_t arrivals; /* operations that were begun; orders those that are held */
@@ -237,6 +239,19 @@ void backend_on_set(struct actor *self, struct mail *mail);
 /* backend_drain.c: begin and end a drained region. */
 void backend_quiesce(struct backend *backend);
 void backend_unquiesce(struct backend *backend);
+
+/* backend_throttle.c */
+
+void backend_throttle_join(struct backend *backend, const Sluice__ThrottleJoin *join,
+                           struct ticket ticket);
+void backend_on_throttle_join(struct actor *self, struct mail *mail);
+void backend_on_throttle_grant(struct actor *self, struct mail *mail);
+/* Whether limits hold has changed, maybe: they don't while it is drained, paused or closing. */
+void backend_throttle_look(struct backend *backend);
+void backend_throttle_end_waiting(struct backend *backend);
+/* Whether it is in no group; else it leaves, and backend_closed() is called then. */
+bool backend_throttle_close(struct backend *backend);
+void backend_throttle_fini(struct backend *backend);
 
 /* backend_device.c */
 

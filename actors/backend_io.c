@@ -261,6 +261,15 @@ static void done(struct op *op, void *who)
         ended(backend, op, begun);
 }
 
+/* What keeps limits: reads, and what writes. A filter limits discards, too. */
+static void throttle(struct backend *backend, struct op *op)
+{
+    if (op->flags & OP_UNTHROTTLED)
+        throttle_member_pass(backend->throttle, op);
+    else
+        throttle_member_submit(backend->throttle, op);
+}
+
 static void begin(struct backend *backend, struct op *op, uint64_t arrival)
 {
     int ret = check(backend, op);
@@ -277,7 +286,10 @@ static void begin(struct backend *backend, struct op *op, uint64_t arrival)
     *begun = (struct begun){.started = now(backend), .arrival = arrival};
     if (backend->detect_zeroes && op->kind == OP_WRITE)
         turn(backend, op, begun);
-    op_send(op, backend->node);
+    if (__builtin_expect(backend->throttle != NULL, 0) && op->kind <= OP_ZEROES)
+        throttle(backend, op);
+    else
+        op_send(op, backend->node);
 }
 
 /* --- Cancelling one */
@@ -296,6 +308,8 @@ static void cancel_one(struct backend *backend, struct op *cancel)
         end_held(op);
     } else if (op && op_unqueue(&backend->queue, op)) {
         backend->queued_bytes -= op->bytes;
+        op_complete(op, -ECANCELED);
+    } else if (op && backend->throttle && throttle_member_cancel(backend->throttle, op)) {
         op_complete(op, -ECANCELED);
     } else if (op && (op = op_with(op, done, backend))) {
         ((struct begun *)op_frame(op, done, backend))->cancelled = true;

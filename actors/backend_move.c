@@ -43,6 +43,8 @@ void backend_leave(struct actor *self)
     struct op_queue back;
     struct op *op;
     backend_error_leave(backend);
+    if (backend->throttle)
+        throttle_member_leave(backend->throttle);
     op_queue_init(&back);
     while ((op = op_dequeue(&backend->held))) {
         struct carried *carried = MEM_NEW(struct carried);
@@ -63,6 +65,8 @@ void backend_arrive(struct actor *self)
 {
     struct backend *backend = actor_state(self);
     backend_error_arrive(backend);
+    if (backend->throttle)
+        throttle_member_arrive(backend->throttle);
     actor_reply(self, backend->mover, MAIL_NONE, NULL);
     backend->mover = (struct ticket){0};
     backend_go(backend); /* unless it is drained */

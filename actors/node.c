@@ -1,6 +1,7 @@
 /* node.c — a node's life and its control lane. See node_io.c for its operations, and
  * node_info.c for what it tells of itself. */
 #include "actors/node_io.h"
+#include "actors/throttle.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -213,6 +214,11 @@ static int prepare(struct node *node, const Sluice__NodeOpen *open, struct err *
         return -EINVAL;
 
     base->options = node->options;
+    base->throttle_send = throttle_send;
+    if (open->throttle) {
+        base->throttle_address = open->throttle->address;
+        base->throttle_group = open->throttle->group;
+    }
     base->state = calloc(1, base->driver->size + 1);
     if (!base->state)
         abort();
@@ -557,6 +563,8 @@ const struct actor_type node_type = {
             [MAIL_NODE_SET] = on_node_set,
             [MAIL_NODE_INVALIDATE] = on_invalidate,
             [MAIL_NODE_PERMIT] = node_on_permit,
+            [MAIL_THROTTLE_GRANT] = node_on_throttle_grant,
+            [MAIL_THROTTLE_JOIN] = node_on_throttle_join,
             [MAIL_MOVE] = on_move,
             [MAIL_NODE_CHANGED] = on_node_changed,
             [MAIL_BUFFER] = node_on_buffer,

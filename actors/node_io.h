@@ -45,6 +45,7 @@ struct node {
     struct ticket invalidator;  /* who waits for what is kept to be reread */
     struct ticket activation;   /* who waits for the driver to be active */
     bool activated;             /* it is, and that was not committed yet */
+    struct ticket joiner;       /* who waits for it to be in another throttle group */
     struct ticket mover;        /* who waits for the arrival at another reactor */
     bool close_asked;
     bool aborted; /* see MAIL_ABORT */
@@ -81,6 +82,10 @@ void node_slow_done(struct op *op, void *who);
 
 /* node_perm.c */
 void node_on_permit(struct actor *self, struct mail *mail);
+
+/* node_throttle.c */
+void node_on_throttle_grant(struct actor *self, struct mail *mail);
+void node_on_throttle_join(struct actor *self, struct mail *mail);
 
 /* Counts an operation out and ends it. */
 void node_end(struct node *node, struct op *op);

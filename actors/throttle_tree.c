@@ -99,6 +99,7 @@ static void count(const struct throttle_tree *tree, struct throttle_counts *coun
     counts->waited += counts->waiting * (tree->now - counts->since);
     counts->since = tree->now;
     counts->waiting += (uint64_t)change;
+    counts->held += change > 0;
 }
 
 static void count_waiting(const struct throttle_tree *tree, struct throttle_place *place,

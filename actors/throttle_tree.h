@@ -44,6 +44,7 @@ struct throttle_ring {
 /* Counts of a member or a group. */
 struct throttle_counts {
     uint64_t waiting;       /* requests that wait */
+    uint64_t held;          /* that have waited, or do */
     uint64_t waited, since; /* ns that they have waited, all together, until `since` */
     struct rate rate;       /* what went through */
 };
@@ -63,7 +64,8 @@ struct throttle_group {
     struct throttle_counts counts;
     /* For who tells of it: see throttle_group.c. */
     bool limiting;
-    uint64_t limiting_since, idle_since, held;
+    uint64_t limiting_since, idle_since; /* ns; 0: requests wait */
+    uint64_t held_before, waited_before; /* counts, when it began */
 };
 
 struct throttle_lease {
@@ -75,8 +77,9 @@ struct throttle_place {
     struct throttle_place *next; /* of all in the tree */
     struct throttle_group *group;
     char *name;
-    uint64_t key; /* its address */
-    bool left;    /* only what it owes is here */
+    uint64_t key;  /* its address */
+    bool left;     /* only what it owes is here */
+    bool recalled; /* it is to give back what it has leased */
     struct throttle_queue {
         uint64_t *bytes; /* a ring */
         size_t capacity;

@@ -22,6 +22,7 @@
 #include <string.h>
 
 #include "drivers/option.h"
+#include "drivers/throttle_member.h"
 #include "engine/actor.h"
 #include "engine/err.h"
 #include "engine/op.h"
@@ -113,6 +114,11 @@ struct driver_node {
     };
     struct driver_perms perms; /* what all above it have and share together */
     bool inactive; /* all backends above it are: another process may own what it stands on */
+    /* For members of throttle groups: where theirs is when they are opened, and how to write to it.
+     * Grants, and other groups to join, go to `member` (see throttle_member.h). */
+    uint64_t throttle_address, throttle_group;
+    throttle_send_fn *throttle_send;
+    struct throttle_member *member;
     const struct option_set *options;          /* checked against the table, defaults filled in */
     void (*changed)(struct driver_node *node); /* see driver_changed() */
     void (*catch_up)(struct driver_node *node, struct op *op); /* see driver_catch_up() */
@@ -186,6 +192,9 @@ struct driver {
      * It may be inactivated at once, when another node fails. Optional. */
     void (*activate)(struct driver_node *node, driver_opened_fn *done);
     void (*inactivate)(struct driver_node *node);
+    /* From the first to the last of drained regions that reach it: whatever waits by the driver's
+     * own will goes on at once. Optional. */
+    void (*drain)(struct driver_node *node, bool on);
     /* Before it leaves a reactor and after it arrived at another; no operation is outstanding.
      * Optional. */
     void (*leave)(struct driver_node *node);

@@ -4,11 +4,20 @@
 #include <string.h>
 
 extern const struct driver driver_null, driver_memory, driver_file, driver_raw, driver_fault,
-    driver_mock, driver_copy_on_read, driver_write_threshold, driver_overlay;
+    driver_mock, driver_copy_on_read, driver_write_threshold, driver_overlay, driver_throttle;
 
 const struct driver *const drivers[] = {
-    &driver_null,         &driver_memory,          &driver_file,  &driver_raw,  &driver_overlay,
-    &driver_copy_on_read, &driver_write_threshold, &driver_fault, &driver_mock, NULL,
+    &driver_null,
+    &driver_memory,
+    &driver_file,
+    &driver_raw,
+    &driver_overlay,
+    &driver_copy_on_read,
+    &driver_write_threshold,
+    &driver_throttle,
+    &driver_fault,
+    &driver_mock,
+    NULL,
 };
 
 const struct driver *driver_find(const char *name)

@@ -1,0 +1,506 @@
+#include "drivers/throttle_member.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/clock.h"
+#include "engine/mem.h"
+#include "engine/reactor.h"
+
+#define UNLIMITED UINT64_MAX
+/* A lease that is not used for so long goes back; what was spent is told as often. */
+#define LOOK_EVERY (10 * NS_PER_MS)
+/* How many requests are leased at first, and at most. Twice as many when that was soon used up. */
+#define WANT_FIRST  32
+#define WANT_MOST   (UINT64_C(1) << 20)
+#define SOON        NS_PER_MS
+#define BYTES_LEAST 4096 /* of one request, of those that are wanted */
+
+/* In the frame of a request that waits. */
+struct waits {
+    uint64_t number;
+};
+
+static uint64_t now(const struct throttle_member *member)
+{
+    return reactor_now(actor_reactor(member->self));
+}
+
+static struct throttle_side *side_of(struct throttle_member *member, const struct op *op)
+{
+    return &member->sides[throttle_is_write(op->kind)];
+}
+
+static void look_later(struct throttle_member *member)
+{
+    if (!timer_armed(&member->timer))
+        timer_arm(reactor_timers(actor_reactor(member->self)), &member->timer,
+                  now(member) + LOOK_EVERY);
+}
+
+/* --- What is told */
+
+static void tell_queues(struct throttle_member *member, Sluice__ThrottleAsk *ask)
+{
+    struct throttle_side *reads = &member->sides[0], *writes = &member->sides[1];
+    ask->n_reads = reads->n_fresh;
+    ask->reads = reads->fresh;
+    ask->n_writes = writes->n_fresh;
+    ask->writes = writes->fresh;
+    ask->n_cancelled_reads = reads->n_cancelled;
+    ask->cancelled_reads = reads->cancelled;
+    ask->n_cancelled_writes = writes->n_cancelled;
+    ask->cancelled_writes = writes->cancelled;
+    for (unsigned i = 0; i < 2; i++) {
+        struct throttle_side *side = &member->sides[i];
+        if (side->n_fresh)
+            side->typical = side->fresh[side->n_fresh - 1];
+        side->fresh = side->cancelled = NULL;
+        side->n_fresh = side->fresh_capacity = side->n_cancelled = 0;
+    }
+    if (reads->told_through == reads->through && writes->told_through == writes->through)
+        return;
+    ask->through = mem_new(2 * sizeof *ask->through);
+    for (unsigned i = 0; i < 2; i++)
+        ask->through[ask->n_through++] = member->sides[i].told_through = member->sides[i].through;
+}
+
+static bool has_spent(const struct throttle_member *member)
+{
+    return member->sides[0].spent_requests || member->sides[1].spent_requests;
+}
+
+static void tell_spent(struct throttle_member *member, Sluice__ThrottleAsk *ask)
+{
+    if (!has_spent(member))
+        return;
+    ask->spent_requests = mem_new(2 * sizeof *ask->spent_requests);
+    ask->spent_bytes = mem_new(2 * sizeof *ask->spent_bytes);
+    ask->spent_beyond = mem_new((2 * member->levels + 1) * sizeof *ask->spent_beyond);
+    for (unsigned i = 0; i < 2; i++) {
+        struct throttle_side *side = &member->sides[i];
+        ask->spent_requests[ask->n_spent_requests++] = side->spent_requests;
+        ask->spent_bytes[ask->n_spent_bytes++] = side->spent_bytes;
+        for (unsigned level = 0; level < member->levels; level++)
+            ask->spent_beyond[ask->n_spent_beyond++] = side->beyond[level];
+        if (side->spent_requests)
+            side->typical = side->spent_bytes / side->spent_requests;
+        member->told += side->spent_requests;
+        side->spent_requests = side->spent_bytes = 0;
+        memset(side->beyond, 0, sizeof side->beyond);
+    }
+}
+
+static void adapt(struct throttle_side *side, uint64_t at)
+{
+    if (!side->want)
+        side->want = WANT_FIRST;
+    else if (at - side->leased < SOON)
+        side->want = side->want < WANT_MOST ? 2 * side->want : WANT_MOST;
+    else if (at - side->leased > 10 * SOON && side->want > WANT_FIRST)
+        side->want /= 2;
+}
+
+static void tell_wants(struct throttle_member *member, Sluice__ThrottleAsk *ask)
+{
+    if (!member->sides[0].due && !member->sides[1].due)
+        return;
+    ask->want_requests = mem_new(2 * sizeof *ask->want_requests);
+    ask->want_bytes = mem_new(2 * sizeof *ask->want_bytes);
+    for (unsigned i = 0; i < 2; i++) {
+        struct throttle_side *side = &member->sides[i];
+        uint64_t bytes = side->typical > BYTES_LEAST ? side->typical : BYTES_LEAST;
+        if (side->due)
+            adapt(side, now(member));
+        ask->want_requests[ask->n_want_requests++] = side->due ? side->want : 0;
+        ask->want_bytes[ask->n_want_bytes++] = side->due ? side->want * bytes : 0;
+        side->due = false;
+    }
+}
+
+static void drop_leases(struct throttle_member *member)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct throttle_side *side = &member->sides[i];
+        side->requests = side->bytes = side->few = side->few_bytes = 0;
+        side->due = false;
+    }
+}
+
+static void answered(struct actor *self, struct mail *reply, void *arg);
+
+static void send_ask(struct throttle_member *member)
+{
+    Sluice__ThrottleAsk *ask = MAIL_NEW(sluice__throttle_ask);
+    member->again = false;
+    tell_queues(member, ask);
+    tell_spent(member, ask);
+    if (member->returns) {
+        ask->has_returns = ask->returns = true;
+        drop_leases(member);
+        member->returns = false;
+    }
+    tell_wants(member, ask);
+    member->asking++;
+    member->send(member->self, member->group, THROTTLE_MAIL_ASK, ask, answered, member);
+}
+
+/* One question at a time: so all that was leased is here whenever it is given back. */
+static void ask(struct throttle_member *member)
+{
+    if (member->entered && !member->asking)
+        send_ask(member);
+    else
+        member->again = true;
+}
+
+/* --- What goes */
+
+static void let_go(struct throttle_member *member, struct throttle_side *side, uint64_t number)
+{
+    struct op *op;
+    while ((op = side->queue.head) && ((const struct waits *)op_top(op))->number < number) {
+        op_dequeue(&side->queue);
+        op_pop(op);
+        member->pass(member->owner, op);
+    }
+}
+
+/* In the order of their arrival, which only matters within a direction. */
+static void let_all_go(struct throttle_member *member)
+{
+    for (unsigned i = 0; i < 2; i++)
+        let_go(member, &member->sides[i], UINT64_MAX);
+}
+
+static uint64_t more(uint64_t has, uint64_t gets)
+{
+    return gets == UNLIMITED || has > UNLIMITED - gets ? UNLIMITED : has + gets;
+}
+
+static void lease(struct throttle_member *member, struct throttle_side *side, uint64_t requests,
+                  uint64_t bytes)
+{
+    if (!requests)
+        return;
+    side->requests = more(side->requests, requests);
+    side->bytes = more(side->bytes, bytes);
+    side->few = requests == UNLIMITED ? 0 : side->requests / 2;
+    side->few_bytes = bytes == UNLIMITED ? 0 : side->bytes / 2;
+    side->leased = now(member);
+    look_later(member);
+}
+
+void throttle_member_on_grant(struct throttle_member *member, const Sluice__ThrottleGrant *grant)
+{
+    if (!member->entered)
+        return; /* of the group that it has left */
+    if (grant->n_iops_sizes) {
+        member->levels = 0;
+        for (size_t i = 0; i < grant->n_iops_sizes && i < THROTTLE_LEVELS; i++) {
+            member->sizes[i] = grant->iops_sizes[i];
+            if (member->sizes[i])
+                member->levels = (unsigned)i + 1;
+        }
+    }
+    for (size_t i = 0; i < 2 && i < grant->n_lease_requests && i < grant->n_lease_bytes; i++)
+        lease(member, &member->sides[i], grant->lease_requests[i], grant->lease_bytes[i]);
+    for (size_t i = 0; i < 2 && i < grant->n_go; i++)
+        let_go(member, &member->sides[i], grant->go[i]);
+    if (grant->recall) {
+        member->returns = true;
+        ask(member);
+    }
+}
+
+/* A group that is gone has no limits. */
+static void lost(struct throttle_member *member)
+{
+    member->entered = false;
+    member->group = 0;
+    drop_leases(member);
+    timer_cancel(reactor_timers(actor_reactor(member->self)), &member->timer);
+    let_all_go(member);
+}
+
+static void answered(struct actor *self, struct mail *reply, void *arg)
+{
+    struct throttle_member *member = arg;
+    (void)self;
+    member->asking--;
+    if (!member->entered)
+        return;
+    if (mail_fault(reply)) {
+        lost(member);
+        return;
+    }
+    throttle_member_on_grant(member, (const Sluice__ThrottleGrant *)reply->body);
+    if (member->again)
+        ask(member);
+}
+
+/* --- Requests */
+
+static void ended(struct op *op, void *who)
+{
+    (void)who;
+    op_complete(op, op->ret);
+}
+
+static void add_fresh(struct throttle_side *side, uint64_t bytes)
+{
+    if (side->n_fresh == side->fresh_capacity) {
+        side->fresh_capacity = side->n_fresh ? 2 * side->n_fresh : 16;
+        side->fresh = mem_resize(side->fresh, side->fresh_capacity * sizeof *side->fresh);
+    }
+    side->fresh[side->n_fresh++] = bytes;
+}
+
+void throttle_member_beyond(struct throttle_member *member, struct throttle_side *side,
+                            uint64_t bytes)
+{
+    for (unsigned i = 0; i < member->levels; i++)
+        if (member->sizes[i] && bytes > member->sizes[i])
+            side->beyond[i] += (double)bytes / (double)member->sizes[i] - 1;
+}
+
+void throttle_member_refill(struct throttle_member *member, struct throttle_side *side)
+{
+    side->few = side->few_bytes = 0; /* until there is more, or none left */
+    look_later(member);
+    if (side->requests > UNLIMITED / 2 && side->bytes > UNLIMITED / 2)
+        return;
+    side->due = true;
+    ask(member);
+}
+
+void throttle_member_wait(struct throttle_member *member, struct op *op)
+{
+    struct throttle_side *side = side_of(member, op);
+    if (!member->joining && !member->group) {
+        member->pass(member->owner, op);
+        return;
+    }
+    if (member->open && !member->entered) {
+        member->pass(member->owner, op);
+        return;
+    }
+    uint64_t number = side->next++;
+    add_fresh(side, op->bytes);
+    if (member->open) {
+        side->through = side->next;
+        member->pass(member->owner, op);
+    } else {
+        *(struct waits *)op_push(op, ended, member) = (struct waits){number};
+        op_enqueue(&side->queue, op);
+        side->due = true;
+    }
+    ask(member);
+}
+
+void throttle_member_pass(struct throttle_member *member, struct op *op)
+{
+    struct throttle_side *side = side_of(member, op);
+    if (member->entered) {
+        /* From the lease, as far as that goes: so does the group count it. */
+        side->requests -= side->requests > 0;
+        side->bytes -= side->bytes < op->bytes ? side->bytes : op->bytes;
+        side->spent_requests++;
+        side->spent_bytes += op->bytes;
+        throttle_member_beyond(member, side, op->bytes);
+        look_later(member);
+    }
+    member->pass(member->owner, op);
+}
+
+static void cancelled(struct throttle_member *member, struct throttle_side *side, struct op *op)
+{
+    side->cancelled =
+        mem_resize(side->cancelled, (side->n_cancelled + 1) * sizeof *side->cancelled);
+    side->cancelled[side->n_cancelled++] = ((const struct waits *)op_top(op))->number;
+    op_pop(op);
+    ask(member);
+}
+
+bool throttle_member_cancel(struct throttle_member *member, struct op *op)
+{
+    struct throttle_side *side = side_of(member, op);
+    bool waits = op_unqueue(&side->queue, op);
+    if (waits)
+        cancelled(member, side, op);
+    return waits;
+}
+
+struct op *throttle_member_take(struct throttle_member *member)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct op *op = op_dequeue(&member->sides[i].queue);
+        if (!op)
+            continue;
+        cancelled(member, &member->sides[i], op);
+        return op;
+    }
+    return NULL;
+}
+
+void throttle_member_open(struct throttle_member *member, bool open)
+{
+    if (member->open == open)
+        return;
+    member->open = open;
+    if (!open)
+        return;
+    for (unsigned i = 0; i < 2; i++)
+        member->sides[i].through = member->sides[i].next;
+    let_all_go(member);
+    if (throttle_member_joined(member))
+        ask(member);
+}
+
+/* --- Groups */
+
+static void end_join(struct throttle_member *member, const struct err *err)
+{
+    member->joining = false;
+    member->joined(member->owner, err);
+}
+
+/* Those that wait are news to the next group; their numbers begin anew. */
+static void begin_anew(struct throttle_member *member)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct throttle_side *side = &member->sides[i];
+        side->next = side->through = side->told_through = 0;
+        side->n_fresh = side->n_cancelled = 0;
+        side->want = 0;
+        for (struct op *op = side->queue.head; op; op = op->next) {
+            ((struct waits *)op_top(op))->number = side->next++;
+            add_fresh(side, op->bytes);
+        }
+        side->due = side->queue.head;
+    }
+    member->again = member->returns = false;
+    member->levels = 0;
+}
+
+static void on_entered(struct actor *self, struct mail *reply, void *arg)
+{
+    struct throttle_member *member = arg;
+    struct err err = {0};
+    (void)self;
+    if (mail_fault(reply)) {
+        mail_fault_err(reply, &err);
+        lost(member);
+        end_join(member, &err);
+        return;
+    }
+    member->entered = true;
+    throttle_member_on_grant(member, (const Sluice__ThrottleGrant *)reply->body);
+    if (member->sides[0].n_fresh || member->sides[1].n_fresh)
+        ask(member);
+    end_join(member, NULL);
+}
+
+static void enter(struct throttle_member *member)
+{
+    member->group = member->to;
+    member->group_id = member->to_id;
+    begin_anew(member);
+    if (!member->group) {
+        let_all_go(member);
+        end_join(member, NULL);
+        return;
+    }
+    Sluice__ThrottleEnter *enter = MAIL_NEW(sluice__throttle_enter);
+    enter->group = member->group_id;
+    mail_set(&enter->name, member->name);
+    member->send(member->self, member->group, THROTTLE_MAIL_ENTER, enter, on_entered, member);
+}
+
+static void on_left(struct actor *self, struct mail *reply, void *arg)
+{
+    (void)self;
+    (void)reply; /* from one that is gone, it has left */
+    enter(arg);
+}
+
+void throttle_member_join(struct throttle_member *member, actor_addr group, uint64_t id,
+                          void (*joined)(void *owner, const struct err *err))
+{
+    member->joined = joined;
+    if (member->group == group && (member->group_id == id || !group)) {
+        joined(member->owner, NULL);
+        return;
+    }
+    member->joining = true;
+    member->to = group;
+    member->to_id = id;
+    if (!member->entered) {
+        enter(member);
+        return;
+    }
+    send_ask(member); /* what was spent, and let through; its answer is not waited for */
+    drop_leases(member);
+    member->entered = false;
+    timer_cancel(reactor_timers(actor_reactor(member->self)), &member->timer);
+    member->send(member->self, member->group, THROTTLE_MAIL_LEAVE, MAIL_NEW(sluice__throttle_leave),
+                 on_left, member);
+}
+
+/* --- Life */
+
+/* Spends of leases are told now and then; what is leased and not used goes back. */
+static void look(struct timer *timer)
+{
+    struct throttle_member *member =
+        (struct throttle_member *)((char *)timer - offsetof(struct throttle_member, timer));
+    uint64_t spent =
+        member->told + member->sides[0].spent_requests + member->sides[1].spent_requests;
+    if (spent != member->looked) {
+        member->looked = spent;
+        look_later(member);
+        ask(member);
+        return;
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        struct throttle_side *side = &member->sides[i];
+        bool unlimited = side->requests > UNLIMITED / 2 && side->bytes > UNLIMITED / 2;
+        if (unlimited)
+            side->few = UNLIMITED; /* the next one begins to look again */
+        else if (side->requests)
+            member->returns = true;
+    }
+    if (member->returns)
+        ask(member);
+}
+
+void throttle_member_init(struct throttle_member *member, struct actor *self, const char *name,
+                          throttle_send_fn *send, void (*pass)(void *owner, struct op *op),
+                          void *owner)
+{
+    *member = (struct throttle_member){
+        .self = self, .name = name, .send = send, .pass = pass, .owner = owner};
+    for (unsigned i = 0; i < 2; i++)
+        op_queue_init(&member->sides[i].queue);
+    member->timer.fire = look;
+}
+
+void throttle_member_fini(struct throttle_member *member)
+{
+    timer_cancel(reactor_timers(actor_reactor(member->self)), &member->timer);
+    for (unsigned i = 0; i < 2; i++) {
+        free(member->sides[i].fresh);
+        free(member->sides[i].cancelled);
+    }
+}
+
+void throttle_member_leave(struct throttle_member *member)
+{
+    timer_cancel(reactor_timers(actor_reactor(member->self)), &member->timer);
+}
+
+void throttle_member_arrive(struct throttle_member *member)
+{
+    look_later(member);
+}

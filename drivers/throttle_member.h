@@ -1,0 +1,139 @@
+/* throttle_member.h — a member of a throttle group: part of an actor whose requests keep the limits
+ * of a group, which is another actor.
+ *
+ * What it has leased it spends without a message. When that is used up, requests wait here, and the
+ * group is told of them and tells how far they may go. One question is under way at a time, so the
+ * more there is to tell the more goes into one message.
+ *
+ * Requests are numbered by their arrival, in each direction: those that were told of, those that
+ * went, and those that were let through are all those below a number. */
+#ifndef SLUICE_THROTTLE_MEMBER_H
+#define SLUICE_THROTTLE_MEMBER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/actor.h"
+#include "engine/op.h"
+#include "engine/timer.h"
+#include "internal.pb-c.h"
+
+#define THROTTLE_LEVELS 8 /* groups above each other, at most */
+
+/* What a member sends its group; see the messages of the same names. */
+enum throttle_mail { THROTTLE_MAIL_ENTER, THROTTLE_MAIL_ASK, THROTTLE_MAIL_LEAVE };
+
+/* How: asks `group`, and runs `fn` with the reply. */
+typedef void throttle_send_fn(struct actor *self, actor_addr group, enum throttle_mail what,
+                              void *body, actor_reply_fn *fn, void *arg);
+
+struct throttle_member {
+    /* What each request looks at, by direction: reads and writes. */
+    struct throttle_side {
+        uint64_t requests, bytes; /* leased; UINT64_MAX at first: without limit */
+        uint64_t few, few_bytes;  /* more is due at that */
+        uint64_t spent_requests, spent_bytes;
+        double beyond[THROTTLE_LEVELS]; /* see ThrottleAsk */
+        struct op_queue queue;          /* those that wait */
+        uint64_t next;                  /* number of the next one */
+        uint64_t through, told_through;
+        uint64_t *fresh; /* bytes of those that the group was not told of */
+        size_t n_fresh, fresh_capacity;
+        uint64_t *cancelled; /* numbers */
+        size_t n_cancelled;
+        bool due;         /* it would lease more */
+        uint64_t want;    /* so many requests, */
+        uint64_t typical; /* of so many bytes */
+        uint64_t leased;  /* when it did last, ns */
+    } sides[2];
+    uint64_t sizes[THROTTLE_LEVELS]; /* bytes of one operation, or 0 */
+    unsigned levels;
+
+    struct actor *self;
+    const char *name; /* for people; the owner's */
+    throttle_send_fn *send;
+    void (*pass)(void *owner, struct op *op); /* sends a request on */
+    void *owner;
+
+    actor_addr group; /* 0: none */
+    uint64_t group_id;
+    bool entered;          /* it knows this member */
+    unsigned asking;       /* questions under way */
+    bool again;            /* there is more to tell */
+    bool returns;          /* what was leased is to be given back */
+    bool open;             /* whatever waits goes at once: see throttle_member_open() */
+    uint64_t told, looked; /* requests that were paid from leases: told of; at the last look */
+    struct timer timer;
+
+    /* A change of the group. */
+    bool joining;
+    actor_addr to;
+    uint64_t to_id;
+    void (*joined)(void *owner, const struct err *err);
+};
+
+void throttle_member_init(struct throttle_member *member, struct actor *self, const char *name,
+                          throttle_send_fn *send, void (*pass)(void *owner, struct op *op),
+                          void *owner);
+void throttle_member_fini(struct throttle_member *member);
+
+/* Makes it a member of this group, and of no other; of none for 0. What waits does so in the new
+ * one, or goes. Runs `joined` when it is, now or later; one change at a time. */
+void throttle_member_join(struct throttle_member *member, actor_addr group, uint64_t id,
+                          void (*joined)(void *owner, const struct err *err));
+/* Whether it is a member of a group, or about to be, or not to be. */
+static inline bool throttle_member_joined(const struct throttle_member *member)
+{
+    return member->group || member->joining;
+}
+
+/* News from the group. */
+void throttle_member_on_grant(struct throttle_member *member, const Sluice__ThrottleGrant *grant);
+
+/* From now on, until it is closed, everything goes at once; it is paid later. */
+void throttle_member_open(struct throttle_member *member, bool open);
+
+/* Around a move; nothing waits. */
+void throttle_member_leave(struct throttle_member *member);
+void throttle_member_arrive(struct throttle_member *member);
+
+/* Takes a request that waits out, without completing it; its frame is gone. False when it does not
+ * wait here. */
+bool throttle_member_cancel(struct throttle_member *member, struct op *op);
+
+/* Takes any request that waits out, without completing it; null when there is none. */
+struct op *throttle_member_take(struct throttle_member *member);
+
+static inline bool throttle_is_write(unsigned kind)
+{
+    return kind != OP_READ;
+}
+
+/* For throttle_member_submit(). */
+void throttle_member_wait(struct throttle_member *member, struct op *op);
+void throttle_member_refill(struct throttle_member *member, struct throttle_side *side);
+void throttle_member_beyond(struct throttle_member *member, struct throttle_side *side,
+                            uint64_t bytes);
+/* Passes it whatever the limits say; they count it. */
+void throttle_member_pass(struct throttle_member *member, struct op *op);
+
+/* A request that keeps the limits: passes it, now or later. */
+static inline void throttle_member_submit(struct throttle_member *member, struct op *op)
+{
+    struct throttle_side *side = &member->sides[throttle_is_write(op->kind)];
+    if (side->requests == 0 || side->bytes < op->bytes || side->queue.head) {
+        throttle_member_wait(member, op);
+        return;
+    }
+    side->requests--;
+    side->bytes -= op->bytes;
+    side->spent_requests++;
+    side->spent_bytes += op->bytes;
+    if (member->levels)
+        throttle_member_beyond(member, side, op->bytes);
+    if (__builtin_expect(side->requests <= side->few || side->bytes <= side->few_bytes, 0))
+        throttle_member_refill(member, side);
+    member->pass(member->owner, op);
+}
+
+#endif
