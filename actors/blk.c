@@ -280,7 +280,8 @@ static int op_flags(int flags, int known)
         return -EINVAL;
     return (flags & BLK_FUA ? OP_FUA : 0) | (flags & BLK_MAY_UNMAP ? OP_MAY_UNMAP : 0) |
            (flags & BLK_NO_FALLBACK ? OP_NO_FALLBACK : 0) |
-           (flags & BLK_COMPRESSED ? OP_COMPRESSED : 0);
+           (flags & BLK_COMPRESSED ? OP_COMPRESSED : 0) |
+           (flags & BLK_UNTHROTTLED ? OP_UNTHROTTLED : 0);
 }
 
 /* What the backend can't check: it knows lengths without a sign, and not how this blk was opened.
@@ -354,7 +355,8 @@ static int submit_plain(struct blk *blk, enum op_kind kind, int64_t offset, int6
 int blk_aio_pread(blk *blk, int64_t offset, int64_t bytes, void *buffer, int flags,
                   blk_done_fn *done, void *opaque)
 {
-    return submit_one(blk, OP_READ, offset, bytes, buffer, op_flags(flags, 0), done, opaque);
+    return submit_one(blk, OP_READ, offset, bytes, buffer, op_flags(flags, BLK_UNTHROTTLED), done,
+                      opaque);
 }
 
 int blk_aio_pwrite(blk *blk, int64_t offset, int64_t bytes, const void *buffer, int flags,
@@ -367,7 +369,8 @@ int blk_aio_pwrite(blk *blk, int64_t offset, int64_t bytes, const void *buffer, 
 int blk_aio_preadv(blk *blk, int64_t offset, const struct iovec *iov, int niov, int flags,
                    blk_done_fn *done, void *opaque)
 {
-    return submit_vector(blk, OP_READ, offset, iov, niov, op_flags(flags, 0), done, opaque);
+    return submit_vector(blk, OP_READ, offset, iov, niov, op_flags(flags, BLK_UNTHROTTLED), done,
+                         opaque);
 }
 
 int blk_aio_pwritev(blk *blk, int64_t offset, const struct iovec *iov, int niov, int flags,

@@ -144,7 +144,9 @@ enum blk_flags {
     BLK_COMPRESSED = 128, /* write: in compressed form, or -ENOTSUP */
 
     BLK_DIRECT = 256, /* blk_get_flags: the medium passes the page cache by */
-    BLK_UNMAP = 512   /* blk_get_flags: discards free space */
+    BLK_UNMAP = 512,  /* blk_get_flags: discards free space */
+
+    BLK_UNTHROTTLED = 1024 /* a read: throttle groups count it, but do not hold it up */
 };
 
 enum blk_prealloc {
@@ -493,8 +495,9 @@ int blk_dev_eject_request(blk *blk, bool force);
 /* --- Requests
  * ----------------------------------------------------------------------------------------- */
 
-/* Flags: a write takes BLK_FUA and BLK_COMPRESSED, zeroes take the first three, a read none; others
- * are -EINVAL. A vector has IOV_MAX entries at most (-EINVAL), a request 2^31-1 bytes (-EIO). */
+/* Flags: a write takes BLK_FUA and BLK_COMPRESSED, zeroes take the first three, a read takes
+ * BLK_UNTHROTTLED; others are -EINVAL. A vector has IOV_MAX entries at most (-EINVAL), a request
+ * 2^31-1 bytes (-EIO). */
 
 /* Synchronous: reads and writes return the byte count, the others 0, or a negative errno. */
 int64_t blk_pread(blk *blk, int64_t offset, int64_t bytes, void *buffer, int flags);
