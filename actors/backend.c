@@ -357,6 +357,16 @@ static void on_remove(struct actor *self, struct mail *mail)
         remove_medium(backend, mail_ticket(mail), console);
 }
 
+void backend_opened(struct backend *backend, const struct err *err)
+{
+    if (err)
+        actor_refuse(backend->self, backend->opening, err);
+    else if (backend->node)
+        backend_watch(backend, true, on_watching, backend);
+    else
+        actor_reply(backend->self, backend->opening, MAIL_NONE, NULL);
+}
+
 static void on_open(struct actor *self, struct mail *mail)
 {
     struct backend *backend = actor_state(self);
@@ -374,13 +384,15 @@ static void on_open(struct actor *self, struct mail *mail)
     backend->detect_zeroes = open->spec->detect_zeroes;
     if (open->paused)
         backend_pause(backend, PAUSE_ENGINE, NULL);
+    backend->opening = mail_ticket(mail);
+    if (open->node) {
+        backend->node = open->node;
+        backend->node_name = mem_string(open->spec->node ? open->spec->node : "");
+    }
     if (open->throttle)
-        backend_throttle_join(backend, open->throttle, (struct ticket){0});
-    if (open->node)
-        take_medium(backend, open->node, open->spec->node ? open->spec->node : "",
-                    mail_ticket(mail));
+        backend_throttle_open(backend, open->throttle);
     else
-        actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
+        backend_opened(backend, NULL);
 }
 
 /* --- Sessions */

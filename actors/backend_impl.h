@@ -242,8 +242,8 @@ void backend_unquiesce(struct backend *backend);
 
 /* backend_throttle.c */
 
-void backend_throttle_join(struct backend *backend, const Sluice__ThrottleJoin *join,
-                           struct ticket ticket);
+/* While it is opened, which goes on with backend_opened(). */
+void backend_throttle_open(struct backend *backend, const Sluice__ThrottleJoin *join);
 void backend_on_throttle_join(struct actor *self, struct mail *mail);
 void backend_on_throttle_grant(struct actor *self, struct mail *mail);
 /* Whether limits hold has changed, maybe: they don't while it is drained, paused or closing. */
@@ -297,6 +297,8 @@ void backend_change_fini(struct backend *backend);
 
 /* backend.c */
 
+/* It is in the throttle group that it was opened for, or can't be. */
+void backend_opened(struct backend *backend, const struct err *err);
 /* Whether it is available has changed, maybe. */
 void backend_look(struct backend *backend);
 void backend_tell_watchers(const struct backend *backend);

@@ -40,24 +40,29 @@ static void joined(void *owner, const struct err *err)
         backend_closed(backend);
 }
 
-void backend_throttle_join(struct backend *backend, const Sluice__ThrottleJoin *join,
-                           struct ticket ticket)
+static struct throttle_member *make(struct backend *backend)
 {
-    struct backend_throttle *throttle = throttle_of(backend);
-    if (!throttle) {
-        throttle = MEM_NEW(struct backend_throttle);
-        const char *name = actor_name(backend->self);
-        if (*name)
-            snprintf(throttle->name, sizeof throttle->name, "backend '%s'", name);
-        else
-            snprintf(throttle->name, sizeof throttle->name, "a block device");
-        throttle_member_init(&throttle->member, backend->self, throttle->name, throttle_send, pass,
-                             backend);
-        backend->throttle = &throttle->member;
-        backend_throttle_look(backend);
-    }
-    throttle->joiner = ticket;
-    throttle_member_join(&throttle->member, join->address, join->group, joined);
+    struct backend_throttle *throttle = MEM_NEW(struct backend_throttle);
+    const char *name = actor_name(backend->self);
+    if (*name)
+        snprintf(throttle->name, sizeof throttle->name, "backend '%s'", name);
+    else
+        snprintf(throttle->name, sizeof throttle->name, "a block device");
+    throttle_member_init(&throttle->member, backend->self, throttle->name, throttle_send, pass,
+                         backend);
+    backend->throttle = &throttle->member;
+    backend_throttle_look(backend);
+    return backend->throttle;
+}
+
+static void open_joined(void *owner, const struct err *err)
+{
+    backend_opened(owner, err);
+}
+
+void backend_throttle_open(struct backend *backend, const Sluice__ThrottleJoin *join)
+{
+    throttle_member_join(make(backend), join->address, join->group, open_joined);
 }
 
 void backend_on_throttle_join(struct actor *self, struct mail *mail)
@@ -69,10 +74,14 @@ void backend_on_throttle_join(struct actor *self, struct mail *mail)
                 actor_name(self));
     else if (backend->closing)
         err_set(&err, -EBUSY, "backend '%.63s' is being closed", actor_name(self));
-    if (err.code)
+    if (err.code) {
         actor_refuse(self, mail_ticket(mail), &err);
-    else
-        backend_throttle_join(backend, (const Sluice__ThrottleJoin *)mail->body, mail_ticket(mail));
+        return;
+    }
+    const Sluice__ThrottleJoin *join = (const Sluice__ThrottleJoin *)mail->body;
+    struct throttle_member *member = backend->throttle ? backend->throttle : make(backend);
+    throttle_of(backend)->joiner = mail_ticket(mail);
+    throttle_member_join(member, join->address, join->group, joined);
 }
 
 void backend_on_throttle_grant(struct actor *self, struct mail *mail)

@@ -13,7 +13,7 @@ enum part { AVERAGE, MAXIMUM, BURST_LENGTH, PARTS };
 
 static double *part_of(struct limit *limit, enum part part)
 {
-    return part == AVERAGE ? &limit->average
+    return part == AVERAGE   ? &limit->average
            : part == MAXIMUM ? &limit->maximum
                              : &limit->burst_length;
 }

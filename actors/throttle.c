@@ -355,6 +355,24 @@ static Sluice__ThrottleMemberInfo *describe_member(const struct throttle_tree *t
     return info;
 }
 
+static uint64_t sum(uint64_t a, uint64_t b)
+{
+    return a == UINT64_MAX || b == UINT64_MAX ? UINT64_MAX : a + b;
+}
+
+static void describe_leases(const struct throttle_tree *tree, const struct throttle_group *group,
+                            Sluice__ThrottleInfo *info)
+{
+    uint64_t requests[THROTTLE_DIRECTIONS] = {0}, bytes[THROTTLE_DIRECTIONS] = {0};
+    for (const struct throttle_place *place = tree->places; place; place = place->next)
+        for (unsigned d = 0; is_below(place, group) && d < THROTTLE_DIRECTIONS; d++) {
+            requests[d] = sum(requests[d], place->leases[d].requests);
+            bytes[d] = sum(bytes[d], place->leases[d].bytes);
+        }
+    describe_lease(requests, bytes, &info->has_leased_ops, &info->leased_ops,
+                   &info->has_leased_bytes, &info->leased_bytes);
+}
+
 static void on_describe(struct actor *self, struct mail *mail)
 {
     struct throttle *throttle = actor_state(self);
@@ -371,8 +389,7 @@ static void on_describe(struct actor *self, struct mail *mail)
     info->bps = rate.bytes;
     info->waiting = group->counts.waiting;
     info->waited_ns = throttle_waited(tree, &group->counts);
-    describe_lease(group->leased_requests, group->leased_bytes, &info->has_leased_ops,
-                   &info->leased_ops, &info->has_leased_bytes, &info->leased_bytes);
+    describe_leases(tree, group, info);
     info->has_limiting = true;
     info->limiting = group->limiting;
     size_t n = 0;

@@ -401,8 +401,9 @@ void throttle_spent(struct throttle_tree *tree, struct throttle_place *place, un
         group->leased_requests[direction] -= paid;
         group->leased_bytes[direction] -= paid_bytes;
         reserve(group);
-        account(tree, group, direction, (double)requests + (level < depth ? beyond[level] : 0),
-                (double)bytes);
+        if (!place->recalled) /* else it was spent under the limits that were */
+            account(tree, group, direction,
+                    (double)requests + (level < depth ? beyond[level] : 0), (double)bytes);
     }
 }
 

@@ -17,7 +17,7 @@
 #define SOON        NS_PER_MS
 #define BYTES_LEAST 4096 /* of one request, of those that are wanted */
 
-/* In the frame of a request that waits. */
+/* In the frame of a request that waits: its number, once the group was told of it. */
 struct waits {
     uint64_t number;
 };
@@ -32,6 +32,11 @@ static struct throttle_side *side_of(struct throttle_member *member, const struc
     return &member->sides[throttle_is_write(op->kind)];
 }
 
+static struct waits *waits_of(struct op *op)
+{
+    return op_top(op);
+}
+
 static void look_later(struct throttle_member *member)
 {
     if (!timer_armed(&member->timer))
@@ -41,29 +46,45 @@ static void look_later(struct throttle_member *member)
 
 /* --- What is told */
 
+/* Those that were let through, then those that wait, in the order of their arrival. */
+static void tell_queue(struct throttle_side *side, size_t *n, uint64_t **sizes)
+{
+    struct op *op;
+    *sizes = side->owed;
+    *n = side->n_owed;
+    if (side->n_owed) {
+        side->next += side->n_owed;
+        side->through = side->next;
+        side->through_is_news = true;
+    }
+    side->owed = NULL;
+    side->n_owed = side->owed_capacity = 0;
+    if (side->fresh.count)
+        *sizes = mem_resize(*sizes, (*n + side->fresh.count) * sizeof **sizes);
+    while ((op = op_dequeue(&side->fresh))) {
+        waits_of(op)->number = side->next++;
+        (*sizes)[(*n)++] = side->typical = op->bytes;
+        op_enqueue(&side->told, op);
+    }
+}
+
 static void tell_queues(struct throttle_member *member, Sluice__ThrottleAsk *ask)
 {
     struct throttle_side *reads = &member->sides[0], *writes = &member->sides[1];
-    ask->n_reads = reads->n_fresh;
-    ask->reads = reads->fresh;
-    ask->n_writes = writes->n_fresh;
-    ask->writes = writes->fresh;
+    tell_queue(reads, &ask->n_reads, &ask->reads);
+    tell_queue(writes, &ask->n_writes, &ask->writes);
     ask->n_cancelled_reads = reads->n_cancelled;
     ask->cancelled_reads = reads->cancelled;
     ask->n_cancelled_writes = writes->n_cancelled;
     ask->cancelled_writes = writes->cancelled;
-    for (unsigned i = 0; i < 2; i++) {
-        struct throttle_side *side = &member->sides[i];
-        if (side->n_fresh)
-            side->typical = side->fresh[side->n_fresh - 1];
-        side->fresh = side->cancelled = NULL;
-        side->n_fresh = side->fresh_capacity = side->n_cancelled = 0;
-    }
-    if (reads->told_through == reads->through && writes->told_through == writes->through)
+    reads->cancelled = writes->cancelled = NULL;
+    reads->n_cancelled = writes->n_cancelled = 0;
+    if (!reads->through_is_news && !writes->through_is_news)
         return;
+    reads->through_is_news = writes->through_is_news = false;
     ask->through = mem_new(2 * sizeof *ask->through);
-    for (unsigned i = 0; i < 2; i++)
-        ask->through[ask->n_through++] = member->sides[i].told_through = member->sides[i].through;
+    ask->through[ask->n_through++] = reads->through;
+    ask->through[ask->n_through++] = writes->through;
 }
 
 static bool has_spent(const struct throttle_member *member)
@@ -157,21 +178,39 @@ static void ask(struct throttle_member *member)
 
 /* --- What goes */
 
+static void go(struct throttle_member *member, struct op_queue *queue)
+{
+    struct op *op = op_dequeue(queue);
+    op_pop(op);
+    member->pass(member->owner, op);
+}
+
 static void let_go(struct throttle_member *member, struct throttle_side *side, uint64_t number)
 {
-    struct op *op;
-    while ((op = side->queue.head) && ((const struct waits *)op_top(op))->number < number) {
-        op_dequeue(&side->queue);
-        op_pop(op);
-        member->pass(member->owner, op);
-    }
+    while (side->told.head && waits_of(side->told.head)->number < number)
+        go(member, &side->told);
 }
 
 /* In the order of their arrival, which only matters within a direction. */
 static void let_all_go(struct throttle_member *member)
 {
-    for (unsigned i = 0; i < 2; i++)
+    for (unsigned i = 0; i < 2; i++) {
         let_go(member, &member->sides[i], UINT64_MAX);
+        while (member->sides[i].fresh.head)
+            go(member, &member->sides[i].fresh);
+    }
+}
+
+/* A lease that has come is for those that came after the question, too. What the group was told of
+ * it pays itself: a lease is in the way of that, and goes back. */
+static void spend(struct throttle_member *member, struct throttle_side *side)
+{
+    while (!side->told.head && side->fresh.head && throttle_has(side, side->fresh.head->bytes)) {
+        throttle_spend(member, side, side->fresh.head->bytes);
+        go(member, &side->fresh);
+    }
+    if (side->told.head && side->requests && side->requests < UNLIMITED / 2)
+        member->returns = true;
 }
 
 static uint64_t more(uint64_t has, uint64_t gets)
@@ -208,10 +247,11 @@ void throttle_member_on_grant(struct throttle_member *member, const Sluice__Thro
         lease(member, &member->sides[i], grant->lease_requests[i], grant->lease_bytes[i]);
     for (size_t i = 0; i < 2 && i < grant->n_go; i++)
         let_go(member, &member->sides[i], grant->go[i]);
-    if (grant->recall) {
-        member->returns = true;
+    for (size_t i = 0; i < 2; i++)
+        spend(member, &member->sides[i]);
+    member->returns |= grant->recall;
+    if (member->returns || member->sides[0].fresh.head || member->sides[1].fresh.head)
         ask(member);
-    }
 }
 
 /* A group that is gone has no limits. */
@@ -248,13 +288,14 @@ static void ended(struct op *op, void *who)
     op_complete(op, op->ret);
 }
 
-static void add_fresh(struct throttle_side *side, uint64_t bytes)
+/* It is let through, and told of as one that is owed. */
+static void owe(struct throttle_side *side, uint64_t bytes)
 {
-    if (side->n_fresh == side->fresh_capacity) {
-        side->fresh_capacity = side->n_fresh ? 2 * side->n_fresh : 16;
-        side->fresh = mem_resize(side->fresh, side->fresh_capacity * sizeof *side->fresh);
+    if (side->n_owed == side->owed_capacity) {
+        side->owed_capacity = side->n_owed ? 2 * side->n_owed : 16;
+        side->owed = mem_resize(side->owed, side->owed_capacity * sizeof *side->owed);
     }
-    side->fresh[side->n_fresh++] = bytes;
+    side->owed[side->n_owed++] = bytes;
 }
 
 void throttle_member_beyond(struct throttle_member *member, struct throttle_side *side,
@@ -286,14 +327,12 @@ void throttle_member_wait(struct throttle_member *member, struct op *op)
         member->pass(member->owner, op);
         return;
     }
-    uint64_t number = side->next++;
-    add_fresh(side, op->bytes);
     if (member->open) {
-        side->through = side->next;
+        owe(side, op->bytes);
         member->pass(member->owner, op);
     } else {
-        *(struct waits *)op_push(op, ended, member) = (struct waits){number};
-        op_enqueue(&side->queue, op);
+        op_push(op, ended, member);
+        op_enqueue(&side->fresh, op);
         side->due = true;
     }
     ask(member);
@@ -314,32 +353,33 @@ void throttle_member_pass(struct throttle_member *member, struct op *op)
     member->pass(member->owner, op);
 }
 
-static void cancelled(struct throttle_member *member, struct throttle_side *side, struct op *op)
+static void cancelled(struct throttle_member *member, struct throttle_side *side,
+                      const struct waits *waits)
 {
     side->cancelled =
         mem_resize(side->cancelled, (side->n_cancelled + 1) * sizeof *side->cancelled);
-    side->cancelled[side->n_cancelled++] = ((const struct waits *)op_top(op))->number;
-    op_pop(op);
+    side->cancelled[side->n_cancelled++] = waits->number;
     ask(member);
 }
 
 bool throttle_member_cancel(struct throttle_member *member, struct op *op)
 {
     struct throttle_side *side = side_of(member, op);
-    bool waits = op_unqueue(&side->queue, op);
-    if (waits)
-        cancelled(member, side, op);
-    return waits;
+    if (op_unqueue(&side->told, op))
+        cancelled(member, side, waits_of(op));
+    else if (!op_unqueue(&side->fresh, op))
+        return false;
+    op_pop(op);
+    return true;
 }
 
 struct op *throttle_member_take(struct throttle_member *member)
 {
     for (unsigned i = 0; i < 2; i++) {
-        struct op *op = op_dequeue(&member->sides[i].queue);
-        if (!op)
-            continue;
-        cancelled(member, &member->sides[i], op);
-        return op;
+        struct throttle_side *side = &member->sides[i];
+        struct op *op = side->told.head ? side->told.head : side->fresh.head;
+        if (op && throttle_member_cancel(member, op))
+            return op;
     }
     return NULL;
 }
@@ -351,8 +391,13 @@ void throttle_member_open(struct throttle_member *member, bool open)
     member->open = open;
     if (!open)
         return;
-    for (unsigned i = 0; i < 2; i++)
-        member->sides[i].through = member->sides[i].next;
+    for (unsigned i = 0; i < 2; i++) {
+        struct throttle_side *side = &member->sides[i];
+        side->through_is_news |= side->told.head != NULL;
+        side->through = side->next;
+        for (const struct op *op = side->fresh.head; member->entered && op; op = op->next)
+            owe(side, op->bytes);
+    }
     let_all_go(member);
     if (throttle_member_joined(member))
         ask(member);
@@ -371,14 +416,19 @@ static void begin_anew(struct throttle_member *member)
 {
     for (unsigned i = 0; i < 2; i++) {
         struct throttle_side *side = &member->sides[i];
-        side->next = side->through = side->told_through = 0;
-        side->n_fresh = side->n_cancelled = 0;
-        side->want = 0;
-        for (struct op *op = side->queue.head; op; op = op->next) {
-            ((struct waits *)op_top(op))->number = side->next++;
-            add_fresh(side, op->bytes);
-        }
-        side->due = side->queue.head;
+        struct op_queue waiting = side->told;
+        struct op *op;
+        if (!waiting.head)
+            op_queue_init(&waiting);
+        op_queue_init(&side->told);
+        while ((op = op_dequeue(&side->fresh)))
+            op_enqueue(&waiting, op);
+        while ((op = op_dequeue(&waiting)))
+            op_enqueue(&side->fresh, op);
+        side->next = side->through = side->want = 0;
+        side->n_owed = side->n_cancelled = 0;
+        side->through_is_news = false;
+        side->due = side->fresh.head;
     }
     member->again = member->returns = false;
     member->levels = 0;
@@ -397,8 +447,6 @@ static void on_entered(struct actor *self, struct mail *reply, void *arg)
     }
     member->entered = true;
     throttle_member_on_grant(member, (const Sluice__ThrottleGrant *)reply->body);
-    if (member->sides[0].n_fresh || member->sides[1].n_fresh)
-        ask(member);
     end_join(member, NULL);
 }
 
@@ -482,7 +530,7 @@ void throttle_member_init(struct throttle_member *member, struct actor *self, co
     *member = (struct throttle_member){
         .self = self, .name = name, .send = send, .pass = pass, .owner = owner};
     for (unsigned i = 0; i < 2; i++)
-        op_queue_init(&member->sides[i].queue);
+        op_queue_init(&member->sides[i].fresh), op_queue_init(&member->sides[i].told);
     member->timer.fire = look;
 }
 
@@ -490,7 +538,7 @@ void throttle_member_fini(struct throttle_member *member)
 {
     timer_cancel(reactor_timers(actor_reactor(member->self)), &member->timer);
     for (unsigned i = 0; i < 2; i++) {
-        free(member->sides[i].fresh);
+        free(member->sides[i].owed);
         free(member->sides[i].cancelled);
     }
 }

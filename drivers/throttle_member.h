@@ -5,8 +5,8 @@
  * group is told of them and tells how far they may go. One question is under way at a time, so the
  * more there is to tell the more goes into one message.
  *
- * Requests are numbered by their arrival, in each direction: those that were told of, those that
- * went, and those that were let through are all those below a number. */
+ * Those that it was told of have numbers, in each direction: those that may go, and those that were
+ * let through, are all those below a number. */
 #ifndef SLUICE_THROTTLE_MEMBER_H
 #define SLUICE_THROTTLE_MEMBER_H
 
@@ -34,11 +34,13 @@ struct throttle_member {
         uint64_t few, few_bytes;  /* more is due at that */
         uint64_t spent_requests, spent_bytes;
         double beyond[THROTTLE_LEVELS]; /* see ThrottleAsk */
-        struct op_queue queue;          /* those that wait */
-        uint64_t next;                  /* number of the next one */
-        uint64_t through, told_through;
-        uint64_t *fresh; /* bytes of those that the group was not told of */
-        size_t n_fresh, fresh_capacity;
+        struct op_queue fresh;          /* those that wait, and that the group was not told of */
+        struct op_queue told;           /* and those that it was, with their numbers, */
+        uint64_t next;                  /* of which this is the next */
+        uint64_t through;               /* those with lower numbers were let through, */
+        bool through_is_news;
+        uint64_t *owed; /* and these, bytes, that it was not told of */
+        size_t n_owed, owed_capacity;
         uint64_t *cancelled; /* numbers */
         size_t n_cancelled;
         bool due;         /* it would lease more */
@@ -62,7 +64,7 @@ struct throttle_member {
     bool again;            /* there is more to tell */
     bool returns;          /* what was leased is to be given back */
     bool open;             /* whatever waits goes at once: see throttle_member_open() */
-    uint64_t told, looked; /* requests that were paid from leases: told of; at the last look */
+    uint64_t told, looked; /* requests that were paid from leases: told; at the last look */
     struct timer timer;
 
     /* A change of the group. */
@@ -117,20 +119,32 @@ void throttle_member_beyond(struct throttle_member *member, struct throttle_side
 /* Passes it whatever the limits say; they count it. */
 void throttle_member_pass(struct throttle_member *member, struct op *op);
 
+/* Whether a lease is enough for a request, and paying for it. */
+static inline bool throttle_has(const struct throttle_side *side, uint64_t bytes)
+{
+    return side->requests && side->bytes >= bytes;
+}
+
+static inline void throttle_spend(struct throttle_member *member, struct throttle_side *side,
+                                  uint64_t bytes)
+{
+    side->requests--;
+    side->bytes -= bytes;
+    side->spent_requests++;
+    side->spent_bytes += bytes;
+    if (member->levels)
+        throttle_member_beyond(member, side, bytes);
+}
+
 /* A request that keeps the limits: passes it, now or later. */
 static inline void throttle_member_submit(struct throttle_member *member, struct op *op)
 {
     struct throttle_side *side = &member->sides[throttle_is_write(op->kind)];
-    if (side->requests == 0 || side->bytes < op->bytes || side->queue.head) {
+    if (!throttle_has(side, op->bytes) || side->fresh.head || side->told.head) {
         throttle_member_wait(member, op);
         return;
     }
-    side->requests--;
-    side->bytes -= op->bytes;
-    side->spent_requests++;
-    side->spent_bytes += op->bytes;
-    if (member->levels)
-        throttle_member_beyond(member, side, op->bytes);
+    throttle_spend(member, side, op->bytes);
     if (__builtin_expect(side->requests <= side->few || side->bytes <= side->few_bytes, 0))
         throttle_member_refill(member, side);
     member->pass(member->owner, op);
