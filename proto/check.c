@@ -7,7 +7,7 @@
 #include "control.pb-c.h"
 #include "proto/reflect.h"
 
-#define MAX_FIELDS 64 /* of one message type */
+#define MAX_FIELDS 128 /* of one message type */
 
 struct reader {
     const uint8_t *at, *end;

@@ -11,6 +11,8 @@
 #include "proto/reflect.h"
 #include "proto/units.h"
 
+#define COLUMNS 128 /* of a table, at most */
+
 static bool is_list(const ProtobufCFieldDescriptor *field)
 {
     return field->label == PROTOBUF_C_LABEL_REPEATED && field->type == PROTOBUF_C_TYPE_MESSAGE &&
@@ -254,14 +256,14 @@ static void render_table(FILE *out, const ProtobufCMessage *message,
                          const ProtobufCFieldDescriptor *list)
 {
     const ProtobufCMessageDescriptor *type = list->descriptor;
-    const ProtobufCFieldDescriptor *columns[64];
+    const ProtobufCFieldDescriptor *columns[COLUMNS];
     size_t n = 0, rows = reflect_count(message, list);
-    for (unsigned i = 0; i < type->n_fields && n < 64; i++)
+    for (unsigned i = 0; i < type->n_fields && n < COLUMNS; i++)
         if (column_tells(message, list, &type->fields[i]))
             columns[n++] = &type->fields[i];
 
     char **cells = calloc((rows + 1) * (n + 1), sizeof *cells);
-    int widths[64] = {0};
+    int widths[COLUMNS] = {0};
     if (!cells)
         abort();
     for (size_t row = 0; row <= rows; row++)
