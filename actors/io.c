@@ -1,155 +1,15 @@
-#include "actors/io.h"
-
-#include <assert.h>
+/* io.c — io-* requests, done: a claim, a session, operations, a reply. See io_request.c for what
+ * they ask. */
 #include <errno.h>
 #include <inttypes.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "actors/kinds.h"
-#include "drivers/driver.h"
+#include "actors/io_impl.h"
 #include "actors/reply.h"
-#include "engine/op.h"
 #include "engine/reactor.h"
 
-struct io {
-    struct actor *self;
-    Sluice__Request *request;
-    const struct io_kind *kind;
-    dispatch_done_fn *done;
-    void *arg;
-
-    const char *backend;
-    uint64_t offset, bytes; /* what is asked; a truncation has no bytes */
-    uint16_t flags;         /* of each operation */
-    uint64_t at;            /* bytes done */
-    actor_addr address;
-    uint64_t claim, session;
-    int64_t length; /* of the medium, when the session was opened */
-    uint64_t chunk; /* bytes of one operation, at most */
-    uint8_t *data;  /* data->bytes: the whole of what is read, or what each operation writes */
-    size_t data_size;
-    bool submitting, waiting, flushed;
-    uint64_t known;      /* make-zero: up to where it is known that there is something to zero */
-    uint64_t left_alone; /* make-zero: bytes that were zeroes already */
-    struct err err;
-};
-
-struct io_kind {
-    const char *name; /* for sentences */
-    uint8_t op;
-    uint8_t needs; /* enum driver_perm */
-    bool has_data;
-};
-
-static const struct io_kind kinds[] = {
-    [SLUICE__REQUEST__BODY_IO_READ] = {"io-read", OP_READ, PERM_CONSISTENT_READ, true},
-    [SLUICE__REQUEST__BODY_IO_WRITE] = {"io-write", OP_WRITE, PERM_WRITE, true},
-    [SLUICE__REQUEST__BODY_IO_FLUSH] = {"io-flush", OP_FLUSH, 0, false},
-    [SLUICE__REQUEST__BODY_IO_DISCARD] = {"io-discard", OP_DISCARD, PERM_WRITE, false},
-    [SLUICE__REQUEST__BODY_IO_ZEROES] = {"io-zeroes", OP_ZEROES, PERM_WRITE, false},
-    [SLUICE__REQUEST__BODY_IO_TRUNCATE] = {"io-truncate", OP_TRUNCATE, PERM_RESIZE, false},
-    [SLUICE__REQUEST__BODY_IO_MAKE_ZERO] = {"io-make-zero", OP_ZEROES, PERM_WRITE, false},
-};
-
 static void go_on(struct io *io);
-
-/* --- the request -------------------------------------------------------------------------------
- */
-
-static int check_range(struct io *io, const char *field, int64_t offset, uint64_t bytes,
-                       uint64_t most)
-{
-    io->offset = (uint64_t)offset;
-    io->bytes = bytes;
-    if (bytes > most)
-        return err_field(&io->err, field, -EINVAL,
-                         "%s: %" PRIu64 " bytes are asked for; %" PRIu64
-                         " are the most in one request",
-                         io->kind->name, bytes, most);
-    return 0;
-}
-
-static int check_write(struct io *io, const Sluice__IoWrite *write)
-{
-    if (write->has_data == write->has_pattern)
-        return err_field(&io->err, "data", -EINVAL, "io-write: give either data or pattern");
-    if (write->has_pattern && write->pattern > 255)
-        return err_field(&io->err, "pattern", -EINVAL,
-                         "io-write: pattern is %" PRIu32 ", but a byte is 0 to 255",
-                         write->pattern);
-    if (write->has_data && write->has_bytes && write->bytes != write->data.len)
-        return err_field(&io->err, "bytes", -EINVAL,
-                         "io-write: bytes is %" PRIu64 ", but data has %zu; leave bytes out",
-                         write->bytes, write->data.len);
-    if (write->has_pattern && !write->has_bytes)
-        return err_field(&io->err, "bytes", -EINVAL,
-                         "io-write: bytes tells how many to fill with the pattern; give it");
-    io->flags = write->fua ? OP_FUA : 0;
-    if (write->has_pattern)
-        return check_range(io, "bytes", write->offset, write->bytes, IO_PATTERN);
-    return check_range(io, "data", write->offset, write->data.len, IO_BYTES);
-}
-
-static int check_truncate(struct io *io, const Sluice__IoTruncate *truncate)
-{
-    static const struct {
-        const char *name;
-        uint16_t flag;
-    } modes[] = {
-        {"off", 0},
-        {"metadata", OP_PREALLOC_METADATA},
-        {"falloc", OP_PREALLOC_FALLOC},
-        {"full", OP_PREALLOC_FULL},
-    };
-    io->offset = (uint64_t)truncate->size;
-    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
-        if (strcmp(truncate->preallocation, modes[i].name) == 0) {
-            io->flags = modes[i].flag;
-            return 0;
-        }
-    return err_field(
-        &io->err, "preallocation", -EINVAL,
-        "io-truncate: preallocation is \"%.40s\", but must be off, metadata, falloc or "
-        "full",
-        truncate->preallocation);
-}
-
-static int check_request(struct io *io)
-{
-    const Sluice__Request *request = io->request;
-    switch (request->body_case) {
-    case SLUICE__REQUEST__BODY_IO_READ:
-        io->backend = request->io_read->backend;
-        return check_range(io, "bytes", request->io_read->offset, request->io_read->bytes,
-                           IO_BYTES);
-    case SLUICE__REQUEST__BODY_IO_WRITE:
-        io->backend = request->io_write->backend;
-        return check_write(io, request->io_write);
-    case SLUICE__REQUEST__BODY_IO_FLUSH:
-        io->backend = request->io_flush->backend;
-        return 0;
-    case SLUICE__REQUEST__BODY_IO_DISCARD:
-        io->backend = request->io_discard->backend;
-        return check_range(io, "bytes", request->io_discard->offset, request->io_discard->bytes,
-                           INT64_MAX);
-    case SLUICE__REQUEST__BODY_IO_ZEROES:
-        io->backend = request->io_zeroes->backend;
-        io->flags =
-            (request->io_zeroes->fua ? OP_FUA : 0) | (request->io_zeroes->unmap ? OP_MAY_UNMAP : 0);
-        return check_range(io, "bytes", request->io_zeroes->offset, request->io_zeroes->bytes,
-                           INT64_MAX);
-    case SLUICE__REQUEST__BODY_IO_MAKE_ZERO:
-        io->backend = request->io_make_zero->backend;
-        io->flags = (request->io_make_zero->fua ? OP_FUA : 0) |
-                    (request->io_make_zero->unmap ? OP_MAY_UNMAP : 0);
-        return 0;
-    default:
-        io->backend = request->io_truncate->backend;
-        return check_truncate(io, request->io_truncate);
-    }
-}
 
 /* --- the end -----------------------------------------------------------------------------------
  */
@@ -421,10 +281,9 @@ void io_run(struct actor *self, Sluice__Request *request, dispatch_done_fn *done
         abort();
     io->self = self;
     io->request = request;
-    io->kind = &kinds[request->body_case];
     io->done = done;
     io->arg = arg;
-    if (check_request(io)) {
+    if (io_request_check(io)) {
         finish(io);
         return;
     }
