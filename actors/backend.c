@@ -132,9 +132,11 @@ static void allow(struct backend *backend)
 {
     unsigned read = 1U << OP_READ | 1U << OP_LOAD_VMSTATE | 1U << OP_STATUS;
     unsigned change = 1U << OP_WRITE | 1U << OP_ZEROES | 1U << OP_DISCARD | 1U << OP_SAVE_VMSTATE;
-    backend->allowed = ~(read | change | 1U << OP_TRUNCATE | 1U << OP_MAKE_EMPTY);
+    backend->allowed = ~(read | change | 1U << OP_TRUNCATE | 1U << OP_MAKE_EMPTY | 1U << OP_IOCTL);
     if (backend->perm & PERM_CONSISTENT_READ)
         backend->allowed |= read;
+    if (backend->perm & PERM_WRITE)
+        backend->allowed |= 1U << OP_IOCTL; /* which may be one that writes */
     if (backend->read_only)
         return;
     if (backend->perm & PERM_WRITE)

@@ -49,7 +49,7 @@ static int check_vmstate(const struct op *op)
 {
     if (op->kind != OP_SAVE_VMSTATE && op->kind != OP_LOAD_VMSTATE)
         return 0;
-    if (op->bytes > INT32_MAX || op->offset < 0)
+    if (op->bytes > INT32_MAX || op->offset < 0 || op->bytes > (uint64_t)(INT64_MAX - op->offset))
         return -EIO;
     return 0;
 }

@@ -42,9 +42,9 @@ static void requests_of_an_inactive_one_are_refused(void **state)
     (void)state;
     FOR_EACH_SEED(seed)
     {
-        static const enum op_kind kinds[] = {OP_READ,       OP_WRITE,        OP_ZEROES,
-                                             OP_STATUS,     OP_DISCARD,      OP_TRUNCATE,
-                                             OP_MAKE_EMPTY, OP_SAVE_VMSTATE, OP_LOAD_VMSTATE};
+        static const enum op_kind kinds[] = {
+            OP_READ,     OP_WRITE,      OP_ZEROES,       OP_STATUS,       OP_DISCARD,
+            OP_TRUNCATE, OP_MAKE_EMPTY, OP_SAVE_VMSTATE, OP_LOAD_VMSTATE, OP_IOCTL};
         stack_do("node-add driver=mock name=m size=1M");
         stack_do("backend-add name=b node=m");
         actor_addr b = claim("b", READ | PERM_WRITE | PERM_RESIZE, PERM_ALL)->address;
