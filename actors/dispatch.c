@@ -180,6 +180,9 @@ static performer *const performers[] = {
     [SLUICE__REQUEST__BODY_IO_ZEROES] = do_io,
     [SLUICE__REQUEST__BODY_IO_TRUNCATE] = do_io,
     [SLUICE__REQUEST__BODY_IO_MAKE_ZERO] = do_io,
+    [SLUICE__REQUEST__BODY_IO_IOCTL] = do_io,
+    [SLUICE__REQUEST__BODY_IO_SAVE_VMSTATE] = do_io,
+    [SLUICE__REQUEST__BODY_IO_LOAD_VMSTATE] = do_io,
 };
 
 void dispatch_run(struct actor *self, struct dispatcher *dispatcher, Sluice__Request *request,

@@ -14,6 +14,12 @@ static void go_on(struct io *io);
 /* --- the end -----------------------------------------------------------------------------------
  */
 
+static bool returns_data(const struct io *io)
+{
+    return io->kind->op == OP_READ || io->kind->op == OP_LOAD_VMSTATE ||
+           (io->kind->op == OP_IOCTL && io->bytes);
+}
+
 static Sluice__Reply *result(struct io *io)
 {
     if (io->err.code)
@@ -25,7 +31,11 @@ static Sluice__Reply *result(struct io *io)
     reply->io = MAIL_NEW(sluice__io_result);
     reply->io->has_bytes = 1;
     reply->io->bytes = io->bytes - io->left_alone;
-    if (io->kind->op == OP_READ) {
+    if (io->kind->op == OP_IOCTL) {
+        reply->io->has_result = 1;
+        reply->io->result = io->result;
+    }
+    if (returns_data(io)) {
         reply->io->has_data = 1;
         reply->io->data.len = io->bytes;
         reply->io->data.data = malloc(io->bytes + 1);
@@ -77,9 +87,15 @@ static void close_session(struct io *io)
 /* --- operations --------------------------------------------------------------------------------
  */
 
+/* Whether it is about bytes from an offset on, of the content or of VM state. */
+static bool has_place(const struct io *io)
+{
+    return io->kind->op != OP_FLUSH && io->kind->op != OP_TRUNCATE && io->kind->op != OP_IOCTL;
+}
+
 static bool is_beyond(const struct io *io)
 {
-    return io->length >= 0 && (int64_t)io->offset >= 0 &&
+    return op_has_range(io->kind->op) && io->length >= 0 && (int64_t)io->offset >= 0 &&
            (io->offset > (uint64_t)io->length || io->bytes > (uint64_t)io->length - io->offset);
 }
 
@@ -88,11 +104,27 @@ static bool makes_zero(const struct io *io)
     return io->request->body_case == SLUICE__REQUEST__BODY_IO_MAKE_ZERO;
 }
 
+static const char *reason(const struct io *io, int code)
+{
+    if (code == -ESHUTDOWN)
+        return "the engine is shutting down";
+    if (code == -ENOMEDIUM)
+        return "No medium found; insert one (see medium-insert), or close the tray";
+    if (code == -ENOTSUP && io->kind->lacking)
+        return io->kind->lacking;
+    if (code == -ENOTSUP && io->flags & OP_COMPRESSED)
+        return "the medium's driver does not compress; leave compressed out";
+    if (code == -EPERM && io->kind->op == OP_IOCTL)
+        return "Operation not permitted; it is inactive (see backend-activate), or the driver "
+               "refuses this code";
+    if (code == -EPERM) /* who has a claim could write, and gets it where the backend can't */
+        return "Operation not permitted; it is inactive (see backend-activate), or read-only";
+    return strerror(-code);
+}
+
 static void explain(struct io *io, int code)
 {
-    const char *why = code == -ESHUTDOWN ? "the engine is shutting down" : strerror(-code);
-    if (code == -EPERM) /* who has a claim could write, and gets it where the backend can't */
-        why = "Operation not permitted; it is inactive (see backend-activate), or read-only";
+    const char *why = reason(io, code);
     if (code == -EINVAL && io->flags & OP_PREALLOC && (int64_t)io->offset < io->length) {
         err_field(&io->err, "preallocation", -EINVAL,
                   "io-truncate: backend \"%s\" is %" PRId64
@@ -100,7 +132,7 @@ static void explain(struct io *io, int code)
                   io->backend, io->length);
         return;
     }
-    if (io->kind->op == OP_FLUSH || io->kind->op == OP_TRUNCATE) {
+    if (!has_place(io)) {
         err_set(&io->err, code, "%s: backend \"%s\" refused: %s", io->kind->name, io->backend, why);
         return;
     }
@@ -148,6 +180,7 @@ static void op_ended(struct op *op, void *who)
         learn(io, ret);
     else
         io->at += bytes;
+    io->result = ret;
     io->waiting = false;
     go_on(io);
 }
@@ -218,10 +251,10 @@ static int make_buffer(struct io *io)
     if (!io->data)
         return err_set(&io->err, -ENOMEM, "%s: there is no memory for %zu bytes", io->kind->name,
                        io->data_size);
-    if (fill)
-        memset(io->data, (int)fill->pattern, io->data_size);
-    else if (io->kind->op == OP_WRITE && io->bytes)
-        memcpy(io->data, io->request->io_write->data.data, io->bytes);
+    if (fill || io->kind->op == OP_IOCTL)
+        memset(io->data, fill ? (int)fill->pattern : 0, io->data_size);
+    if (io->given && io->given->len)
+        memcpy(io->data, io->given->data, io->given->len);
     return 0;
 }
 
@@ -246,9 +279,14 @@ static void granted(struct actor *self, struct mail *mail, void *arg)
             explain(io, (int)io->length);
     }
     /* All of the range before the first part of it: a request that is refused has done nothing. */
-    bool has_range = io->kind->op != OP_FLUSH && io->kind->op != OP_TRUNCATE;
-    if (has_range && is_beyond(io))
+    if (is_beyond(io))
         explain(io, -EIO);
+    if (io->kind->op == OP_IOCTL && io->chunk < io->bytes)
+        err_set(&io->err, -ENOBUFS,
+                "io-ioctl: the argument goes whole, but of its %" PRIu64
+                " bytes backend \"%s\" has room for %" PRIu64
+                " now; ask again when others' requests have ended",
+                io->bytes, io->backend, io->chunk);
     if (io->err.code || make_buffer(io))
         close_session(io);
     else

@@ -17,6 +17,7 @@ struct io_kind {
     uint8_t op;
     uint8_t needs; /* enum driver_perm */
     bool has_data;
+    const char *lacking; /* what is the matter when the driver can't; null when that is no matter */
 };
 
 struct io {
@@ -27,18 +28,20 @@ struct io {
     void *arg;
 
     const char *backend;
-    uint64_t offset, bytes; /* what is asked; a truncation has no bytes */
+    uint64_t offset, bytes; /* what is asked; a truncation has no bytes; see enum op_kind */
     uint16_t flags;         /* of each operation */
-    uint64_t at;            /* bytes done */
+    const ProtobufCBinaryData *given; /* what `data` begins with; null for nothing */
+    uint64_t at;                      /* bytes done */
     actor_addr address;
     uint64_t claim, session;
     int64_t length; /* of the medium, when the session was opened */
     uint64_t chunk; /* bytes of one operation, at most */
-    uint8_t *data;  /* data->bytes: the whole of what is read, or what each operation writes */
+    uint8_t *data;  /* the whole of what is moved, or what each operation fills its range with */
     size_t data_size;
     bool submitting, waiting, flushed;
     uint64_t known;      /* make-zero: up to where it is known that there is something to zero */
     uint64_t left_alone; /* make-zero: bytes that were zeroes already */
+    int64_t result;      /* of an ioctl */
     struct err err;
 };
 

@@ -27,6 +27,7 @@ struct mock {
     unsigned deny;     /* permissions */
     bool deny_activate;
     int64_t ioctl; /* what an ioctl ends with */
+    char ioctl_data[LOGGED];
     struct mock_ranges {
         uint64_t from[RANGES], to[RANGES];
         unsigned n;
@@ -180,6 +181,11 @@ static const struct option mock_options[] = {
      .max = INT32_MAX,
      .live = true,
      .help = "what an ioctl returns"},
+    {.name = "ioctl-data",
+     .type = OPTION_STRING,
+     .preset = "",
+     .live = true,
+     .help = "what an ioctl writes over its argument, as far as that goes"},
     {0},
 };
 
@@ -231,6 +237,15 @@ static void move_vmstate(struct mock *mock, const struct op *op)
             memcpy(op->iov[i].iov_base, mock->vmstate + at, op->iov[i].iov_len);
 }
 
+static void answer_ioctl(const struct mock *mock, const struct op *op)
+{
+    size_t n = strlen(mock->ioctl_data);
+    if (op->niov && n > op->iov->iov_len)
+        n = op->iov->iov_len;
+    if (op->niov && n)
+        memcpy(op->iov->iov_base, mock->ioctl_data, n);
+}
+
 /* Whether `at` is in one of the ranges; brings `*end` down to where that may change. */
 static bool in_ranges(const struct mock_ranges *ranges, uint64_t at, uint64_t *end)
 {
@@ -271,6 +286,7 @@ static int64_t perform(struct driver_node *node, struct op *op)
     case OP_STATUS:
         return status(mock, op);
     case OP_IOCTL:
+        answer_ioctl(mock, op);
         return mock->ioctl;
     case OP_SAVE_VMSTATE:
     case OP_LOAD_VMSTATE:
@@ -444,6 +460,7 @@ static int mock_facts(struct driver_node *node, const struct option_set *options
     mock->cancels = option_switch(options, "cancel");
     mock->error = -(int)option_number(options, "error");
     mock->ioctl = (int64_t)option_number(options, "ioctl-result");
+    snprintf(mock->ioctl_data, sizeof mock->ioctl_data, "%s", option_string(options, "ioctl-data"));
     return 0;
 }
 

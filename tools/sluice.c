@@ -54,8 +54,9 @@ static void print_usage(void)
            "  -e, --events ENDPOINT  events endpoint [%s],\n"
            "                         or -s with \"events\" for \"control\"\n"
            "      --json             print replies as JSON; events one a line\n"
-           "      --raw              io read writes the bytes read to standard output as\n"
-           "                         they are, io write takes its data from standard input\n"
+           "      --raw              the data that an io request returns goes to standard\n"
+           "                         output as it is; the data that it takes comes from\n"
+           "                         standard input, where none is given\n"
            "      --timeout SECONDS  how long to wait for a reply [30]\n"
            "  -h, --help             this text, or that of a request\n"
            "  -V, --version          the version\n"
@@ -132,7 +133,28 @@ static int print_reply(const struct settings *settings, const Sluice__Reply *rep
     return DONE;
 }
 
-static int read_input(Sluice__IoWrite *write)
+/* Where the request lacks the data that standard input is to give; null when it doesn't. */
+static ProtobufCBinaryData *lacking_data(const Sluice__Request *request)
+{
+    if (request->body_case == SLUICE__REQUEST__BODY_IO_SAVE_VMSTATE &&
+        !request->io_save_vmstate->has_data) {
+        request->io_save_vmstate->has_data = 1;
+        return &request->io_save_vmstate->data;
+    }
+    if (request->body_case == SLUICE__REQUEST__BODY_IO_WRITE && !request->io_write->has_data &&
+        !request->io_write->has_pattern) {
+        request->io_write->has_data = 1;
+        return &request->io_write->data;
+    }
+    if (request->body_case == SLUICE__REQUEST__BODY_IO_IOCTL && !request->io_ioctl->has_data &&
+        !request->io_ioctl->has_bytes) {
+        request->io_ioctl->has_data = 1;
+        return &request->io_ioctl->data;
+    }
+    return NULL;
+}
+
+static int read_input(ProtobufCBinaryData *out)
 {
     uint8_t *data = malloc(INPUT_MAX + 1);
     if (!data)
@@ -144,9 +166,8 @@ static int read_input(Sluice__IoWrite *write)
                                                   "pieces"
                                                 : "can't read standard input");
     }
-    write->has_data = 1;
-    write->data.data = data;
-    write->data.len = size;
+    out->data = data;
+    out->len = size;
     return DONE;
 }
 
@@ -171,9 +192,9 @@ static int run_request(const struct settings *settings, char *const *words, size
     if (!request)
         return complain(USAGE, refusal.text);
     int status = DONE;
-    if (settings->raw && request->body_case == SLUICE__REQUEST__BODY_IO_WRITE &&
-        !request->io_write->has_data && !request->io_write->has_pattern)
-        status = read_input(request->io_write);
+    ProtobufCBinaryData *lacking = settings->raw ? lacking_data(request) : NULL;
+    if (lacking)
+        status = read_input(lacking);
     if (status == DONE)
         status = send_request(settings, request);
     sluice__request__free_unpacked(request, NULL);

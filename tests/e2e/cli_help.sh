@@ -5,7 +5,7 @@ client=$BUILD/bin/sluice
 says '^Usage: sluice ' "$client" --help
 cp out help
 requests=$(sed -n '/oneof body {/,/^  }/s/^    [A-Za-z]* \([a-z_]*\) = [0-9]*;$/\1/p' "$SOURCE/proto/control.proto" |
-    sed -n '1,/^io_truncate$/p' | tr _ -)
+    sed '/^error$/,$d' | tr _ -)
 [ "$(echo "$requests" | wc -l)" -ge 20 ] || fail "the requests of control.proto are not found"
 for request in $requests; do
     grep -q "^  $request " help || fail "sluice --help lacks $request"

@@ -39,6 +39,32 @@ fails 1 'beyond its end' sluice io write vd0 offset=1M bytes=4M pattern=7
 says '00000000  00 00' sluice io read vd0 offset=1M bytes=16
 fails 1 'beyond its end' sluice io zeroes vd0 offset=1G bytes=4G
 
+# What some drivers can beside that.
+says '' sluice node add driver=mock name=odd ioctl-result=7 ioctl-data=ab
+says '' sluice backend add vd1 node=odd
+says 'result: *7$' sluice io ioctl vd1 4660 data=xyz
+equal "$(cat out)" "bytes:  3 B
+data:   abz
+result: 7"
+says '"base64": "YWIA"' sluice --json io ioctl vd1 4660 bytes=3
+says '^  "result": 7$' sluice --json io ioctl vd1 4660
+equal "$(printf '\0\0\0\377' | sluice --raw io ioctl vd1 4660 | od -An -tx1)" " 61 62 00 ff"
+equal "$(sluice --raw io ioctl vd1 4660 bytes=1 </dev/null)" a
+head -c 60000 random >state
+says 'bytes: *3 B' sluice io save-vmstate vd1 data=far offset=60000
+sluice io save-vmstate vd1 --raw <state >out || fail "io save-vmstate --raw"
+sluice io load-vmstate vd1 bytes=60003 --raw >back || fail "io load-vmstate --raw"
+printf far >>state
+cmp state back || fail "the state that was saved is not the one that is loaded"
+says 'data: *far$' sluice io load-vmstate vd1 bytes=3 offset=60000
+says 'bytes: *4 B' sluice io write vd1 data=text compressed=on
+says 'write 0+4 compressed' sluice node show odd
+fails 1 'takes no ioctls' sluice io ioctl vd0 1
+fails 1 'keeps no state of virtual machines' sluice io load-vmstate vd0 bytes=1
+fails 1 'does not compress; leave compressed out' sluice io write vd0 data=x compressed=on
+says '' sluice backend remove vd1
+says '' sluice node remove odd
+
 # Replies as JSON are one document.
 sluice --json status >status || fail "status"
 python3 - status <<'PY' || fail "the JSON of status is not as expected"

@@ -119,7 +119,8 @@ static void answer_held(unsigned i)
 
 static struct {
     unsigned sessions, opened, ops, flushes;
-    int fail; /* negative errno for operations */
+    int fail;      /* negative errno for operations */
+    uint64_t room; /* bytes that it grants; 0: what is asked for */
     uint64_t largest;
     uint16_t flags;
     int64_t length;
@@ -134,7 +135,7 @@ static void backend_open(struct actor *self, struct mail *mail)
     Sluice__SessionGrant *grant = MAIL_NEW(sluice__session_grant);
     grant->session = 5;
     grant->requests = open->requests;
-    grant->bytes = open->bytes;
+    grant->bytes = backend.room ? backend.room : open->bytes;
     grant->inserted = true;
     grant->facts = MAIL_NEW(sluice__node_facts);
     grant->facts->length = backend.length;
@@ -709,6 +710,23 @@ static void long_ranges_are_split(void **state)
     zmq_close(socket);
 }
 
+static void what_there_is_no_room_for_goes_in_pieces_but_an_ioctl_is_refused(void **state)
+{
+    (void)state;
+    void *socket = client();
+    backend.room = 1000;
+    io_done(socket, "io-load-vmstate vd0 bytes=2500", 2500);
+    assert_int_equal(backend.ops, 3);
+    assert_int_equal(backend.largest, 1000);
+    io_done(socket, "io-ioctl vd0 1 bytes=1000", 1000);
+    assert_int_equal(backend.ops, 4);
+    io_refused(socket, "io-ioctl vd0 1 bytes=1001", SLUICE__ERROR__CLASS__LIMIT, "",
+               "io-ioctl: the argument goes whole, but of its 1001 bytes backend \"vd0\" has room "
+               "for 1000 now; ask again");
+    assert_int_equal(backend.ops, 4);
+    zmq_close(socket);
+}
+
 static void io_that_cant_be_is_refused_by_field(void **state)
 {
     (void)state;
@@ -836,6 +854,7 @@ int main(void)
         CONTROL_TEST(shutdown_is_answered_and_signalled),
         CONTROL_TEST(io_goes_through_a_session_in_bounded_pieces),
         CONTROL_TEST(long_ranges_are_split),
+        CONTROL_TEST(what_there_is_no_room_for_goes_in_pieces_but_an_ioctl_is_refused),
         CONTROL_TEST(io_that_cant_be_is_refused_by_field),
         CONTROL_TEST(actors_may_ask_too),
         cmocka_unit_test(it_lives_without_an_endpoint),
