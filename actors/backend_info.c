@@ -91,6 +91,9 @@ static void describe_account(struct backend *backend, Sluice__BackendInfo *info)
     info->discard = counters(account, OP_DISCARD, now);
     info->flush = counters(account, OP_FLUSH, now);
     info->truncate = counters(account, OP_TRUNCATE, now);
+    info->ioctl = counters(account, OP_IOCTL, now);
+    info->save_vmstate = counters(account, OP_SAVE_VMSTATE, now);
+    info->load_vmstate = counters(account, OP_LOAD_VMSTATE, now);
     info->has_highest_written_bytes = true;
     info->highest_written_bytes = account->highest_written;
     info->has_accounting = true;

@@ -209,8 +209,8 @@ static void ended(struct backend *backend, struct op *op, struct begun begun)
         return;
     }
     if (counts(backend, op))
-        account_done(&backend->account, op->kind, op_has_range(op->kind) ? op->bytes : 0,
-                     begun.started, now(backend));
+        account_done(&backend->account, op->kind, op_moves(op->kind) ? op->bytes : 0, begun.started,
+                     now(backend));
     if (op->kind == OP_TRUNCATE || op->flags & OP_BEYOND_END) {
         /* The news of the length come by mail, which may be slower. Whoever sees this completed may
          * use the new length at once, so the news come first. */

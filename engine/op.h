@@ -53,6 +53,12 @@ static inline bool op_has_range(unsigned kind)
     return kind <= SLUICE__OP_KIND__OP_DISCARD || kind == SLUICE__OP_KIND__OP_STATUS;
 }
 
+/* Whether its `bytes` are moved, or made something else: they count. */
+static inline bool op_moves(unsigned kind)
+{
+    return kind != OP_FLUSH && kind != OP_TRUNCATE;
+}
+
 /* What OP_STATUS tells of the beginning of its range: some of these bits hold for a run of bytes
  * from `offset` on. It is at least 1 byte long and at most the range; behind it things may be the
  * same. Neither DATA nor ZERO: what it reads as is not known. */

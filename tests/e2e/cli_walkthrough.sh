@@ -59,6 +59,9 @@ cmp state back || fail "the state that was saved is not the one that is loaded"
 says 'data: *far$' sluice io load-vmstate vd1 bytes=3 offset=60000
 says 'bytes: *4 B' sluice io write vd1 data=text compressed=on
 says 'write 0+4 compressed' sluice node show odd
+says '^ioctl: *operations 5, bytes 11 B' sluice backend show vd1
+says '^save-vmstate: *operations 2, bytes ~58.5 KiB' sluice backend show vd1
+says '^load-vmstate: *operations 2,' sluice backend show vd1
 fails 1 'takes no ioctls' sluice io ioctl vd0 1
 fails 1 'keeps no state of virtual machines' sluice io load-vmstate vd0 bytes=1
 fails 1 'does not compress; leave compressed out' sluice io write vd0 data=x compressed=on
