@@ -86,6 +86,28 @@ void account_settle(struct account *account, uint64_t now)
         end_run(account, &account->kinds[i], now);
 }
 
+/* --- What is counted elsewhere */
+
+static uint64_t news(const _Atomic uint64_t *count, uint64_t *heard)
+{
+    uint64_t now = atomic_load_explicit(count, memory_order_acquire), before = *heard;
+    *heard = now;
+    return now - before;
+}
+
+void account_hear(struct account *account, const struct account_told *told,
+                  struct account_heard *heard, unsigned kinds)
+{
+    for (unsigned i = 0; i < OP_KINDS; i++) {
+        uint64_t merged = news(&told->merged[i], &heard->merged[i]);
+        uint64_t invalid = news(&told->invalid[i], &heard->invalid[i]);
+        if (!(kinds >> i & 1))
+            continue;
+        account->kinds[i].merged += merged;
+        account->kinds[i].invalid += invalid;
+    }
+}
+
 /* --- What is chosen */
 
 void account_set_windows(struct account *account, const uint64_t *lengths, size_t n)

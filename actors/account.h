@@ -9,6 +9,7 @@
 #ifndef SLUICE_ACCOUNT_H
 #define SLUICE_ACCOUNT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -49,6 +50,26 @@ struct account {
     size_t nwindows;
     struct account_kind kinds[OP_KINDS];
 };
+
+/* What a frontend counts by itself, of what it never submits. Only its thread writes it, with
+ * account_tell(); the account takes it in with account_hear() before anything is read. */
+struct account_told {
+    _Atomic uint64_t merged[OP_KINDS], invalid[OP_KINDS];
+};
+/* How far it is taken in. */
+struct account_heard {
+    uint64_t merged[OP_KINDS], invalid[OP_KINDS];
+};
+
+static inline void account_tell(_Atomic uint64_t *count, uint64_t more)
+{
+    uint64_t now = atomic_load_explicit(count, memory_order_relaxed);
+    atomic_store_explicit(count, now + more, memory_order_release);
+}
+
+/* `kinds`, by bit, are counted; others are taken in, and forgotten. */
+void account_hear(struct account *account, const struct account_told *told,
+                  struct account_heard *heard, unsigned kinds);
 
 void account_fini(struct account *account);
 

@@ -445,6 +445,7 @@ static void on_session_open(struct actor *self, struct mail *mail)
     session->bytes = least_of(open->bytes, bytes, backend->granted_bytes);
     session->watcher = open->watcher;
     session->callbacks = (const _Atomic uint32_t *)(uintptr_t)open->callbacks;
+    session->told = (const struct account_told *)(uintptr_t)open->told;
     session->name = mem_string(open->name);
     session->next = backend->sessions;
     backend->sessions = session;
@@ -473,6 +474,7 @@ static void on_session_close(struct actor *self, struct mail *mail)
         *at = session->next;
         backend->granted -= session->requests;
         backend->granted_bytes -= session->bytes;
+        backend_hear(backend, session);
         backend_forget_session(backend, session);
         backend_stop_notifying(backend, session);
         free(session->name);

@@ -31,6 +31,8 @@ struct session {
     bool noting;                       /* it has been told, and has not answered */
     const _Atomic uint32_t *callbacks; /* the watcher's, not returned yet; null when it has none */
     bool asked;                        /* whether they have */
+    const struct account_told *told;   /* what it counts by itself; null for nothing */
+    struct account_heard heard;        /* of that */
     char *name;
 };
 
@@ -233,6 +235,8 @@ void backend_buffers_fini(struct backend *backend);
 
 /* backend_info.c */
 
+/* Takes in what the session has counted by itself. */
+void backend_hear(struct backend *backend, struct session *session);
 void backend_on_describe(struct actor *self, struct mail *mail);
 void backend_on_set(struct actor *self, struct mail *mail);
 

@@ -9,6 +9,20 @@
 #include "engine/reactor.h"
 #include "proto/units.h"
 
+/* --- What frontends count */
+
+void backend_hear(struct backend *backend, struct session *session)
+{
+    if (session->told)
+        account_hear(&backend->account, session->told, &session->heard, backend->counted);
+}
+
+static void hear_all(struct backend *backend)
+{
+    for (struct session *session = backend->sessions; session; session = session->next)
+        backend_hear(backend, session);
+}
+
 /* --- Description */
 
 static void add_interval(Sluice__OpCounters *out, const struct account *account, unsigned kind,
@@ -85,6 +99,7 @@ static void describe_account(struct backend *backend, Sluice__BackendInfo *info)
     struct account *account = &backend->account;
     uint64_t now = reactor_now(actor_reactor(backend->self));
     account_settle(account, now);
+    hear_all(backend);
     info->read = counters(account, OP_READ, now);
     info->write = counters(account, OP_WRITE, now);
     info->zeroes = counters(account, OP_ZEROES, now);
@@ -241,6 +256,7 @@ static int set(struct backend *backend, const Sluice__BackendSet *set, struct er
         return err->code;
     /* What ran until now belongs to what was chosen until now. */
     account_settle(&backend->account, reactor_now(actor_reactor(backend->self)));
+    hear_all(backend);
     if (set->has_werror)
         backend->on_error = set->werror;
     if (set->has_rerror)

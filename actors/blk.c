@@ -66,6 +66,8 @@ static Sluice__SessionGrant *open_session(struct blk *blk, struct err *err)
     session->watcher = port_address(context->port);
     session->has_callbacks = true;
     session->callbacks = (uint64_t)(uintptr_t)&blk->in_flight;
+    session->has_told = true;
+    session->told = (uint64_t)(uintptr_t)&blk->told;
     mail_set(&session->name, who);
     void *reply = NULL;
     context_call(context, blk->backend, MAIL_SESSION_OPEN, session, &reply, err);
@@ -264,12 +266,14 @@ static struct op *prepare(struct blk *blk, enum op_kind kind, int64_t offset, ui
 }
 
 /* What no backend needs to see ends like any other request: with `ret`, later. */
-static int submit(struct op *op, int ret, const struct blk *blk)
+static int submit(struct op *op, int ret, struct blk *blk)
 {
-    if (ret < 0)
+    if (ret < 0) {
+        account_tell(&blk->told.invalid[op->kind], 1);
         op_complete(op, ret);
-    else
+    } else {
         op_send(op, blk->backend);
+    }
     return 0;
 }
 

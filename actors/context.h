@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "actors/account.h"
 #include "actors/kinds.h"
 #include "actors/sluice.h"
 #include "drivers/driver.h"
@@ -68,6 +69,7 @@ struct blk {
     bool beyond_end;            /* see blk_set_allow_write_beyond_eof() */
     _Atomic uint32_t in_flight; /* from acceptance until the callback has returned; the backend
                                    looks at it */
+    struct account_told told;   /* the backend looks at it, too */
     unsigned due;               /* of them, ended: their callbacks are to run, or run */
     unsigned running;           /* callbacks that have not returned */
     unsigned cancels;           /* questions for the end of requests that are not answered */

@@ -374,6 +374,28 @@ int blk_op_unblock_all(blk *blk, int except, const char *reason);
 /* Requests from acceptance until their callback has returned. */
 unsigned blk_in_flight(const blk *blk);
 
+/* --- Accounting
+ * ----------------------------------------------------------------------------------------- */
+
+/* The backend counts what is submitted, by kind: see BackendInfo in proto/control.proto, and
+ * `sluice backend show`. What a program does with its device's requests instead of submitting them
+ * it tells itself. That sends nothing and costs a store or two; who asks the backend after the call
+ * has returned is told all. It counts in no latency, and is no request to the time that the backend
+ * is idle; while accounting is off it does not count at all. */
+enum blk_acct {
+    BLK_ACCT_READ,
+    BLK_ACCT_WRITE,
+    BLK_ACCT_ZEROES,
+    BLK_ACCT_DISCARD,
+    BLK_ACCT_FLUSH,
+    BLK_ACCT_IOCTL
+};
+/* `n` requests have gone along in others: of four that are submitted as one, 3. Returns 0, or
+ * -EINVAL for what is no kind. */
+int blk_account_merged(blk *blk, enum blk_acct kind, unsigned n);
+/* `n` requests were refused as they came. Those that the calls below refuse are counted already. */
+int blk_account_invalid(blk *blk, enum blk_acct kind, unsigned n);
+
 /* --- Facts about the device
  * ----------------------------------------------------------------------------------------- */
 
@@ -508,7 +530,8 @@ int blk_pwrite_zeroes(blk *blk, int64_t offset, int64_t bytes, int flags);
 int blk_pdiscard(blk *blk, int64_t offset, int64_t bytes);
 int blk_flush(blk *blk);
 int blk_truncate(blk *blk, int64_t size, enum blk_prealloc prealloc);
-/* `argument` has `size` bytes and is read and written. Returns what the device returns. */
+/* `argument` has `size` bytes and is read and written. Returns what the device returns. It may
+ * change the medium, so the blk must be BLK_WRITABLE. */
 int blk_ioctl(blk *blk, unsigned code, void *argument, size_t size);
 /* The state of a virtual machine, kept beside the content where the driver can (else -ENOTSUP).
  * Return the byte count. With the write cache off, what is saved is durable. */

@@ -1,6 +1,9 @@
-/* What a backend counts beside reads and writes: ioctls, and the state of virtual machines. In a
- * whole stepped engine; see test_account.c for times, test_backend.c for other kinds. */
+/* What a backend counts beside what it is sent of reads and writes: ioctls, the state of virtual
+ * machines, and what frontends tell. In a whole stepped engine; see test_account.c for times,
+ * test_backend.c for other kinds. */
 #include "stack_rig.h"
+
+#include "actors/account.h"
 
 static const Sluice__BackendInfo *shown(void)
 {
@@ -94,12 +97,113 @@ static void their_time_is_told(void **state)
     }
 }
 
+/* --- What frontends tell */
+
+/* Opens a session that counts by itself. */
+static uint64_t session(actor_addr b, const struct account_told *told)
+{
+    Sluice__SessionOpen *open = stack_session(1, 0);
+    open->has_told = true;
+    open->told = (uint64_t)(uintptr_t)told;
+    return ((const Sluice__SessionGrant *)stack_call(b, MAIL_SESSION_OPEN, open))->session;
+}
+
+static void assert_told(unsigned merged_reads, unsigned merged_writes, unsigned invalid_writes)
+{
+    const Sluice__BackendInfo *info = shown();
+    assert_int_equal(info->read->merged, merged_reads);
+    assert_int_equal(info->write->merged, merged_writes);
+    assert_int_equal(info->write->invalid, invalid_writes);
+    assert_int_equal(info->read->invalid, 0);
+    assert_counters(info->read, 0, 0, 0, 0);
+}
+
+static void what_frontends_tell_is_shown_at_once_and_stays_when_they_end(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct account_told one = {0}, other = {0};
+        stack_do("node-add driver=null name=n size=1M");
+        stack_do("backend-add name=b node=n");
+        actor_addr b = stack_find("b");
+        account_tell(&one.merged[OP_READ], 2); /* before there is a session */
+        uint64_t ones = session(b, &one), others = session(b, &other);
+        assert_told(2, 0, 0);
+        account_tell(&one.merged[OP_READ], 3);
+        account_tell(&other.merged[OP_READ], 10);
+        account_tell(&other.merged[OP_WRITE], 7);
+        account_tell(&other.invalid[OP_WRITE], 1);
+        assert_told(15, 7, 1);
+        assert_told(15, 7, 1);
+        stack_do("backend-move b reactor=%u", STACK_THREADS(seed) - 1);
+        account_tell(&one.merged[OP_WRITE], 4);
+        assert_told(15, 11, 1);
+        /* The last words of one that ends. */
+        account_tell(&other.invalid[OP_WRITE], 5);
+        stack_call(b, MAIL_SESSION_CLOSE, stack_session_end(others));
+        memset(&other, 0xff, sizeof other);
+        assert_told(15, 11, 6);
+        stack_call(b, MAIL_SESSION_CLOSE, stack_session_end(ones));
+        assert_told(15, 11, 6);
+    }
+}
+
+static void while_accounting_is_off_it_is_forgotten(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct account_told told = {0};
+        stack_do("backend-add name=b");
+        actor_addr b = stack_find("b");
+        uint64_t id = session(b, &told);
+        account_tell(&told.merged[OP_READ], 1);
+        stack_do("backend-set b accounting=off");
+        account_tell(&told.merged[OP_READ], 10);
+        assert_told(1, 0, 0);
+        account_tell(&told.merged[OP_READ], 100);
+        stack_do("backend-set b accounting=on");
+        account_tell(&told.merged[OP_READ], 1000);
+        assert_told(1001, 0, 0);
+        stack_do("backend-set b accounting=off");
+        account_tell(&told.merged[OP_READ], 10);
+        stack_call(b, MAIL_SESSION_CLOSE, stack_session_end(id));
+        assert_told(1001, 0, 0);
+    }
+}
+
+static void it_is_no_request_to_the_time_that_a_backend_is_idle(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct account_told told = {0};
+        stack_do("node-add driver=null name=n size=1M");
+        stack_do("backend-add name=b node=n");
+        actor_addr b = stack_find("b");
+        uint64_t id = session(b, &told);
+        account_tell(&told.merged[OP_READ], 1);
+        account_tell(&told.invalid[OP_WRITE], 1);
+        assert_told(1, 0, 1);
+        assert_false(shown()->has_idle_ns);
+        assert_int_equal(stack_run(b, OP_READ, 0, 512, 0), 0);
+        stack_pass(NS_PER_S);
+        account_tell(&told.invalid[OP_WRITE], 1);
+        assert_true(shown()->idle_ns >= NS_PER_S);
+        stack_call(b, MAIL_SESSION_CLOSE, stack_session_end(id));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ioctls_and_vm_state_are_counted_with_their_bytes),
         cmocka_unit_test(those_that_fail_and_that_are_refused_are_counted_apart),
         cmocka_unit_test(their_time_is_told),
+        cmocka_unit_test(what_frontends_tell_is_shown_at_once_and_stays_when_they_end),
+        cmocka_unit_test(while_accounting_is_off_it_is_forgotten),
+        cmocka_unit_test(it_is_no_request_to_the_time_that_a_backend_is_idle),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
