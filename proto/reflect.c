@@ -89,11 +89,13 @@ static bool ends_with(const char *name, const char *end)
 
 bool reflect_is_size(const ProtobufCFieldDescriptor *field)
 {
-    static const char *const names[] = {"bytes",     "length",       "size",
-                                        "alignment", "max_transfer", "speed"};
+    static const char *const names[] = {"bytes",        "length", "size",      "alignment",
+                                        "max_transfer", "speed",  "iops_size", "bps"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(field->name, names[i]) == 0)
             return true;
+    if (strncmp(field->name, "bps_", 4) == 0) /* a rate; a burst's length is in seconds */
+        return !ends_with(field->name, "_length");
     return ends_with(field->name, "_bytes");
 }
 

@@ -49,6 +49,25 @@ static void put_unsigned(FILE *out, const ProtobufCFieldDescriptor *field, uint6
         fprintf(out, "%" PRIu64, number);
 }
 
+static void put_signed(FILE *out, const ProtobufCFieldDescriptor *field, int64_t number)
+{
+    if (number >= 0)
+        put_unsigned(out, field, (uint64_t)number);
+    else
+        fprintf(out, "%" PRId64, number);
+}
+
+/* A rate or the like: large ones need no fractions, nor an exponent. */
+static void put_double(FILE *out, const ProtobufCFieldDescriptor *field, double number)
+{
+    if (reflect_is_size(field) && number >= 0 && number < 1e18)
+        put_unsigned(out, field, (uint64_t)(number + 0.5));
+    else if (number >= 1e5 && number < 1e18)
+        fprintf(out, "%.0f", number);
+    else
+        fprintf(out, "%g", number);
+}
+
 static void put_enum(FILE *out, const ProtobufCEnumDescriptor *type, int number)
 {
     const ProtobufCEnumValue *value = protobuf_c_enum_descriptor_get_value(type, number);
@@ -105,7 +124,7 @@ static void put_value(FILE *out, const ProtobufCFieldDescriptor *field, const vo
     case PROTOBUF_C_TYPE_INT64:
     case PROTOBUF_C_TYPE_SINT64:
     case PROTOBUF_C_TYPE_SFIXED64:
-        fprintf(out, "%" PRId64, *(const int64_t *)place);
+        put_signed(out, field, *(const int64_t *)place);
         break;
     case PROTOBUF_C_TYPE_UINT32:
     case PROTOBUF_C_TYPE_FIXED32:
@@ -119,7 +138,7 @@ static void put_value(FILE *out, const ProtobufCFieldDescriptor *field, const vo
         fprintf(out, "%g", (double)*(const float *)place);
         break;
     case PROTOBUF_C_TYPE_DOUBLE:
-        fprintf(out, "%g", *(const double *)place);
+        put_double(out, field, *(const double *)place);
         break;
     case PROTOBUF_C_TYPE_BOOL:
         fputs(*(const protobuf_c_boolean *)place ? "on" : "off", out);
