@@ -15,7 +15,7 @@
 /* --- The end */
 
 /* Whoever waits for one that is left. */
-static void refuse_left(const struct object *object)
+static void refuse_left(struct object *object)
 {
     struct err err = {0};
     err_set(&err, -ESHUTDOWN, "the engine has ended before %s '%s' could be %s",
@@ -25,6 +25,8 @@ static void refuse_left(const struct object *object)
                                         : "added");
     if (object->state != READY)
         actor_refuse(object->graph->self, object->ticket, &err);
+    if (object->kind == GROUP)
+        graph_enablers_refuse(object, &err);
 }
 
 static void end(struct graph *graph)
@@ -43,7 +45,7 @@ static void end(struct graph *graph)
 
 void graph_step_end(struct graph *graph)
 {
-    size_t left = graph->gathers + (graph->changes != NULL);
+    size_t left = graph->gathers + (graph->changes != NULL) + graph_throttle_step_end(graph);
     for (unsigned kind = 0; kind < HOSTED_KINDS; kind++) {
         struct table *table = &graph->tables[kind];
         left += table->n;
@@ -211,6 +213,17 @@ static int perform(struct graph *graph, const Sluice__Request *request, struct t
         return graph_op_block(graph, request->op_block, true, ticket, err);
     case SLUICE__REQUEST__BODY_OP_UNBLOCK:
         return graph_op_block(graph, request->op_unblock, false, ticket, err);
+    case SLUICE__REQUEST__BODY_THROTTLE_ADD:
+        return graph_throttle_add(graph, request->throttle_add, ticket, err);
+    case SLUICE__REQUEST__BODY_THROTTLE_SET:
+        return graph_throttle_set(graph, request->throttle_set, ticket, err);
+    case SLUICE__REQUEST__BODY_THROTTLE_LIST:
+        graph_list(graph, GROUP, true, ticket);
+        return 0;
+    case SLUICE__REQUEST__BODY_THROTTLE_SHOW:
+        return graph_show(graph, GROUP, request->throttle_show->name, ticket, err);
+    case SLUICE__REQUEST__BODY_THROTTLE_REMOVE:
+        return graph_throttle_remove(graph, request->throttle_remove->name, ticket, err);
     case SLUICE__REQUEST__BODY_EXPORT_ADD:
         return graph_export_add(graph, request->export_add, ticket, err);
     case SLUICE__REQUEST__BODY_BACKEND_MOVE:
@@ -318,6 +331,7 @@ const struct actor_type graph_type = {
             [MAIL_JOB_ENDED] = graph_on_job_ended,
             [MAIL_IO_STATUS_RESET] = graph_on_io_status_reset,
             [MAIL_CLAIM_ACTIVITY] = graph_on_claim_activity,
+            [MAIL_CLAIM_THROTTLE] = graph_on_claim_throttle,
             [MAIL_EMIT] = on_emit,
             [MAIL_STOP] = on_stop,
             [MAIL_SHUTDOWN] = on_shutdown,

@@ -31,9 +31,23 @@ static int check_reactor(const struct graph *graph, const Sluice__NodeAdd *spec,
                      spec->reactor, graph_threads(graph) - 1);
 }
 
+/* A driver that throttles is always in a group. */
+static int find_group(const struct graph *graph, const Sluice__NodeAdd *spec, struct object **group,
+                      struct err *err)
+{
+    const char *name =
+        graph_group_option(driver_find(spec->driver), spec->options, spec->n_options);
+    if (name && !*name)
+        return err_field(err, "throttle-group", -EINVAL,
+                         "node '%s' is to be in no throttle group, but a node that throttles is in "
+                         "one; name it",
+                         spec->name);
+    return graph_find_group(graph, name, "throttle-group", group, err);
+}
+
 /* Takes over `spec`. Whoever asked is told by then that it failed, if it does so at once. */
 static void begin_node(struct graph *graph, Sluice__NodeAdd *spec, struct standing standing,
-                       struct object *above, struct ticket ticket)
+                       struct object *group, struct object *above, struct ticket ticket)
 {
     const struct object *child = standing.to[EDGE_CHILD];
     unsigned reactor = spec->has_reactor ? spec->reactor
@@ -46,8 +60,11 @@ static void begin_node(struct graph *graph, Sluice__NodeAdd *spec, struct standi
     object->above = above;
     object->kept = !above;
     object->ticket = ticket;
+    object->group = group;
     Sluice__NodeOpen *open = MAIL_NEW(sluice__node_open);
     open->spec = spec;
+    if (group)
+        open->throttle = graph_join_mail(group);
     if (child) {
         open->has_child = true;
         open->child = child->address;
@@ -63,10 +80,12 @@ int graph_node_add(struct graph *graph, const Sluice__NodeAdd *spec, struct tick
                    struct err *err)
 {
     struct standing standing = {0};
+    struct object *group;
     if (graph_check_name(graph, NODE, spec->name, err) < 0 ||
-        find_children(graph, spec, standing.to, err) < 0 || check_reactor(graph, spec, err) < 0)
+        find_children(graph, spec, standing.to, err) < 0 || check_reactor(graph, spec, err) < 0 ||
+        find_group(graph, spec, &group, err) < 0)
         return err->code;
-    begin_node(graph, mail_copy(spec), standing, NULL, ticket);
+    begin_node(graph, mail_copy(spec), standing, group, NULL, ticket);
     return 0;
 }
 
@@ -135,6 +154,8 @@ void graph_place_backend(struct object *backend, struct object *node)
     Sluice__BackendOpen *open = backend->body;
     open->has_paused = true;
     open->paused = backend->graph->paused;
+    if (backend->group)
+        open->throttle = graph_join_mail(backend->group);
     if (node) {
         open->has_node = true;
         open->node = node->address;
@@ -148,21 +169,24 @@ void graph_place_backend(struct object *backend, struct object *node)
 int graph_backend_make(struct graph *graph, const Sluice__BackendAdd *spec, struct object *above,
                        struct ticket ticket, struct err *err)
 {
-    struct object *node = NULL, *backend;
+    struct object *node = NULL, *backend, *group, *node_group;
     struct standing standing = {0};
     if (check_medium(spec, err) < 0 ||
+        graph_find_group(graph, spec->throttle, "throttle", &group, err) < 0 ||
         (spec->node && !(node = graph_ready(graph, NODE, spec->node, "node", err))))
         return err->code;
     Sluice__NodeAdd *own = spec->driver ? own_node(graph, spec) : NULL;
     if (own &&
-        (find_children(graph, own, standing.to, err) < 0 || check_reactor(graph, own, err) < 0)) {
+        (find_children(graph, own, standing.to, err) < 0 || check_reactor(graph, own, err) < 0 ||
+         find_group(graph, own, &node_group, err) < 0)) {
         mail_free_body(own);
         return err->code;
     }
     backend = new_backend(graph, mail_copy(spec), above, node);
     backend->ticket = ticket;
+    backend->group = group;
     if (own)
-        begin_node(graph, own, standing, backend, (struct ticket){0});
+        begin_node(graph, own, standing, node_group, backend, (struct ticket){0});
     else
         graph_place_backend(backend, node);
     return 0;

@@ -137,6 +137,7 @@ static void prepared(struct actor *self, struct mail *reply, void *arg)
     struct object *backend = arg;
     struct swap *swap = backend->swap;
     (void)self;
+    graph_let_through_end(backend);
     if (mail_fault(reply)) {
         struct err err = {0};
         mail_fault_err(reply, &err);
@@ -168,6 +169,7 @@ static void described(struct actor *self, struct mail *reply, void *arg)
     Sluice__BackendChange *prepare = step(SLUICE__BACKEND_CHANGE__STEP__PREPARE);
     prepare->has_force = true;
     prepare->force = swap->force;
+    graph_let_through(backend);
     actor_ask(self, backend->address, MAIL_BACKEND_CHANGE, prepare, prepared, backend);
 }
 

@@ -4,7 +4,11 @@
  * To drain a node is to keep everyone quiet who stands on it, directly or through other nodes. A
  * region covers those who do so at the time: who comes to stand there inside it is quiesced before
  * he has the node, and who leaves is let go. A job does not make itself quiet. Each counts the
- * regions that cover it. */
+ * regions that cover it.
+ *
+ * What is in flight may wait in a node below, for a limit's sake: so nodes on which somebody stands
+ * who is covered, and whose drivers make requests wait, are told, too, and let them go on. Where
+ * somebody gets quiet by himself a region does nothing but that. */
 #include "actors/graph_impl.h"
 
 #include <errno.h>
@@ -19,6 +23,7 @@ struct region {
     actor_addr target; /* a backend or a node; 0: all there are */
     actor_addr holder; /* a job that it does not cover, or 0 */
     bool connected;    /* and all that is connected with it */
+    bool through;      /* keeps nobody quiet; what waits below the target goes on */
     bool ended, telling;
     size_t waits; /* answers to come */
     region_fn *then;
@@ -71,34 +76,80 @@ void graph_mark_connected(const struct object *object)
 /* Those who make requests. */
 static const enum object_kind coverable[] = {BACKEND, JOB};
 #define COVERABLE (sizeof coverable / sizeof *coverable)
+/* And those who may make them wait. */
+static const enum object_kind drainable[] = {NODE, BACKEND, JOB};
+#define DRAINABLE (sizeof drainable / sizeof *drainable)
 
-/* Calls `fn` for each one that the region covers. */
-static void each_covered(const struct region *region,
-                         void (*fn)(struct object *object, struct region *region))
+typedef void covered_fn(struct object *object, struct region *region);
+
+/* What a region is about; nothing when that is gone. */
+struct scope {
+    struct region *region;
+    const struct object *target, *node; /* null: everything */
+};
+
+static bool look(struct region *region, struct scope *scope)
 {
-    struct graph *graph = region->graph;
-    const struct object *target = NULL, *node = NULL;
+    *scope = (struct scope){.region = region};
     if (region->ended)
-        return;
-    if (region->target) {
-        target = graph_by_address(graph, region->target);
-        if (!target)
-            return; /* it is gone, and nobody stands on it */
-        node = target->kind == NODE ? target : target->standing.to[0];
-    }
-    if (region->connected && target)
+        return false;
+    if (!region->target)
+        return true;
+    const struct object *target = scope->target = graph_by_address(region->graph, region->target);
+    if (!target)
+        return false; /* nobody stands on it */
+    scope->node = target->kind == NODE ? target : target->standing.to[0];
+    if (region->connected)
         graph_mark_connected(target);
-    for (size_t k = 0; k < COVERABLE; k++)
-        for (size_t i = 0; i < graph->tables[coverable[k]].n; i++) {
-            struct object *object = graph->tables[coverable[k]].all[i];
-            bool covered = !region->target || object == target ||
-                           (region->connected ? object->marked : node && reaches(object, node));
-            if (covered && object->address && object->address != region->holder)
-                fn(object, (struct region *)region);
-        }
+    return true;
 }
 
-/* --- Telling the backends */
+static bool covers(const struct scope *scope, const struct object *object)
+{
+    const struct region *region = scope->region;
+    bool covered =
+        !region->target || object == scope->target ||
+        (!region->through &&
+         (region->connected ? object->marked : scope->node && reaches(object, scope->node)));
+    return covered && object->address && object->address != region->holder;
+}
+
+static bool makes_wait(const struct object *node)
+{
+    return node->address && node->driver && node->driver->drain;
+}
+
+/* Whether somebody stands on the node who is covered. */
+static bool is_below(const struct scope *scope, const struct object *node)
+{
+    const struct graph *graph = node->graph;
+    for (size_t k = 0; k < COVERABLE; k++)
+        for (size_t i = 0; i < graph->tables[coverable[k]].n; i++) {
+            const struct object *object = graph->tables[coverable[k]].all[i];
+            if (covers(scope, object) && reaches(object, node))
+                return true;
+        }
+    return false;
+}
+
+/* Calls `fn` for each one that the region covers; first for the nodes that let go what is in the
+ * way of the others' quiet. */
+static void each_covered(struct region *region, covered_fn *fn)
+{
+    struct graph *graph = region->graph;
+    struct scope scope;
+    if (!look(region, &scope))
+        return;
+    for (size_t i = 0; i < graph->tables[NODE].n; i++)
+        if (makes_wait(graph->tables[NODE].all[i]) && is_below(&scope, graph->tables[NODE].all[i]))
+            fn(graph->tables[NODE].all[i], region);
+    for (size_t k = 0; !region->through && k < COVERABLE; k++)
+        for (size_t i = 0; i < graph->tables[coverable[k]].n; i++)
+            if (covers(&scope, graph->tables[coverable[k]].all[i]))
+                fn(graph->tables[coverable[k]].all[i], region);
+}
+
+/* --- Telling them */
 
 static void quiet_one(struct region *region)
 {
@@ -124,17 +175,17 @@ static void quiet(struct actor *self, struct mail *reply, void *arg)
     quiet_one(arg);
 }
 
-static void begin_one(struct object *backend, struct region *region)
+static void begin_one(struct object *object, struct region *region)
 {
-    backend->drained++;
+    object->drained++;
     region->waits++;
-    actor_ask(backend->graph->self, backend->address, MAIL_DRAIN_BEGIN, NULL, quiet, region);
+    actor_ask(object->graph->self, object->address, MAIL_DRAIN_BEGIN, NULL, quiet, region);
 }
 
-static void count_one(struct object *backend, struct region *region)
+static void count_one(struct object *object, struct region *region)
 {
     (void)region;
-    backend->drained_next++;
+    object->drained_next++;
 }
 
 static void was_told(struct actor *self, struct mail *reply, void *arg)
@@ -144,25 +195,56 @@ static void was_told(struct actor *self, struct mail *reply, void *arg)
     (void)arg;
 }
 
-static void tell_drained(struct object *object)
+static void tell_begin(struct object *object)
 {
-    struct actor *self = object->graph->self;
     for (; object->drained < object->drained_next; object->drained++)
-        actor_ask(self, object->address, MAIL_DRAIN_BEGIN, NULL, was_told, NULL);
+        actor_ask(object->graph->self, object->address, MAIL_DRAIN_BEGIN, NULL, was_told, NULL);
+}
+
+static void node_ended(struct actor *self, struct mail *reply, void *arg)
+{
+    struct graph *graph = arg;
+    (void)self;
+    (void)reply; /* one that is gone lets nothing through */
+    if (!--graph->drain_ends)
+        graph_drain_sync(graph);
+}
+
+/* What has waited in those above is not to find the node open still: they hear of the end when the
+ * nodes have. */
+static void tell_end(struct object *object)
+{
+    struct graph *graph = object->graph;
     for (; object->drained > object->drained_next; object->drained--)
-        actor_tell(self, object->address, MAIL_DRAIN_END, NULL);
+        if (object->kind == NODE) {
+            graph->drain_ends++;
+            actor_ask(graph->self, object->address, MAIL_DRAIN_END, NULL, node_ended, graph);
+        } else if (!graph->drain_ends) {
+            actor_tell(graph->self, object->address, MAIL_DRAIN_END, NULL);
+        } else {
+            return;
+        }
+}
+
+static void each_drainable(struct graph *graph, void (*fn)(struct object *object))
+{
+    for (size_t k = 0; k < DRAINABLE; k++)
+        for (size_t i = 0; i < graph->tables[drainable[k]].n; i++)
+            fn(graph->tables[drainable[k]].all[i]);
+}
+
+static void forget_next(struct object *object)
+{
+    object->drained_next = 0;
 }
 
 void graph_drain_sync(struct graph *graph)
 {
-    for (size_t k = 0; k < COVERABLE; k++)
-        for (size_t i = 0; i < graph->tables[coverable[k]].n; i++)
-            graph->tables[coverable[k]].all[i]->drained_next = 0;
+    each_drainable(graph, forget_next);
     for (struct region *region = graph->regions; region; region = region->next)
         each_covered(region, count_one);
-    for (size_t k = 0; k < COVERABLE; k++)
-        for (size_t i = 0; i < graph->tables[coverable[k]].n; i++)
-            tell_drained(graph->tables[coverable[k]].all[i]);
+    each_drainable(graph, tell_begin);
+    each_drainable(graph, tell_end);
 }
 
 /* --- Regions */
@@ -201,6 +283,35 @@ void graph_drain_end(struct region *region)
     graph_drain_sync(graph);
     if (!region->waits && !region->telling)
         free(region);
+}
+
+static void went_through(void *arg)
+{
+    (void)arg; /* nobody waits for that */
+}
+
+/* Without a node that makes requests wait there is no region to be kept. */
+void graph_let_through(struct object *backend)
+{
+    struct graph *graph = backend->graph;
+    bool any = false;
+    for (size_t i = 0; i < graph->tables[NODE].n; i++)
+        any |=
+            makes_wait(graph->tables[NODE].all[i]) && reaches(backend, graph->tables[NODE].all[i]);
+    if (!any || !backend->address || backend->through)
+        return;
+    backend->through = begin(
+        graph, (struct region){.target = backend->address, .through = true, .then = went_through});
+    quiet_one(backend->through);
+}
+
+void graph_let_through_end(struct object *backend)
+{
+    struct region *region = backend->through;
+    if (--backend->throughs || !region)
+        return;
+    backend->through = NULL;
+    graph_drain_end(region);
 }
 
 void graph_drain_free(struct graph *graph)

@@ -9,21 +9,24 @@
 #include "actors/graph.h"
 
 #include "actors/kinds.h"
+#include "actors/limits.h"
 #include "drivers/driver.h"
 #include "engine/timer.h"
 
 /* Users come after what they use: see graph_perm.c. */
-enum object_kind { NODE, BACKEND, EXPORT, DEVICE, JOB, CLAIM, OBJECT_KINDS };
-#define HOSTED_KINDS                                                                               \
-    CLAIM /* kinds below have an actor each, but for devices of programs, and a                    \
-             name that is seen, unless it is empty */
+enum object_kind { NODE, BACKEND, EXPORT, DEVICE, JOB, GROUP, CLAIM, OBJECT_KINDS };
+#define HOSTED_KINDS GROUP /* kinds below have an actor each, but for devices of programs; */
+#define NAMED_KINDS                                                                                \
+    CLAIM /* and a name that is seen, unless it is empty, as throttle groups have                  \
+           */
 
 /* READY, CHANGING and CLOSING objects are seen from outside: between their two events. CHANGING is
  * a backend whose medium comes or goes, or which is activated or inactivated. */
 enum object_state { OPENING, FAILED, READY, CHANGING, CLOSING };
 
-/* The kinds, for sentences. */
+/* The kinds, for sentences; and in names of requests and in events. */
 extern const char *const graph_words[OBJECT_KINDS];
+extern const char *const graph_short_words[OBJECT_KINDS];
 
 struct graph;
 struct object;
@@ -90,6 +93,13 @@ struct object {
     bool resize_blocked;                         /* as a backend was told */
     struct err err;                              /* why it failed */
     void *body;                                  /* to be sent to it when it is spawned */
+    struct object *group;                        /* that a node or backend is a member of, or that a
+                                                    group is in; or null */
+    struct object *leaves;                       /* that it is still in, */
+    bool joining;                                /* while it goes from there to `group` */
+    struct throttle *throttle;                   /* what a group is; see graph_throttle.c */
+    unsigned throughs;                           /* why what waits below it is let through, */
+    struct region *through;                      /* and how: see graph_let_through() */
 };
 
 /* A change has been committed (`err` is null), or has changed nothing. */
@@ -125,6 +135,7 @@ struct graph {
     struct timer again;
     uint64_t last_id, last_region, last_commit;
     struct region *regions;
+    size_t drain_ends;  /* nodes that have yet to hear that a region is over */
     struct move *moves; /* that wait, or are under way */
     bool settling;
     struct eviction *evictions;            /* those who wait until all media are gone */
@@ -233,6 +244,10 @@ typedef void region_fn(void *arg);
 void graph_drain_begin(const struct object *target, bool connected, region_fn *then, void *arg,
                        struct region **region);
 void graph_drain_end(struct region *region);
+/* A backend gets quiet by itself: what waits in nodes below it for a limit's sake goes on at once,
+ * until that ends. They count. */
+void graph_let_through(struct object *backend);
+void graph_let_through_end(struct object *backend);
 /* Objects stand elsewhere now. */
 void graph_drain_sync(struct graph *graph);
 /* Sets `marked` of all nodes and backends that are connected with the object, and of no other. */
@@ -340,6 +355,55 @@ int graph_job_cancel(struct graph *graph, const Sluice__JobCancel *cancel, struc
 int graph_job_pause(struct graph *graph, const char *name, bool on, struct ticket ticket,
                     struct err *err);
 void graph_show_job(const struct object *job, Sluice__JobInfo *info);
+
+/* --- graph_throttle.c: these answer `ticket` when it is done, or refuse at once */
+
+/* What a throttle group has beside what all objects have. Its address is that of the root of the
+ * tree that it is in. */
+struct throttle {
+    struct limits limits;
+    bool temporary;           /* it goes with its last member */
+    struct enabler *enablers; /* who wait for it, or for its end; see graph_member.c */
+};
+
+int graph_throttle_add(struct graph *graph, const Sluice__ThrottleGroupAdd *spec,
+                       struct ticket ticket, struct err *err);
+int graph_throttle_set(struct graph *graph, const Sluice__ThrottleGroupSet *set,
+                       struct ticket ticket, struct err *err);
+/* Other limits, which have been checked. */
+void graph_throttle_limit(struct object *group, const struct limits *limits, struct ticket ticket);
+int graph_throttle_remove(struct graph *graph, const char *name, struct ticket ticket,
+                          struct err *err);
+/* A temporary one, for those who wait for it; its name has been checked. */
+void graph_throttle_make(struct graph *graph, const char *name, struct enabler *enablers);
+/* Something that was in the group is no longer. Null: nothing. */
+void graph_throttle_left(struct object *group);
+/* While ending: closes those that nothing is in any more; returns how many there are. */
+size_t graph_throttle_step_end(struct graph *graph);
+void *graph_throttle_event(const struct object *group);
+void graph_show_throttle(const struct object *group, Sluice__ThrottleInfo *info);
+
+/* --- graph_member.c */
+
+/* The group that a new member is to be in; null for none, when `name` is null or empty. */
+int graph_find_group(const struct graph *graph, const char *name, const char *field,
+                     struct object **group, struct err *err);
+/* The name of the group, among a driver's options; null when they have none, or the driver knows no
+ * such option. */
+const char *graph_group_option(const struct driver *driver, Sluice__Option **options, size_t n);
+/* Where a group is, for a member that is opened, or told to join; null stands for none. */
+Sluice__ThrottleJoin *graph_join_mail(const struct object *group);
+/* The member is to be in the group that is called `name`, "" for none: 1; it is already: 0; or it
+ * is refused. What has begun goes on when the member is told, or is undone. */
+int graph_join_begin(struct object *member, const char *name, const char *field, struct err *err);
+void graph_join_go(struct object *member, struct ticket ticket);
+void graph_join_undo(struct object *member);
+/* The group is ready: lets those join who waited for that; or it will not be. */
+void graph_enablers_go(struct object *group);
+void graph_enablers_refuse(struct object *group, const struct err *err);
+/* Frees what a throttle group has beside. */
+void graph_throttle_free(struct object *object);
+void graph_on_claim_throttle(struct actor *self, struct mail *mail);
 
 /* --- graph_claim.c */
 

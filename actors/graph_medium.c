@@ -130,6 +130,7 @@ static void removed(struct actor *self, struct mail *reply, void *arg)
 {
     struct object *backend = arg;
     (void)self;
+    graph_let_through_end(backend);
     if (mail_fault(reply)) {
         struct err err = {0};
         mail_fault_err(reply, &err);
@@ -153,6 +154,7 @@ static void begin_removal(struct object *backend, struct ticket ticket, bool con
     mail->console = console;
     backend->state = CHANGING;
     backend->ticket = ticket;
+    graph_let_through(backend);
     actor_ask(backend->graph->self, backend->address, MAIL_BACKEND_REMOVE, mail, removed, backend);
 }
 

@@ -17,8 +17,10 @@
 
 #define NAME_MAX_LENGTH 63
 
-const char *const graph_words[OBJECT_KINDS] = {"node",   "backend", "export",
-                                               "device", "job",     "client"};
+const char *const graph_words[OBJECT_KINDS] = {"node", "backend",        "export", "device",
+                                               "job",  "throttle group", "client"};
+const char *const graph_short_words[OBJECT_KINDS] = {"node", "backend",  "export", "device",
+                                                     "job",  "throttle", "client"};
 
 /* --- Tables */
 
@@ -82,6 +84,7 @@ void graph_object_free(struct object *object)
     mail_free_body(object->body);
     free(object->swap);
     graph_block_free(object);
+    graph_throttle_free(object);
     free(object);
 }
 
@@ -89,12 +92,17 @@ void graph_object_drop(struct object *object)
 {
     struct graph *graph = object->graph;
     struct table *table = &graph->tables[object->kind];
+    struct object *group = object->group, *leaves = object->leaves;
     size_t i = 0;
+    if (object->through) /* and nobody else will end it */
+        graph_drain_end(object->through);
     while (table->all[i] != object)
         i++;
     table->n--;
     memmove(&table->all[i], &table->all[i + 1], (table->n - i) * sizeof(struct object *));
     graph_object_free(object);
+    graph_throttle_left(group);
+    graph_throttle_left(leaves);
     graph_settled(graph);
 }
 
@@ -158,7 +166,7 @@ struct object *graph_ready(const struct graph *graph, enum object_kind kind, con
     struct object *object = graph_find(graph, kind, name);
     if (!object) {
         err_field(err, field, -ENOENT, "there is no %s '%.100s'; %s-list tells which there are",
-                  graph_words[kind], name, graph_words[kind]);
+                  graph_words[kind], name, graph_short_words[kind]);
         return NULL;
     }
     return graph_check_ready(object, field, err) < 0 ? NULL : object;
@@ -199,9 +207,9 @@ static unsigned name_space(enum object_kind kind)
 int graph_check_name(const struct graph *graph, enum object_kind kind, const char *name,
                      struct err *err)
 {
-    static const char *const with_article[] = {"a node", "a backend", "an export", "a device",
-                                               "a job"};
-    const char *field = kind >= EXPORT ? "id" : "name";
+    static const char *const with_article[] = {"a node",   "a backend", "an export",
+                                               "a device", "a job",     "a throttle group"};
+    const char *field = kind == EXPORT || kind == DEVICE || kind == JOB ? "id" : "name";
     char fault[64];
     if (*fault_of_name(name, fault, sizeof(fault)))
         return err_field(
@@ -209,7 +217,7 @@ int graph_check_name(const struct graph *graph, enum object_kind kind, const cha
             "'%.100s' can't name the new %s: %s, but a name is a letter, then letters, digits, "
             "'-', '.' or '_', %d characters at most",
             name, graph_words[kind], fault, NAME_MAX_LENGTH);
-    for (unsigned other = 0; other < HOSTED_KINDS; other++)
+    for (unsigned other = 0; other < NAMED_KINDS; other++)
         if (name_space(kind) == name_space(other) && graph_find(graph, other, name))
             return err_field(err, field, -EEXIST,
                              "there is %s '%s' already; choose another %s for the new %s",
@@ -297,11 +305,13 @@ void graph_emit_object(const struct object *object, bool added)
         [DEVICE] = {SLUICE__EVENT__BODY_DEVICE_ADDED, SLUICE__EVENT__BODY_DEVICE_DELETED,
                     device_event},
         [JOB] = {SLUICE__EVENT__BODY_JOB_ADDED, SLUICE__EVENT__BODY_JOB_DELETED, job_event},
+        [GROUP] = {SLUICE__EVENT__BODY_THROTTLE_ADDED, SLUICE__EVENT__BODY_THROTTLE_DELETED,
+                   graph_throttle_event},
     };
     if (object->kind == BACKEND && !*object->name) /* nobody sees it */
         return;
     graph_emit(object->graph,
-               emit_make(graph_words[object->kind], graph_name(object),
+               emit_make(graph_short_words[object->kind], graph_name(object),
                          SLUICE__EVENT__SEVERITY__INFO,
                          added ? kinds[object->kind].added : kinds[object->kind].deleted,
                          kinds[object->kind].make(object)));
@@ -431,6 +441,8 @@ static void let_go(struct actor *self, struct mail *reply, void *arg)
 static void closed(struct actor *self, struct mail *reply, void *arg)
 {
     struct object *object = arg;
+    if (object->kind == BACKEND)
+        graph_let_through_end(object);
     if (mail_fault(reply)) {
         struct err err = {0};
         mail_fault_err(reply, &err);
@@ -454,6 +466,8 @@ void graph_close_object(struct object *object, struct ticket ticket)
     object->state = CLOSING;
     object->err = (struct err){0};
     object->ticket = ticket;
+    if (object->kind == BACKEND)
+        graph_let_through(object);
     actor_ask(object->graph->self, object->address, MAIL_CLOSE, NULL, closed, object);
 }
 

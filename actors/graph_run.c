@@ -12,60 +12,93 @@
 
 struct asker {
     struct ticket ticket;
+    enum object_kind kind;
+    uint64_t id;
     /* What the graph itself keeps of it, when that is done. */
     bool has_allow, allow;
-    char *name;
+    bool joins;    /* then it is told of its throttle group, which answers */
+    bool quietens; /* it gets quiet */
 };
 
 /* What the object has done is told as done. */
 static void changed(struct actor *self, struct mail *reply, void *arg)
 {
     struct asker *asker = arg;
+    struct object *object = graph_find_id(actor_state(self), asker->kind, asker->id);
     struct err err = {0};
+    if (asker->quietens && object)
+        graph_let_through_end(object);
     if (mail_fault(reply)) {
         mail_fault_err(reply, &err);
+        if (asker->joins && object)
+            graph_join_undo(object);
         actor_refuse(self, asker->ticket, &err);
     } else {
-        struct object *backend =
-            asker->has_allow ? graph_find(actor_state(self), BACKEND, asker->name) : NULL;
-        if (backend)
-            backend->allow_inactivate = asker->allow;
-        actor_reply(self, asker->ticket, MAIL_REPLY, reply_done());
+        if (asker->has_allow && object)
+            object->allow_inactivate = asker->allow;
+        if (asker->joins && object)
+            graph_join_go(object, asker->ticket);
+        else
+            actor_reply(self, asker->ticket, MAIL_REPLY, reply_done());
     }
-    free(asker->name);
     free(asker);
+}
+
+static void ask(const struct object *object, unsigned mail, void *body, struct asker how)
+{
+    struct asker *asker = MEM_NEW(struct asker);
+    *asker = how;
+    asker->kind = object->kind;
+    asker->id = object->id;
+    actor_ask(object->graph->self, object->address, mail, body, changed, asker);
 }
 
 int graph_pass_on(struct graph *graph, enum object_kind kind, const char *name, unsigned mail,
                   void *body, struct ticket ticket, struct err *err)
 {
-    struct object *object = graph_there(graph, kind, name, "name", err);
+    const struct object *object = graph_there(graph, kind, name, "name", err);
     if (!object) {
         mail_free_body(body);
         return err->code;
     }
-    struct asker *asker = MEM_NEW(struct asker);
-    *asker = (struct asker){.ticket = ticket};
-    if (mail == MAIL_BACKEND_SET) {
-        const Sluice__BackendSet *set = body;
-        asker->has_allow = set->has_allow_inactivate;
-        asker->allow = set->allow_inactivate;
-        asker->name = mem_string(name);
-    }
-    actor_ask(graph->self, object->address, mail, body, changed, asker);
+    ask(object, mail, body, (struct asker){.ticket = ticket});
     return 0;
 }
 
 int graph_node_set(struct graph *graph, const Sluice__NodeSet *set, struct ticket ticket,
                    struct err *err)
 {
-    return graph_pass_on(graph, NODE, set->name, MAIL_NODE_SET, mail_copy(set), ticket, err);
+    struct object *node = graph_there(graph, NODE, set->name, "name", err);
+    if (!node)
+        return err->code;
+    const char *group = graph_group_option(node->driver, set->options, set->n_options);
+    if (group && !*group)
+        return err_field(err, "throttle-group", -EINVAL,
+                         "node '%s' can't be in no throttle group, because it throttles; name "
+                         "another one, or remove the node",
+                         node->name);
+    int joins = group ? graph_join_begin(node, group, "throttle-group", err) : 0;
+    if (joins < 0)
+        return joins;
+    ask(node, MAIL_NODE_SET, mail_copy(set), (struct asker){.ticket = ticket, .joins = joins});
+    return 0;
 }
 
 int graph_backend_set(struct graph *graph, const Sluice__BackendSet *set, struct ticket ticket,
                       struct err *err)
 {
-    return graph_pass_on(graph, BACKEND, set->name, MAIL_BACKEND_SET, mail_copy(set), ticket, err);
+    struct object *backend = graph_there(graph, BACKEND, set->name, "name", err);
+    if (!backend)
+        return err->code;
+    int joins = set->throttle ? graph_join_begin(backend, set->throttle, "throttle", err) : 0;
+    if (joins < 0)
+        return joins;
+    ask(backend, MAIL_BACKEND_SET, mail_copy(set),
+        (struct asker){.ticket = ticket,
+                       .has_allow = set->has_allow_inactivate,
+                       .allow = set->allow_inactivate,
+                       .joins = joins});
+    return 0;
 }
 
 static Sluice__Pause *pause_mail(bool on, bool engine)
@@ -81,7 +114,14 @@ static Sluice__Pause *pause_mail(bool on, bool engine)
 int graph_backend_pause(struct graph *graph, const char *name, bool on, struct ticket ticket,
                         struct err *err)
 {
-    return graph_pass_on(graph, BACKEND, name, MAIL_PAUSE, pause_mail(on, false), ticket, err);
+    struct object *backend = graph_there(graph, BACKEND, name, "name", err);
+    if (!backend)
+        return err->code;
+    if (on)
+        graph_let_through(backend);
+    ask(backend, MAIL_PAUSE, pause_mail(on, false),
+        (struct asker){.ticket = ticket, .quietens = on});
+    return 0;
 }
 
 /* --- All backends */
@@ -103,12 +143,22 @@ static void round_end(struct round *round)
     graph_settled(graph);
 }
 
+struct part {
+    struct round *round;
+    uint64_t id;
+    bool quietens;
+};
+
 /* One that is gone by now is paused enough. */
 static void obeyed(struct actor *self, struct mail *reply, void *arg)
 {
-    (void)self;
+    struct part *part = arg;
+    struct object *backend = graph_find_id(actor_state(self), BACKEND, part->id);
     (void)reply;
-    round_end(arg);
+    if (part->quietens && backend)
+        graph_let_through_end(backend);
+    round_end(part->round);
+    free(part);
 }
 
 static void tell(struct graph *graph, Sluice__Event__BodyCase what, const char *backend,
@@ -130,9 +180,13 @@ static void run_all(struct graph *graph, bool on, struct ticket ticket)
     graph->gathers++;
     const struct table *table = &graph->tables[BACKEND];
     for (size_t i = 0; i < table->n; i++) {
+        struct part *part = MEM_NEW(struct part);
+        *part = (struct part){round, table->all[i]->id, on};
         round->outstanding++;
+        if (on)
+            graph_let_through(table->all[i]);
         actor_ask(graph->self, table->all[i]->address, MAIL_PAUSE, pause_mail(on, true), obeyed,
-                  round);
+                  part);
     }
     round_end(round);
 }

@@ -51,6 +51,8 @@ static void complete_info(struct graph *graph, const struct part *part)
     size_t i = 0;
     if (part->kind == NODE) {
         Sluice__NodeInfo *info = *part->slot;
+        if (object->group)
+            mail_set(&info->throttle, object->group->name);
         info->has_inactive = info->inactive = object->inactive;
         if (object->standing.to[EDGE_CHILD])
             mail_set(&info->child, object->standing.to[EDGE_CHILD]->name);
@@ -66,6 +68,8 @@ static void complete_info(struct graph *graph, const struct part *part)
         info->only_backends = graph_is_root(object);
     } else if (part->kind == BACKEND) {
         Sluice__BackendInfo *info = *part->slot;
+        if (object->group)
+            mail_set(&info->throttle, object->group->name);
         info->has_activity = true;
         info->activity = (Sluice__Activity)object->standing.activity;
         info->has_allow_inactivate = info->allow_inactivate = object->allow_inactivate;
@@ -85,6 +89,8 @@ static void complete_info(struct graph *graph, const struct part *part)
         complete_device(object, *part->slot);
     } else if (part->kind == JOB) {
         graph_show_job(object, *part->slot);
+    } else if (part->kind == GROUP) {
+        graph_show_throttle(object, *part->slot);
     }
 }
 
@@ -132,6 +138,7 @@ static void gathered(struct gather *gather)
         close_gaps((void **)reply->status->exports, &reply->status->n_exports);
         close_gaps((void **)reply->status->devices, &reply->status->n_devices);
         close_gaps((void **)reply->status->jobs, &reply->status->n_jobs);
+        close_gaps((void **)reply->status->throttle_groups, &reply->status->n_throttle_groups);
         if (gather->told == graph->told && !gather->missed) {
             actor_reply(graph->self, gather->ticket, MAIL_REPLY, reply);
             break;
@@ -158,6 +165,11 @@ static void gathered(struct gather *gather)
         break;
     case SLUICE__REPLY__BODY_JOBS:
         close_gaps((void **)reply->jobs->jobs, &reply->jobs->n_jobs);
+        actor_reply(graph->self, gather->ticket, MAIL_REPLY, reply);
+        break;
+    case SLUICE__REPLY__BODY_THROTTLES:
+        close_gaps((void **)reply->throttles->throttle_groups,
+                   &reply->throttles->n_throttle_groups);
         actor_reply(graph->self, gather->ticket, MAIL_REPLY, reply);
         break;
     default:
@@ -196,11 +208,18 @@ static void gather_one(struct gather *gather, const struct object *object, void 
     struct part *part = MEM_NEW(struct part);
     *part = (struct part){gather, object->kind, object->id, slot};
     gather->outstanding++;
-    if (object->kind == DEVICE) /* its backend knows how it stands */
-        actor_ask(gather->graph->self, object->standing.to[0]->address, MAIL_DEVICE_DESCRIBE, NULL,
-                  described, part);
-    else
-        actor_ask(gather->graph->self, object->address, MAIL_DESCRIBE, NULL, described, part);
+    actor_addr whom = object->address;
+    unsigned kind = MAIL_DESCRIBE;
+    void *body = NULL;
+    if (object->kind == DEVICE) { /* its backend knows how it stands */
+        whom = object->standing.to[0]->address;
+        kind = MAIL_DEVICE_DESCRIBE;
+    } else if (object->kind == GROUP) { /* one of a tree */
+        Sluice__ThrottleDescribe *describe = body = MAIL_NEW(sluice__throttle_describe);
+        describe->group = object->id;
+        kind = MAIL_THROTTLE_DESCRIBE;
+    }
+    actor_ask(gather->graph->self, whom, kind, body, described, part);
 }
 
 static void reactor_described(struct actor *self, struct mail *reply, void *arg)
@@ -277,8 +296,8 @@ static void *gather_roots(struct gather *gather, size_t *n)
 void graph_list(struct graph *graph, enum object_kind kind, bool wide, struct ticket ticket)
 {
     static const Sluice__Reply__BodyCase bodies[] = {
-        SLUICE__REPLY__BODY_NODES, SLUICE__REPLY__BODY_BACKENDS, SLUICE__REPLY__BODY_EXPORTS,
-        SLUICE__REPLY__BODY_DEVICES, SLUICE__REPLY__BODY_JOBS};
+        SLUICE__REPLY__BODY_NODES,   SLUICE__REPLY__BODY_BACKENDS, SLUICE__REPLY__BODY_EXPORTS,
+        SLUICE__REPLY__BODY_DEVICES, SLUICE__REPLY__BODY_JOBS,     SLUICE__REPLY__BODY_THROTTLES};
     struct gather *gather = gather_new(graph, ticket, bodies[kind]);
     Sluice__Reply *reply = gather->reply;
     if (kind == NODE) {
@@ -294,6 +313,10 @@ void graph_list(struct graph *graph, enum object_kind kind, bool wide, struct ti
     } else if (kind == JOB) {
         reply->jobs = MAIL_NEW(sluice__job_list);
         reply->jobs->jobs = gather_all(gather, kind, true, &reply->jobs->n_jobs);
+    } else if (kind == GROUP) {
+        reply->throttles = MAIL_NEW(sluice__throttle_list);
+        reply->throttles->throttle_groups =
+            gather_all(gather, kind, true, &reply->throttles->n_throttle_groups);
     } else {
         reply->exports = MAIL_NEW(sluice__export_list);
         reply->exports->exports = gather_all(gather, kind, true, &reply->exports->n_exports);
@@ -302,8 +325,8 @@ void graph_list(struct graph *graph, enum object_kind kind, bool wide, struct ti
 }
 
 static const Sluice__Reply__BodyCase bodies_of_one[] = {
-    SLUICE__REPLY__BODY_NODE, SLUICE__REPLY__BODY_BACKEND, SLUICE__REPLY__BODY_EXPORT,
-    SLUICE__REPLY__BODY_DEVICE, SLUICE__REPLY__BODY_JOB};
+    SLUICE__REPLY__BODY_NODE,   SLUICE__REPLY__BODY_BACKEND, SLUICE__REPLY__BODY_EXPORT,
+    SLUICE__REPLY__BODY_DEVICE, SLUICE__REPLY__BODY_JOB,     SLUICE__REPLY__BODY_THROTTLE};
 
 int graph_show(struct graph *graph, enum object_kind kind, const char *name, struct ticket ticket,
                struct err *err)
@@ -339,6 +362,7 @@ static void stamped(struct actor *self, struct mail *reply, void *arg)
     out->exports = gather_all(gather, EXPORT, true, &out->n_exports);
     out->devices = gather_all(gather, DEVICE, true, &out->n_devices);
     out->jobs = gather_all(gather, JOB, true, &out->n_jobs);
+    out->throttle_groups = gather_all(gather, GROUP, true, &out->n_throttle_groups);
     part_done(gather);
 }
 

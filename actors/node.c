@@ -246,6 +246,7 @@ static void opened(struct driver_node *base, int ret, const struct err *why)
         node_limits(node);
         if (base->driver->child_changed) /* while it was opened, maybe */
             base->driver->child_changed(base);
+        node_drain_opened(node);
         actor_reply(base->actor, node->ticket, MAIL_NODE_FACTS, facts_mail(node));
     }
     if (node->close_asked)
@@ -566,6 +567,8 @@ const struct actor_type node_type = {
             [MAIL_THROTTLE_GRANT] = node_on_throttle_grant,
             [MAIL_THROTTLE_JOIN] = node_on_throttle_join,
             [MAIL_MOVE] = on_move,
+            [MAIL_DRAIN_BEGIN] = node_on_drain_begin,
+            [MAIL_DRAIN_END] = node_on_drain_end,
             [MAIL_NODE_CHANGED] = on_node_changed,
             [MAIL_BUFFER] = node_on_buffer,
             [MAIL_DESCRIBE] = node_on_describe,

@@ -48,7 +48,8 @@ struct node {
     struct ticket joiner;       /* who waits for it to be in another throttle group */
     struct ticket mover;        /* who waits for the arrival at another reactor */
     bool close_asked;
-    bool aborted; /* see MAIL_ABORT */
+    bool aborted;     /* see MAIL_ABORT */
+    unsigned drained; /* regions that those above are in */
     actor_addr *watchers;
     size_t nwatchers;
     struct driver_facts told; /* to them, last */
@@ -98,6 +99,12 @@ void node_buffers_fini(struct node *node);
 
 /* In node_info.c: DESCRIBE. */
 void node_on_describe(struct actor *self, struct mail *mail);
+
+/* In node_drain.c. */
+void node_on_drain_begin(struct actor *self, struct mail *mail);
+void node_on_drain_end(struct actor *self, struct mail *mail);
+/* The driver has been opened. */
+void node_drain_opened(struct node *node);
 
 /* In node_medium.c. */
 void node_on_medium(struct actor *self, struct mail *mail);

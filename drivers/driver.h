@@ -192,8 +192,9 @@ struct driver {
      * It may be inactivated at once, when another node fails. Optional. */
     void (*activate)(struct driver_node *node, driver_opened_fn *done);
     void (*inactivate)(struct driver_node *node);
-    /* From the first to the last of drained regions that reach it: whatever waits by the driver's
-     * own will goes on at once. Optional. */
+    /* From the first drained region of somebody who stands on it (on) to the last: what waits by
+     * the driver's own will goes on at once, and nothing waits so. Optional, but due for a driver
+     * that makes requests wait when nothing else does. Called while the instance is open. */
     void (*drain)(struct driver_node *node, bool on);
     /* Before it leaves a reactor and after it arrived at another; no operation is outstanding.
      * Optional. */

@@ -1,0 +1,518 @@
+/* Throttle groups as the graph knows them: how they come, change and go, who is in which, and that
+ * drains reach the nodes that make requests wait. Each seed is another order of what happens. */
+#include "stack_rig.h"
+
+#include <stdio.h>
+
+#define ALL "iops-total=100 iops-total-max=200 iops-total-max-length=3 bps-write=1M iops-size=4K"
+
+static const Sluice__ThrottleInfo *group(const char *name)
+{
+    return stack_do("throttle-show %s", name)->throttle;
+}
+
+/* The group that it is in; "" for none. */
+static const char *group_of_backend(const char *name)
+{
+    const char *throttle = stack_do("backend-show %s", name)->backend->throttle;
+    return throttle ? throttle : "";
+}
+
+static const char *group_of_node(const char *name)
+{
+    const char *throttle = stack_do("node-show %s", name)->node->throttle;
+    return throttle ? throttle : "";
+}
+
+static uint64_t sequence(void)
+{
+    return stack_do("status")->status->sequence;
+}
+
+/* --- Groups */
+
+static void groups_come_change_and_go(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        uint64_t before = sequence();
+        stack_do("throttle-add gold " ALL);
+        stack_do("throttle-add silver parent=gold");
+        const Sluice__ThrottleInfo *gold = group("gold");
+        assert_string_equal(gold->name, "gold");
+        assert_null(gold->parent);
+        assert_int_equal(gold->iops_total, 100);
+        assert_int_equal(gold->iops_total_max, 200);
+        assert_int_equal(gold->iops_total_max_length, 3);
+        assert_int_equal(gold->bps_write, 1 << 20);
+        assert_int_equal(gold->bps_write_max_length, 1);
+        assert_int_equal(gold->iops_read, 0);
+        assert_int_equal(gold->iops_size, 4096);
+        assert_int_equal(gold->n_members, 0);
+        assert_int_equal(gold->n_children, 1);
+        assert_string_equal(gold->children[0], "silver");
+        assert_false(gold->temporary);
+        assert_string_equal(group("silver")->parent, "gold");
+        assert_int_equal(stack_do("throttle-list")->throttles->n_throttle_groups, 2);
+        const Sluice__Status *status = stack_do("status")->status;
+        assert_int_equal(status->n_throttle_groups, 2);
+        assert_string_equal(status->throttle_groups[0]->name, "gold");
+
+        stack_do("throttle-remove silver");
+        stack_do("throttle-remove gold");
+        assert_int_equal(stack_do("throttle-list")->throttles->n_throttle_groups, 0);
+        stack_refused(-ENOENT, "there is no throttle group 'gold'; throttle-list tells",
+                      "throttle-show gold");
+        assert_string_equal(stack_story(before + 1),
+                            "THROTTLE_ADDED gold, THROTTLE_ADDED silver, THROTTLE_DELETED silver, "
+                            "THROTTLE_DELETED gold");
+    }
+}
+
+static void a_change_keeps_what_it_leaves_out(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add gold " ALL);
+        stack_do("throttle-set gold iops-total=50 iops-size=0");
+        const Sluice__ThrottleInfo *gold = group("gold");
+        assert_int_equal(gold->iops_total, 50);
+        assert_int_equal(gold->iops_total_max, 200);
+        assert_int_equal(gold->iops_total_max_length, 3);
+        assert_int_equal(gold->bps_write, 1 << 20);
+        assert_int_equal(gold->iops_size, 0);
+        stack_refused(-EINVAL, "throttle group 'gold': nothing to set was named",
+                      "throttle-set gold");
+    }
+}
+
+static void limits_that_are_wrong_are_refused_and_the_old_ones_stay(void **state)
+{
+    static const struct {
+        const char *given, *text;
+    } wrong[] = {
+        {"iops-read=5", "iops-total and iops-read can't be limited together"},
+        {"bps-total=5", "bps-total and bps-write can't be limited together"},
+        {"iops-total=-1", "iops-total is -1"},
+        {"bps-write=1000000000000001", "10^15"},
+        {"iops-total-max-length=0", "iops-total-max-length is 0"},
+        {"bps-write-max-length=2", "there is no bps-write-max"},
+        {"bps-total-max=7", "there is no bps-total"},
+        {"iops-total-max=99", "iops-total-max is 99, less than iops-total"},
+        {"iops-total-max=1000000000000000", "more than 10^15 in all"},
+        {"iops-total=0 iops-total-max=0 iops-total-max-length=1", "no operations are limited"},
+    };
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add gold " ALL);
+        for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+            stack_refused(-EINVAL, wrong[i].text, "throttle-set gold %s", wrong[i].given);
+        stack_refused(-EINVAL, "can't be limited together",
+                      "throttle-add silver bps-total=1 bps-read=1");
+        const Sluice__ThrottleInfo *gold = group("gold");
+        assert_int_equal(gold->iops_total, 100);
+        assert_int_equal(gold->iops_total_max, 200);
+        assert_int_equal(gold->iops_total_max_length, 3);
+        assert_int_equal(gold->bps_write, 1 << 20);
+        assert_int_equal(gold->bps_write_max_length, 1);
+        assert_int_equal(stack_do("throttle-list")->throttles->n_throttle_groups, 1);
+    }
+}
+
+static void a_group_has_a_name_of_its_own_and_a_place(void **state)
+{
+    (void)state;
+    stack_start(2, 1);
+    stack_do("throttle-add g1");
+    stack_refused(-EEXIST, "there is a throttle group 'g1' already; choose another name",
+                  "throttle-add g1");
+    stack_refused(-EINVAL, "'1' can't name the new throttle group", "throttle-add 1");
+    stack_do("node-add driver=null name=g"); /* others may be called the same */
+    stack_do("throttle-add g reactor=1");
+    assert_int_equal(group("g")->reactor, 1);
+    stack_refused(-EINVAL, "can't live on reactor 2: the reactors are 0 to 1",
+                  "throttle-add far reactor=2");
+    stack_refused(-ENOENT, "there is no throttle group 'nobody'", "throttle-add x parent=nobody");
+    stack_refused(-EINVAL, "is where 'g' is, on reactor 1; leave reactor out",
+                  "throttle-add x parent=g reactor=0");
+    stack_do("throttle-add in-g parent=g");
+    assert_int_equal(group("in-g")->reactor, 1);
+    for (int i = 2; i <= 8; i++)
+        stack_do("throttle-add g%d parent=g%d", i, i - 1);
+    stack_refused(-EINVAL, "can't be in 'g8', which is the last of 8 groups that are nested",
+                  "throttle-add g9 parent=g8");
+    stack_refused(-ENOENT, "there is no throttle group 'nobody'", "throttle-set nobody bps-read=1");
+    stack_refused(-ENOENT, "there is no throttle group 'nobody'", "throttle-remove nobody");
+    stack_stop();
+}
+
+static void what_is_in_a_group_keeps_it_and_is_named(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add gold");
+        stack_do("throttle-add silver parent=gold");
+        stack_do("node-add driver=null name=n");
+        stack_do("node-add driver=throttle name=t child=n throttle-group=gold");
+        stack_do("backend-add name=b throttle=gold");
+        stack_refused(-EBUSY,
+                      "throttle group 'gold' can't be removed: node 't', backend 'b', throttle "
+                      "group 'silver' are in it; let backends leave",
+                      "throttle-remove gold");
+        stack_do("node-remove t");
+        stack_do("backend-set b throttle=");
+        stack_refused(-EBUSY, "throttle group 'silver' is in it", "throttle-remove gold");
+        stack_do("throttle-remove silver");
+        for (int i = 10; i < 40; i++)
+            stack_do("backend-add name=a-backend-with-a-long-name-%d throttle=gold", i);
+        stack_refused(-EBUSY, " more are in it", "throttle-remove gold");
+    }
+}
+
+/* --- Members */
+
+static void a_backend_joins_switches_and_leaves(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add gold");
+        stack_do("throttle-add silver parent=gold");
+        stack_do("throttle-add red");
+        stack_refused(-ENOENT, "there is no throttle group 'blue'",
+                      "backend-add name=b throttle=blue");
+        stack_do("backend-add name=b");
+        assert_string_equal(group_of_backend("b"), "");
+        stack_do("backend-set b throttle="); /* it is in none as it is */
+        stack_refused(-ENOENT, "there is no throttle group 'blue'", "backend-set b throttle=blue");
+        stack_do("backend-set b throttle=silver werror=stop");
+        assert_string_equal(group_of_backend("b"), "silver");
+        assert_int_equal(stack_do("backend-show b")->backend->werror,
+                         SLUICE__ON_ERROR__POLICY__STOP);
+        stack_do("backend-set b throttle=silver");
+        stack_refused(-EINVAL, "power of two", "backend-set b throttle=red guest-block-size=3");
+        assert_string_equal(group_of_backend("b"), "silver");
+        stack_do("throttle-remove red");
+        stack_do("backend-set b throttle=gold");
+        assert_string_equal(group_of_backend("b"), "gold");
+        stack_do("throttle-remove silver");
+        stack_do("backend-set b werror=report");
+        assert_string_equal(group_of_backend("b"), "gold");
+        stack_do("backend-set b throttle=");
+        assert_string_equal(group_of_backend("b"), "");
+        stack_do("throttle-remove gold");
+    }
+}
+
+static void a_node_that_throttles_is_always_in_a_group(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add gold");
+        stack_do("throttle-add silver");
+        stack_do("node-add driver=memory name=n size=1M");
+        stack_refused(-ENOENT, "there is no throttle group 'blue'",
+                      "node-add driver=throttle name=t child=n throttle-group=blue");
+        stack_refused(-EINVAL, "is to be in no throttle group",
+                      "node-add driver=throttle name=t child=n throttle-group=");
+        stack_refused(-EINVAL, "throttle-group", "node-add driver=throttle name=t child=n");
+        stack_do("node-add driver=throttle name=t child=n throttle-group=gold");
+        assert_string_equal(group_of_node("t"), "gold");
+        assert_string_equal(group_of_node("n"), "");
+        stack_refused(-EINVAL, "can't be in no throttle group", "node-set t throttle_group=");
+        stack_refused(-ENOENT, "there is no throttle group 'blue'",
+                      "node-set t throttle-group=blue");
+        stack_refused(-EINVAL, "nonsense", "node-set t throttle-group=silver nonsense=1");
+        assert_string_equal(group_of_node("t"), "gold");
+        stack_do("throttle-remove silver");
+        stack_do("throttle-add red");
+        stack_do("node-set t throttle_group=red");
+        assert_string_equal(group_of_node("t"), "red");
+        stack_do("throttle-remove gold");
+        stack_do("node-set t throttle-group=red");
+
+        /* A backend and such a node in one step, each in a group. */
+        stack_do("throttle-add green");
+        stack_refused(-ENOENT, "there is no throttle group 'blue'",
+                      "backend-add name=b driver=throttle child=n throttle-group=blue");
+        stack_do("backend-add name=b driver=throttle child=n throttle-group=red throttle=green");
+        assert_string_equal(group_of_backend("b"), "green");
+        assert_string_equal(group_of_node(stack_do("backend-show b")->backend->node), "red");
+        stack_do("backend-remove b");
+        stack_do("throttle-remove green");
+        stack_do("node-remove t");
+        stack_do("throttle-remove red");
+    }
+}
+
+static void a_member_that_could_not_be_added_is_in_no_group(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add gold");
+        stack_do("node-add driver=null name=n");
+        stack_refused(-EINVAL, "nonsense",
+                      "node-add driver=throttle name=t child=n throttle-group=gold nonsense=1");
+        stack_refused(-EINVAL, "", "backend-add name=b driver=null nonsense=1 throttle=gold");
+        stack_do("throttle-remove gold");
+    }
+}
+
+static void the_group_stays_when_the_medium_changes(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add gold iops-total=7");
+        stack_do("node-add driver=memory name=one size=1M");
+        stack_do("node-add driver=memory name=two size=2M");
+        stack_do("backend-add name=b throttle=gold"); /* without a medium */
+        stack_do("medium-insert b one");
+        assert_string_equal(group_of_backend("b"), "gold");
+        stack_do("medium-change b two");
+        stack_do("medium-remove b");
+        assert_string_equal(group_of_backend("b"), "gold");
+        stack_do("medium-insert b one");
+        assert_string_equal(group_of_backend("b"), "gold");
+        stack_do("backend-remove b");
+        stack_do("throttle-remove gold");
+    }
+}
+
+/* --- What crosses */
+
+static void a_group_is_not_removed_under_those_who_come_or_go(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_answer first = {0}, second = {0};
+        stack_do("throttle-add gold");
+        stack_do("throttle-add silver");
+        stack_do("backend-add name=b");
+        stack_send_graph(&first, "backend-set b throttle=gold");
+        stack_send_graph(&second, "throttle-remove gold");
+        stack_await(&first);
+        stack_await(&second);
+        assert_int_equal(first.code, 0);
+        assert_int_equal(second.code, -EBUSY);
+        assert_non_null(strstr(second.text, "backend 'b' is in it"));
+
+        /* It is in both on its way. */
+        first = second = (struct stack_answer){0};
+        struct stack_answer third = {0};
+        stack_send_graph(&first, "backend-set b throttle=silver");
+        stack_send_graph(&second, "throttle-remove gold");
+        stack_send_graph(&third, "backend-set b throttle=gold");
+        stack_await(&first);
+        stack_await(&second);
+        stack_await(&third);
+        assert_int_equal(first.code, 0);
+        assert_int_equal(second.code, -EBUSY);
+        assert_int_equal(third.code, -EBUSY);
+        assert_non_null(strstr(third.text, "backend 'b' is changing its throttle group"));
+
+        first = second = (struct stack_answer){0};
+        stack_send_graph(&first, "throttle-remove gold");
+        stack_send_graph(&second, "backend-set b throttle=gold");
+        stack_await(&first);
+        stack_await(&second);
+        assert_int_equal(first.code, 0);
+        assert_int_equal(second.code, -EBUSY);
+        assert_non_null(strstr(second.text, "throttle group 'gold' is being closed"));
+        assert_string_equal(group_of_backend("b"), "silver");
+
+        /* The member goes while it changes groups. */
+        stack_do("throttle-add gold");
+        first = second = (struct stack_answer){0};
+        stack_send_graph(&first, "backend-set b throttle=gold");
+        stack_send_graph(&second, "backend-remove b");
+        stack_await(&first);
+        stack_await(&second);
+        assert_int_equal(second.code, 0);
+        stack_do("throttle-remove gold");
+        stack_do("throttle-remove silver");
+    }
+}
+
+static void the_end_closes_groups_after_their_members(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add gold");
+        stack_do("throttle-add silver parent=gold");
+        stack_do("throttle-add red parent=silver");
+        stack_do("node-add driver=null name=n");
+        stack_do("node-add driver=throttle name=t child=n throttle-group=silver");
+        stack_do("backend-add name=b node=t throttle=red");
+        stack_do("backend-add name=c node=n throttle=gold");
+        /* stack_stop() ends the engine, and looks that nobody is left. */
+    }
+}
+
+/* --- Drains */
+
+/* Memory, below a node that lets one request pass in a second; a backend on it, found. */
+static actor_addr slow_backend(const char *name)
+{
+    stack_do("throttle-add slow-%s iops-total=1", name);
+    stack_do("node-add driver=memory name=memory-%s size=1M", name);
+    stack_do("node-add driver=throttle name=node-%s child=memory-%s throttle-group=slow-%s", name,
+             name, name);
+    stack_do("backend-add name=%s node=node-%s", name, name);
+    return stack_find(name);
+}
+
+#define OPS 5
+
+static void submit(struct stack_op *ops, actor_addr backend)
+{
+    for (int i = 0; i < OPS; i++) {
+        ops[i] = (struct stack_op){0};
+        stack_submit(&ops[i], backend, OP_WRITE, i * 4096, 512, 0, NULL);
+    }
+    stack_settle();
+    assert_true(!ops[OPS - 1].came && !ops[OPS - 2].came);
+}
+
+static void assert_done(const struct stack_op *ops)
+{
+    for (int i = 0; i < OPS; i++) {
+        assert_true(ops[i].came);
+        assert_int_equal(ops[i].ret, 0);
+    }
+}
+
+/* Waits without letting time pass. */
+static void assert_at_once(const struct stack_answer *answer)
+{
+    stack_settle();
+    assert_true(answer->came);
+    if (answer->code)
+        fail_msg("%s", answer->text);
+}
+
+static void a_drain_lets_go_what_waits_in_nodes_below_and_nobody_else(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        actor_addr a = slow_backend("a"), b = slow_backend("b");
+        struct stack_op on_a[OPS], on_b[OPS];
+        struct stack_answer drained = {0};
+        submit(on_a, a);
+        submit(on_b, b);
+        Sluice__Drain *drain = MAIL_NEW(sluice__drain);
+        mail_set(&drain->node, "memory-a");
+        stack_ask(&drained, stack_world()->graph, MAIL_DRAIN, drain);
+        assert_at_once(&drained);
+        assert_done(on_a);
+        assert_false(on_b[OPS - 1].came);
+
+        Sluice__RegionEnd *end = MAIL_NEW(sluice__region_end);
+        end->region = ((const Sluice__Drained *)drained.body)->region;
+        stack_call(stack_world()->graph, MAIL_REGION_END, end);
+        stack_settle();
+        submit(on_a, a); /* they wait as before */
+
+        /* Everything. */
+        struct stack_answer all = {0};
+        stack_ask(&all, stack_world()->graph, MAIL_DRAIN, MAIL_NEW(sluice__drain));
+        assert_at_once(&all);
+        assert_done(on_a);
+        assert_done(on_b);
+        end = MAIL_NEW(sluice__region_end);
+        end->region = ((const Sluice__Drained *)all.body)->region;
+        stack_call(stack_world()->graph, MAIL_REGION_END, end);
+    }
+}
+
+static void a_node_that_comes_into_a_region_lets_go_too(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=memory name=n size=1M");
+        stack_do("throttle-add slow iops-total=1");
+        stack_do("node-add driver=throttle name=t child=n throttle-group=slow");
+        stack_do("backend-add name=b");
+        actor_addr b = stack_find("b");
+        struct stack_answer drained = {0};
+        Sluice__Drain *drain = MAIL_NEW(sluice__drain);
+        drain->has_backend = true;
+        drain->backend = b;
+        stack_ask(&drained, stack_world()->graph, MAIL_DRAIN, drain);
+        stack_await(&drained);
+        stack_do("medium-insert b t");
+        struct stack_op ops[OPS];
+        submit(ops, b); /* they wait in the backend */
+
+        /* Another region is over: they go, and then this one begins anew around them. */
+        Sluice__RegionEnd *end = MAIL_NEW(sluice__region_end);
+        end->region = ((const Sluice__Drained *)drained.body)->region;
+        stack_call(stack_world()->graph, MAIL_REGION_END, end);
+        stack_settle();
+        assert_false(ops[OPS - 1].came);
+        struct stack_answer again = {0};
+        drain = MAIL_NEW(sluice__drain);
+        drain->has_backend = true;
+        drain->backend = b;
+        stack_ask(&again, stack_world()->graph, MAIL_DRAIN, drain);
+        assert_at_once(&again);
+        assert_done(ops);
+        end = MAIL_NEW(sluice__region_end);
+        end->region = ((const Sluice__Drained *)again.body)->region;
+        stack_call(stack_world()->graph, MAIL_REGION_END, end);
+    }
+}
+
+static void whatever_brings_a_backend_to_rest_does_not_wait_for_limits_below(void **state)
+{
+    static const char *const how[] = {"medium-remove b",
+                                      "medium-change b other",
+                                      "backend-move b reactor=0",
+                                      "backend-inactivate b",
+                                      "medium-remove-all",
+                                      "backend-pause b",
+                                      "pause"};
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_op ops[OPS];
+        actor_addr b = slow_backend("b");
+        stack_do("node-add driver=memory name=other size=1M");
+        submit(ops, b);
+        struct stack_answer answer = {0};
+        stack_send(&answer, "%s", how[seed % (sizeof how / sizeof *how)]);
+        assert_at_once(&answer);
+        assert_done(ops);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(groups_come_change_and_go),
+        cmocka_unit_test(a_change_keeps_what_it_leaves_out),
+        cmocka_unit_test(limits_that_are_wrong_are_refused_and_the_old_ones_stay),
+        cmocka_unit_test(a_group_has_a_name_of_its_own_and_a_place),
+        cmocka_unit_test(what_is_in_a_group_keeps_it_and_is_named),
+        cmocka_unit_test(a_backend_joins_switches_and_leaves),
+        cmocka_unit_test(a_node_that_throttles_is_always_in_a_group),
+        cmocka_unit_test(a_member_that_could_not_be_added_is_in_no_group),
+        cmocka_unit_test(the_group_stays_when_the_medium_changes),
+        cmocka_unit_test(a_group_is_not_removed_under_those_who_come_or_go),
+        cmocka_unit_test(the_end_closes_groups_after_their_members),
+        cmocka_unit_test(a_drain_lets_go_what_waits_in_nodes_below_and_nobody_else),
+        cmocka_unit_test(a_node_that_comes_into_a_region_lets_go_too),
+        cmocka_unit_test(whatever_brings_a_backend_to_rest_does_not_wait_for_limits_below),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
