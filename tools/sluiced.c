@@ -161,12 +161,15 @@ static void print_usage(void)
            "value is doubled:\n"
            "      --config FILE       a list of requests, as YAML or JSON\n"
            "      --node driver=NAME,name=NAME[,KEY=VALUE]…\n"
+           "      --throttle name=NAME[,KEY=VALUE]…\n"
            "      --backend name=NAME[,KEY=VALUE]…\n"
            "      --export type=nbd,backend=NAME[,KEY=VALUE]…\n"
            "\n"
            "Keys of --node:\n",
            default_endpoint("control", control), default_endpoint("events", events));
     help_fields(stdout, &sluice__node_add__descriptor);
+    printf("\nKeys of --throttle:\n");
+    help_fields(stdout, &sluice__throttle_group_add__descriptor);
     printf("\nKeys of --backend:\n");
     help_fields(stdout, &sluice__backend_add__descriptor);
     printf("\nKeys of --export:\n");
@@ -229,6 +232,8 @@ static int set_option(struct daemon *daemon, int option, const char *value)
         return add_file(daemon, value);
     case 'n':
         return add_words(daemon, "node", "node_add", value);
+    case 'g':
+        return add_words(daemon, "throttle", "throttle_add", value);
     case 'b':
         return add_words(daemon, "backend", "backend_add", value);
     case 'x':
@@ -242,19 +247,13 @@ static int set_option(struct daemon *daemon, int option, const char *value)
 static int read_options(struct daemon *daemon, int argc, char **argv)
 {
     static const struct option options[] = {
-        {"threads", required_argument, NULL, 't'},
-        {"control", required_argument, NULL, 'c'},
-        {"events", required_argument, NULL, 'e'},
-        {"events-kept", required_argument, NULL, 'k'},
-        {"deadline", required_argument, NULL, 'd'},
-        {"config", required_argument, NULL, 'f'},
-        {"incoming", no_argument, NULL, 'i'},
-        {"node", required_argument, NULL, 'n'},
-        {"backend", required_argument, NULL, 'b'},
-        {"export", required_argument, NULL, 'x'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},
-        {0},
+        {"threads", required_argument, NULL, 't'},  {"control", required_argument, NULL, 'c'},
+        {"events", required_argument, NULL, 'e'},   {"events-kept", required_argument, NULL, 'k'},
+        {"deadline", required_argument, NULL, 'd'}, {"config", required_argument, NULL, 'f'},
+        {"incoming", no_argument, NULL, 'i'},       {"node", required_argument, NULL, 'n'},
+        {"throttle", required_argument, NULL, 'g'}, {"backend", required_argument, NULL, 'b'},
+        {"export", required_argument, NULL, 'x'},   {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},        {0},
     };
     int option;
     default_endpoint("control", daemon->control);
