@@ -271,6 +271,41 @@ int blk_node_drain_end(blk_context *context, const char *node);
 int blk_drain_all_begin(blk_context *context);
 int blk_drain_all_end(blk_context *context);
 
+/* Limits. A throttle group holds reads and writes of its members back, all together, so that they
+ * keep its limits; backends are members, whatever medium they have, and nodes of the driver
+ * throttle. Flushes, ioctls and VM state are never held back. Groups have names, of their own, and
+ * are made by control requests (`throttle-add`), or by joining one that is not there: such a group
+ * has no limits at first, and goes with its last member.
+ *
+ * These wait for the engine, as control requests do, and are called where the blk is used. What is
+ * done is done to the backend, for all who use it. */
+struct blk_io_limit {
+    uint64_t avg;          /* units per second that are sustained; 0: no limit */
+    uint64_t max;          /* the same, in a burst, not below avg; 0: no bursts */
+    uint64_t burst_length; /* seconds that a burst may last; 0 stands for 1 */
+};
+
+/* Units are operations and bytes. For each, reads and writes are limited either together (total) or
+ * each; writes of zeroes, and discards at a node, are writes. */
+struct blk_io_limits {
+    struct blk_io_limit iops_total, iops_read, iops_write;
+    struct blk_io_limit bps_total, bps_read, bps_write;
+    uint64_t iops_size; /* bytes: a longer request is as many operations as it has of these; 0: each
+                           is one */
+};
+
+/* Joins a group; null is one for this backend alone, that has its name. Fine when it is in that
+ * group already; -EBUSY when it is in another one. */
+int blk_io_limits_enable(blk *blk, const char *group, char **error);
+/* Goes to another group, with what waits, in its order. Does nothing for a backend that is in that
+ * group, or in none. */
+int blk_io_limits_update_group(blk *blk, const char *group, char **error);
+/* Leaves its group, if it is in one: what waits goes on. */
+int blk_io_limits_disable(blk *blk);
+/* Sets all limits of the group that the backend is in, for all members; -EINVAL when it is in none,
+ * or with a sentence that tells which rule is broken: then the old ones stay. */
+int blk_set_io_limits(blk *blk, const struct blk_io_limits *limits, char **error);
+
 /* Moves the backend to another reactor, with its medium and all that stands on the same nodes.
  * Requests wait meanwhile, in order. Refused (-EBUSY) when an unnamed backend is among those, or
  * one with a device, unless they allow it or it is forced. Two movers at once take turns. */
