@@ -2,7 +2,8 @@
  * graph_objects.c (the tables; removing), graph_add.c, graph_perm.c (edges and permissions),
  * graph_claim.c (those who use backends without being objects), graph_life.c (names, references,
  * what is made in one step), graph_walk.c (walks and look-ups), graph_active.c (handing media
- * over), graph_medium.c, graph_run.c and graph_show.c (lists, descriptions, status). */
+ * over), graph_medium.c, graph_run.c and graph_show.c (lists, descriptions, status),
+ * graph_throttle.c and graph_member.c (throttle groups, and who is in them). */
 #ifndef SLUICE_GRAPH_IMPL_H
 #define SLUICE_GRAPH_IMPL_H
 

@@ -246,7 +246,6 @@ static void opened(struct driver_node *base, int ret, const struct err *why)
         node_limits(node);
         if (base->driver->child_changed) /* while it was opened, maybe */
             base->driver->child_changed(base);
-        node_drain_opened(node);
         actor_reply(base->actor, node->ticket, MAIL_NODE_FACTS, facts_mail(node));
     }
     if (node->close_asked)

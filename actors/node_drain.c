@@ -5,16 +5,9 @@
 static void tell(struct node *node, bool on)
 {
     const struct driver *driver = node->base.driver;
-    /* A node that closes is open until nothing is in flight. */
-    if ((node->stage == NODE_OPEN || (node->stage == NODE_CLOSING && node->in_flight)) &&
-        driver->drain)
+    /* Nobody stands on one that is not open. */
+    if (node->stage == NODE_OPEN && driver->drain)
         driver->drain(&node->base, on);
-}
-
-void node_drain_opened(struct node *node)
-{
-    if (node->drained)
-        tell(node, true);
 }
 
 void node_on_drain_begin(struct actor *self, struct mail *mail)

@@ -103,8 +103,6 @@ void node_on_describe(struct actor *self, struct mail *mail);
 /* In node_drain.c. */
 void node_on_drain_begin(struct actor *self, struct mail *mail);
 void node_on_drain_end(struct actor *self, struct mail *mail);
-/* The driver has been opened. */
-void node_drain_opened(struct node *node);
 
 /* In node_medium.c. */
 void node_on_medium(struct actor *self, struct mail *mail);

@@ -71,7 +71,7 @@ for writer in $writers; do
     wait "$writer"
 done
 took=$((($(date +%s%N) - started_at) / 1000000))
-[ "$took" -ge 700 ] || fail "four writes at 4 a second took $took ms"
+[ "$took" -ge 600 ] || fail "four writes at 4 a second took $took ms"
 says 'THROTTLE_BEGIN .*group silver, waiting [1-3]$' sluice events --since $((before + 1)) --count 9
 equal "$(grep -c 'group silver' out)" 1
 

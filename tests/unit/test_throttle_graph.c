@@ -264,23 +264,115 @@ static void a_member_that_could_not_be_added_is_in_no_group(void **state)
     }
 }
 
-static void the_group_stays_when_the_medium_changes(void **state)
+/* --- Requests that wait */
+
+#define OPS 5
+
+static void submit(struct stack_op *ops, actor_addr backend)
+{
+    for (int i = 0; i < OPS; i++) {
+        ops[i] = (struct stack_op){0};
+        stack_submit(&ops[i], backend, OP_WRITE, i * 4096, 512, 0, NULL);
+    }
+    stack_settle();
+    assert_true(!ops[OPS - 1].came && !ops[1].came);
+}
+
+static void assert_done(const struct stack_op *ops)
+{
+    for (int i = 0; i < OPS; i++) {
+        assert_true(ops[i].came);
+        assert_int_equal(ops[i].ret, 0);
+    }
+}
+
+/* They need time, a second each. */
+static void run_out(const struct stack_op *ops)
+{
+    for (int i = 0; i < OPS; i++)
+        stack_await_op(&ops[i]);
+    assert_done(ops);
+}
+
+static void limits_stay_when_the_medium_changes(void **state)
 {
     (void)state;
     FOR_EACH_SEED(seed)
     {
-        stack_do("throttle-add gold iops-total=7");
+        struct stack_op ops[OPS];
+        stack_do("throttle-add slow iops-total=1");
         stack_do("node-add driver=memory name=one size=1M");
         stack_do("node-add driver=memory name=two size=2M");
-        stack_do("backend-add name=b throttle=gold"); /* without a medium */
+        stack_do("backend-add name=b"); /* without a medium */
+        stack_do("backend-set b throttle=slow");
+        assert_string_equal(group_of_backend("b"), "slow");
         stack_do("medium-insert b one");
-        assert_string_equal(group_of_backend("b"), "gold");
+        actor_addr b = stack_find("b");
+        submit(ops, b);
+        run_out(ops);
         stack_do("medium-change b two");
+        submit(ops, b);
+        run_out(ops);
         stack_do("medium-remove b");
-        assert_string_equal(group_of_backend("b"), "gold");
+        assert_string_equal(group_of_backend("b"), "slow");
         stack_do("medium-insert b one");
-        assert_string_equal(group_of_backend("b"), "gold");
-        stack_do("backend-remove b");
+        submit(ops, b);
+        run_out(ops);
+        assert_string_equal(group("slow")->members[0]->name, "backend 'b'");
+    }
+}
+
+static void the_member_goes_along_to_another_reactor(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED_ON(seed, 2)
+    {
+        struct stack_op ops[OPS];
+        struct stack_answer moved = {0};
+        stack_do("throttle-add slow iops-total=1 reactor=%u", (unsigned)(seed / 2 % 2));
+        stack_do("node-add driver=memory name=n size=1M reactor=1");
+        stack_do("backend-add name=holder node=n");
+        stack_do("backend-add name=b throttle=slow");
+        actor_addr b = stack_find("b");
+        stack_do("backend-move b reactor=0");
+        stack_do("medium-insert b n"); /* it follows the node */
+        assert_int_equal(stack_do("backend-show b")->backend->reactor, 1);
+        submit(ops, b);
+        run_out(ops);
+
+        /* With requests that wait: none is lost, and it keeps the limit over there. */
+        submit(ops, b);
+        stack_send(&moved, "backend-move b reactor=0");
+        stack_await(&moved);
+        assert_int_equal(moved.code, 0);
+        assert_int_equal(stack_do("backend-show b")->backend->reactor, 0);
+        run_out(ops);
+        submit(ops, b);
+        run_out(ops);
+        assert_int_equal(group("slow")->n_members, 1);
+        assert_int_equal(group("slow")->waiting, 0);
+    }
+}
+
+static void the_last_reference_leaves_the_group(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add gold");
+        Sluice__Claim *claim = MAIL_NEW(sluice__claim);
+        mail_set(&claim->backend, "");
+        mail_set(&claim->name, "test");
+        claim->permissions = MAIL_NEW(sluice__permissions);
+        claim->make = MAIL_NEW(sluice__backend_add);
+        mail_set(&claim->make->name, "");
+        mail_set(&claim->make->throttle, "gold");
+        const Sluice__Claimed *claimed = stack_call(stack_world()->graph, MAIL_CLAIM, claim);
+        assert_string_equal(group("gold")->members[0]->name, "a block device");
+        stack_refused(-EBUSY, "backend 'a block device' is in it", "throttle-remove gold");
+        Sluice__ClaimEnd *end = MAIL_NEW(sluice__claim_end);
+        end->claim = claimed->claim;
+        stack_call(stack_world()->graph, MAIL_CLAIM_END, end);
         stack_do("throttle-remove gold");
     }
 }
@@ -359,35 +451,20 @@ static void the_end_closes_groups_after_their_members(void **state)
 
 /* --- Drains */
 
-/* Memory, below a node that lets one request pass in a second; a backend on it, found. */
-static actor_addr slow_backend(const char *name)
+/* A backend on memory that lets one request pass in a second: itself, or the node between; found.
+ */
+static actor_addr slow_backend(const char *name, bool itself)
 {
     stack_do("throttle-add slow-%s iops-total=1", name);
     stack_do("node-add driver=memory name=memory-%s size=1M", name);
-    stack_do("node-add driver=throttle name=node-%s child=memory-%s throttle-group=slow-%s", name,
-             name, name);
-    stack_do("backend-add name=%s node=node-%s", name, name);
+    if (itself) {
+        stack_do("backend-add name=%s node=memory-%s throttle=slow-%s", name, name, name);
+    } else {
+        stack_do("node-add driver=throttle name=node-%s child=memory-%s throttle-group=slow-%s",
+                 name, name, name);
+        stack_do("backend-add name=%s node=node-%s", name, name);
+    }
     return stack_find(name);
-}
-
-#define OPS 5
-
-static void submit(struct stack_op *ops, actor_addr backend)
-{
-    for (int i = 0; i < OPS; i++) {
-        ops[i] = (struct stack_op){0};
-        stack_submit(&ops[i], backend, OP_WRITE, i * 4096, 512, 0, NULL);
-    }
-    stack_settle();
-    assert_true(!ops[OPS - 1].came && !ops[OPS - 2].came);
-}
-
-static void assert_done(const struct stack_op *ops)
-{
-    for (int i = 0; i < OPS; i++) {
-        assert_true(ops[i].came);
-        assert_int_equal(ops[i].ret, 0);
-    }
 }
 
 /* Waits without letting time pass. */
@@ -399,12 +476,12 @@ static void assert_at_once(const struct stack_answer *answer)
         fail_msg("%s", answer->text);
 }
 
-static void a_drain_lets_go_what_waits_in_nodes_below_and_nobody_else(void **state)
+static void a_drain_lets_go_what_waits_for_limits_and_nobody_else(void **state)
 {
     (void)state;
     FOR_EACH_SEED(seed)
     {
-        actor_addr a = slow_backend("a"), b = slow_backend("b");
+        actor_addr a = slow_backend("a", seed & 1), b = slow_backend("b", seed & 2);
         struct stack_op on_a[OPS], on_b[OPS];
         struct stack_answer drained = {0};
         submit(on_a, a);
@@ -473,7 +550,7 @@ static void a_node_that_comes_into_a_region_lets_go_too(void **state)
     }
 }
 
-static void whatever_brings_a_backend_to_rest_does_not_wait_for_limits_below(void **state)
+static void whatever_brings_a_backend_to_rest_does_not_wait_for_limits(void **state)
 {
     static const char *const how[] = {"medium-remove b",
                                       "medium-change b other",
@@ -486,11 +563,13 @@ static void whatever_brings_a_backend_to_rest_does_not_wait_for_limits_below(voi
     FOR_EACH_SEED(seed)
     {
         struct stack_op ops[OPS];
-        actor_addr b = slow_backend("b");
+        actor_addr b = slow_backend("b", seed & 1);
         stack_do("node-add driver=memory name=other size=1M");
         submit(ops, b);
+        stack_release("b"); /* so that it can be removed */
+        assert_false(ops[OPS - 1].came);
         struct stack_answer answer = {0};
-        stack_send(&answer, "%s", how[seed % (sizeof how / sizeof *how)]);
+        stack_send(&answer, "%s", how[seed / 2 % (sizeof how / sizeof *how)]);
         assert_at_once(&answer);
         assert_done(ops);
     }
@@ -507,12 +586,14 @@ int main(void)
         cmocka_unit_test(a_backend_joins_switches_and_leaves),
         cmocka_unit_test(a_node_that_throttles_is_always_in_a_group),
         cmocka_unit_test(a_member_that_could_not_be_added_is_in_no_group),
-        cmocka_unit_test(the_group_stays_when_the_medium_changes),
+        cmocka_unit_test(limits_stay_when_the_medium_changes),
+        cmocka_unit_test(the_member_goes_along_to_another_reactor),
+        cmocka_unit_test(the_last_reference_leaves_the_group),
         cmocka_unit_test(a_group_is_not_removed_under_those_who_come_or_go),
         cmocka_unit_test(the_end_closes_groups_after_their_members),
-        cmocka_unit_test(a_drain_lets_go_what_waits_in_nodes_below_and_nobody_else),
+        cmocka_unit_test(a_drain_lets_go_what_waits_for_limits_and_nobody_else),
         cmocka_unit_test(a_node_that_comes_into_a_region_lets_go_too),
-        cmocka_unit_test(whatever_brings_a_backend_to_rest_does_not_wait_for_limits_below),
+        cmocka_unit_test(whatever_brings_a_backend_to_rest_does_not_wait_for_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
