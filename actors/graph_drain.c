@@ -295,6 +295,7 @@ void graph_let_through(struct object *backend)
 {
     struct graph *graph = backend->graph;
     bool any = false;
+    backend->throughs++;
     for (size_t i = 0; i < graph->tables[NODE].n; i++)
         any |=
             makes_wait(graph->tables[NODE].all[i]) && reaches(backend, graph->tables[NODE].all[i]);

@@ -558,7 +558,8 @@ static void whatever_brings_a_backend_to_rest_does_not_wait_for_limits(void **st
                                       "backend-inactivate b",
                                       "medium-remove-all",
                                       "backend-pause b",
-                                      "pause"};
+                                      "pause",
+                                      "backend-remove b"};
     (void)state;
     FOR_EACH_SEED(seed)
     {
@@ -572,6 +573,25 @@ static void whatever_brings_a_backend_to_rest_does_not_wait_for_limits(void **st
         stack_send(&answer, "%s", how[seed / 2 % (sizeof how / sizeof *how)]);
         assert_at_once(&answer);
         assert_done(ops);
+    }
+}
+
+static void after_a_pause_limits_hold_again(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        static const char *const suffix[] = {"", " b"}; /* all backends, or one */
+        const char *which = seed & 2 ? "backend-" : "";
+        struct stack_op ops[OPS];
+        actor_addr b = slow_backend("b", seed & 1);
+        submit(ops, b);
+        stack_do("%spause%s", which, suffix[*which != 0]);
+        assert_done(ops);
+        stack_do("%sresume%s", which, suffix[*which != 0]);
+        stack_settle();
+        submit(ops, b);
+        run_out(ops);
     }
 }
 
@@ -594,6 +614,7 @@ int main(void)
         cmocka_unit_test(a_drain_lets_go_what_waits_for_limits_and_nobody_else),
         cmocka_unit_test(a_node_that_comes_into_a_region_lets_go_too),
         cmocka_unit_test(whatever_brings_a_backend_to_rest_does_not_wait_for_limits),
+        cmocka_unit_test(after_a_pause_limits_hold_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
