@@ -250,6 +250,21 @@ static void a_node_that_throttles_is_always_in_a_group(void **state)
     }
 }
 
+static void a_member_that_was_just_added_can_change_groups_at_once(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add gold");
+        stack_do("throttle-add silver");
+        stack_do("backend-add name=b throttle=gold");
+        stack_do("backend-set b throttle=silver");
+        stack_do("throttle-remove gold");
+        stack_do("backend-add name=c throttle=silver");
+        stack_do("backend-remove c");
+    }
+}
+
 static void a_member_that_could_not_be_added_is_in_no_group(void **state)
 {
     (void)state;
@@ -605,6 +620,7 @@ int main(void)
         cmocka_unit_test(what_is_in_a_group_keeps_it_and_is_named),
         cmocka_unit_test(a_backend_joins_switches_and_leaves),
         cmocka_unit_test(a_node_that_throttles_is_always_in_a_group),
+        cmocka_unit_test(a_member_that_was_just_added_can_change_groups_at_once),
         cmocka_unit_test(a_member_that_could_not_be_added_is_in_no_group),
         cmocka_unit_test(limits_stay_when_the_medium_changes),
         cmocka_unit_test(the_member_goes_along_to_another_reactor),
