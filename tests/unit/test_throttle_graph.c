@@ -1,5 +1,5 @@
-/* Throttle groups as the graph knows them: how they come, change and go, who is in which, and that
- * drains reach the nodes that make requests wait. Each seed is another order of what happens. */
+/* Throttle groups as the graph knows them: how they come, change and go, and who is in which. Each
+ * seed is another order of what happens. */
 #include "stack_rig.h"
 
 #include <stdio.h>
@@ -279,96 +279,6 @@ static void a_member_that_could_not_be_added_is_in_no_group(void **state)
     }
 }
 
-/* --- Requests that wait */
-
-#define OPS 5
-
-static void submit(struct stack_op *ops, actor_addr backend)
-{
-    for (int i = 0; i < OPS; i++) {
-        ops[i] = (struct stack_op){0};
-        stack_submit(&ops[i], backend, OP_WRITE, i * 4096, 512, 0, NULL);
-    }
-    stack_settle();
-    assert_true(!ops[OPS - 1].came && !ops[1].came);
-}
-
-static void assert_done(const struct stack_op *ops)
-{
-    for (int i = 0; i < OPS; i++) {
-        assert_true(ops[i].came);
-        assert_int_equal(ops[i].ret, 0);
-    }
-}
-
-/* They need time, a second each. */
-static void run_out(const struct stack_op *ops)
-{
-    for (int i = 0; i < OPS; i++)
-        stack_await_op(&ops[i]);
-    assert_done(ops);
-}
-
-static void limits_stay_when_the_medium_changes(void **state)
-{
-    (void)state;
-    FOR_EACH_SEED(seed)
-    {
-        struct stack_op ops[OPS];
-        stack_do("throttle-add slow iops-total=1");
-        stack_do("node-add driver=memory name=one size=1M");
-        stack_do("node-add driver=memory name=two size=2M");
-        stack_do("backend-add name=b"); /* without a medium */
-        stack_do("backend-set b throttle=slow");
-        assert_string_equal(group_of_backend("b"), "slow");
-        stack_do("medium-insert b one");
-        actor_addr b = stack_find("b");
-        submit(ops, b);
-        run_out(ops);
-        stack_do("medium-change b two");
-        submit(ops, b);
-        run_out(ops);
-        stack_do("medium-remove b");
-        assert_string_equal(group_of_backend("b"), "slow");
-        stack_do("medium-insert b one");
-        submit(ops, b);
-        run_out(ops);
-        assert_string_equal(group("slow")->members[0]->name, "backend 'b'");
-    }
-}
-
-static void the_member_goes_along_to_another_reactor(void **state)
-{
-    (void)state;
-    FOR_EACH_SEED_ON(seed, 2)
-    {
-        struct stack_op ops[OPS];
-        struct stack_answer moved = {0};
-        stack_do("throttle-add slow iops-total=1 reactor=%u", (unsigned)(seed / 2 % 2));
-        stack_do("node-add driver=memory name=n size=1M reactor=1");
-        stack_do("backend-add name=holder node=n");
-        stack_do("backend-add name=b throttle=slow");
-        actor_addr b = stack_find("b");
-        stack_do("backend-move b reactor=0");
-        stack_do("medium-insert b n"); /* it follows the node */
-        assert_int_equal(stack_do("backend-show b")->backend->reactor, 1);
-        submit(ops, b);
-        run_out(ops);
-
-        /* With requests that wait: none is lost, and it keeps the limit over there. */
-        submit(ops, b);
-        stack_send(&moved, "backend-move b reactor=0");
-        stack_await(&moved);
-        assert_int_equal(moved.code, 0);
-        assert_int_equal(stack_do("backend-show b")->backend->reactor, 0);
-        run_out(ops);
-        submit(ops, b);
-        run_out(ops);
-        assert_int_equal(group("slow")->n_members, 1);
-        assert_int_equal(group("slow")->waiting, 0);
-    }
-}
-
 static void the_last_reference_leaves_the_group(void **state)
 {
     (void)state;
@@ -464,152 +374,6 @@ static void the_end_closes_groups_after_their_members(void **state)
     }
 }
 
-/* --- Drains */
-
-/* A backend on memory that lets one request pass in a second: itself, or the node between; found.
- */
-static actor_addr slow_backend(const char *name, bool itself)
-{
-    stack_do("throttle-add slow-%s iops-total=1", name);
-    stack_do("node-add driver=memory name=memory-%s size=1M", name);
-    if (itself) {
-        stack_do("backend-add name=%s node=memory-%s throttle=slow-%s", name, name, name);
-    } else {
-        stack_do("node-add driver=throttle name=node-%s child=memory-%s throttle-group=slow-%s",
-                 name, name, name);
-        stack_do("backend-add name=%s node=node-%s", name, name);
-    }
-    return stack_find(name);
-}
-
-/* Waits without letting time pass. */
-static void assert_at_once(const struct stack_answer *answer)
-{
-    stack_settle();
-    assert_true(answer->came);
-    if (answer->code)
-        fail_msg("%s", answer->text);
-}
-
-static void a_drain_lets_go_what_waits_for_limits_and_nobody_else(void **state)
-{
-    (void)state;
-    FOR_EACH_SEED(seed)
-    {
-        actor_addr a = slow_backend("a", seed & 1), b = slow_backend("b", seed & 2);
-        struct stack_op on_a[OPS], on_b[OPS];
-        struct stack_answer drained = {0};
-        submit(on_a, a);
-        submit(on_b, b);
-        Sluice__Drain *drain = MAIL_NEW(sluice__drain);
-        mail_set(&drain->node, "memory-a");
-        stack_ask(&drained, stack_world()->graph, MAIL_DRAIN, drain);
-        assert_at_once(&drained);
-        assert_done(on_a);
-        assert_false(on_b[OPS - 1].came);
-
-        Sluice__RegionEnd *end = MAIL_NEW(sluice__region_end);
-        end->region = ((const Sluice__Drained *)drained.body)->region;
-        stack_call(stack_world()->graph, MAIL_REGION_END, end);
-        stack_settle();
-        submit(on_a, a); /* they wait as before */
-
-        /* Everything. */
-        struct stack_answer all = {0};
-        stack_ask(&all, stack_world()->graph, MAIL_DRAIN, MAIL_NEW(sluice__drain));
-        assert_at_once(&all);
-        assert_done(on_a);
-        assert_done(on_b);
-        end = MAIL_NEW(sluice__region_end);
-        end->region = ((const Sluice__Drained *)all.body)->region;
-        stack_call(stack_world()->graph, MAIL_REGION_END, end);
-    }
-}
-
-static void a_node_that_comes_into_a_region_lets_go_too(void **state)
-{
-    (void)state;
-    FOR_EACH_SEED(seed)
-    {
-        stack_do("node-add driver=memory name=n size=1M");
-        stack_do("throttle-add slow iops-total=1");
-        stack_do("node-add driver=throttle name=t child=n throttle-group=slow");
-        stack_do("backend-add name=b");
-        actor_addr b = stack_find("b");
-        struct stack_answer drained = {0};
-        Sluice__Drain *drain = MAIL_NEW(sluice__drain);
-        drain->has_backend = true;
-        drain->backend = b;
-        stack_ask(&drained, stack_world()->graph, MAIL_DRAIN, drain);
-        stack_await(&drained);
-        stack_do("medium-insert b t");
-        struct stack_op ops[OPS];
-        submit(ops, b); /* they wait in the backend */
-
-        /* Another region is over: they go, and then this one begins anew around them. */
-        Sluice__RegionEnd *end = MAIL_NEW(sluice__region_end);
-        end->region = ((const Sluice__Drained *)drained.body)->region;
-        stack_call(stack_world()->graph, MAIL_REGION_END, end);
-        stack_settle();
-        assert_false(ops[OPS - 1].came);
-        struct stack_answer again = {0};
-        drain = MAIL_NEW(sluice__drain);
-        drain->has_backend = true;
-        drain->backend = b;
-        stack_ask(&again, stack_world()->graph, MAIL_DRAIN, drain);
-        assert_at_once(&again);
-        assert_done(ops);
-        end = MAIL_NEW(sluice__region_end);
-        end->region = ((const Sluice__Drained *)again.body)->region;
-        stack_call(stack_world()->graph, MAIL_REGION_END, end);
-    }
-}
-
-static void whatever_brings_a_backend_to_rest_does_not_wait_for_limits(void **state)
-{
-    static const char *const how[] = {"medium-remove b",
-                                      "medium-change b other",
-                                      "backend-move b reactor=0",
-                                      "backend-inactivate b",
-                                      "medium-remove-all",
-                                      "backend-pause b",
-                                      "pause",
-                                      "backend-remove b"};
-    (void)state;
-    FOR_EACH_SEED(seed)
-    {
-        struct stack_op ops[OPS];
-        actor_addr b = slow_backend("b", seed & 1);
-        stack_do("node-add driver=memory name=other size=1M");
-        submit(ops, b);
-        stack_release("b"); /* so that it can be removed */
-        assert_false(ops[OPS - 1].came);
-        struct stack_answer answer = {0};
-        stack_send(&answer, "%s", how[seed / 2 % (sizeof how / sizeof *how)]);
-        assert_at_once(&answer);
-        assert_done(ops);
-    }
-}
-
-static void after_a_pause_limits_hold_again(void **state)
-{
-    (void)state;
-    FOR_EACH_SEED(seed)
-    {
-        static const char *const suffix[] = {"", " b"}; /* all backends, or one */
-        const char *which = seed & 2 ? "backend-" : "";
-        struct stack_op ops[OPS];
-        actor_addr b = slow_backend("b", seed & 1);
-        submit(ops, b);
-        stack_do("%spause%s", which, suffix[*which != 0]);
-        assert_done(ops);
-        stack_do("%sresume%s", which, suffix[*which != 0]);
-        stack_settle();
-        submit(ops, b);
-        run_out(ops);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -622,15 +386,9 @@ int main(void)
         cmocka_unit_test(a_node_that_throttles_is_always_in_a_group),
         cmocka_unit_test(a_member_that_was_just_added_can_change_groups_at_once),
         cmocka_unit_test(a_member_that_could_not_be_added_is_in_no_group),
-        cmocka_unit_test(limits_stay_when_the_medium_changes),
-        cmocka_unit_test(the_member_goes_along_to_another_reactor),
         cmocka_unit_test(the_last_reference_leaves_the_group),
         cmocka_unit_test(a_group_is_not_removed_under_those_who_come_or_go),
         cmocka_unit_test(the_end_closes_groups_after_their_members),
-        cmocka_unit_test(a_drain_lets_go_what_waits_for_limits_and_nobody_else),
-        cmocka_unit_test(a_node_that_comes_into_a_region_lets_go_too),
-        cmocka_unit_test(whatever_brings_a_backend_to_rest_does_not_wait_for_limits),
-        cmocka_unit_test(after_a_pause_limits_hold_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
