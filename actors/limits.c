@@ -33,35 +33,35 @@ static int check_range(const char *name, const char *suffix, double value, struc
 {
     if (value >= 0 && value <= LIMIT_MOST)
         return 0;
-    return err_field(err, name, -EINVAL, "%s%s is %.0f, but a limit is 0 (none) to 10^15", name,
+    return err_field(err, name, -EINVAL, "%s%s is %.16g, but a limit is 0 (none) to 10^15", name,
                      suffix, value);
 }
 
 static int check_burst(const char *name, const struct limit *limit, struct err *err)
 {
-    if (limit->burst_length < 1)
+    if (!(limit->burst_length >= 1))
         return err_field(err, name, -EINVAL,
-                         "%s-max-length is %.0f, but a burst lasts 1 second or more", name,
+                         "%s-max-length is %.16g, but a burst lasts 1 second or more", name,
                          limit->burst_length);
     if (limit->burst_length > 1 && !(limit->maximum > 0))
         return err_field(err, name, -EINVAL,
-                         "%s-max-length is %.0f, but there is no %s-max, which it is the length "
+                         "%s-max-length is %.16g, but there is no %s-max, which it is the length "
                          "of; set that, or a length of 1",
                          name, limit->burst_length, name);
     if (limit->maximum > 0 && limit->maximum * limit->burst_length > LIMIT_MOST)
         return err_field(err, name, -EINVAL,
-                         "%s-max of %.0f for %.0f seconds is more than 10^15 in all; set a lower "
+                         "%s-max of %.16g for %.16g seconds is more than 10^15 in all; set a lower "
                          "%s-max or %s-max-length",
                          name, limit->maximum, limit->burst_length, name, name);
     if (limit->maximum > 0 && !(limit->average > 0))
         return err_field(err, name, -EINVAL,
-                         "%s-max is %.0f, but there is no %s, which bursts go beyond; set that, "
-                         "or a %s-max of 0",
+                         "%s-max is %.16g, but there is no %s, which bursts go beyond; set that, "
+                         "or %s-max to 0",
                          name, limit->maximum, name, name);
     if (limit->maximum > 0 && limit->maximum < limit->average)
         return err_field(err, name, -EINVAL,
-                         "%s-max is %.0f, less than %s, which is %.0f; set a %s-max of 0, or one "
-                         "that is higher",
+                         "%s-max is %.16g, less than %s, which is %.16g; set %s-max to 0, or "
+                         "higher",
                          name, limit->maximum, name, limit->average, name);
     return 0;
 }
@@ -73,15 +73,15 @@ int limits_check(const struct limits *limits, struct err *err)
         const struct limit *limit = &limits->limit[i];
         if (check_range(limit_names[i], "", limit->average, err) < 0 ||
             check_range(limit_names[i], "-max", limit->maximum, err) < 0)
-            return err->code;
+            return -EINVAL;
         has_ops |= i <= LIMIT_IOPS_WRITE && limit->average > 0;
     }
     if (check_together(limits, LIMIT_IOPS_TOTAL, err) < 0 ||
         check_together(limits, LIMIT_BPS_TOTAL, err) < 0)
-        return err->code;
+        return -EINVAL;
     for (unsigned i = 0; i < LIMITS; i++)
         if (check_burst(limit_names[i], &limits->limit[i], err) < 0)
-            return err->code;
+            return -EINVAL;
     if ((double)limits->iops_size > LIMIT_MOST)
         return err_field(err, "iops-size", -EINVAL,
                          "iops-size is %llu bytes, but is 0 (off) to 10^15",
