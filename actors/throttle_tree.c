@@ -198,6 +198,7 @@ static struct throttle_flow *pick(const struct throttle_tree *tree, struct throt
             leaf =
                 wait_of(tree, flow->sub, direction) > 0 ? NULL : pick(tree, flow->sub, direction);
         if (!leaf) {
+            flow->deficit = 0; /* as of one that has nothing: turns are not saved up */
             rotate(ring);
             blocked++;
             continue;
