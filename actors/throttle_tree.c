@@ -68,6 +68,11 @@ static double wait_of(const struct throttle_tree *tree, struct throttle_group *g
     return wait;
 }
 
+static double room_of(const struct throttle_group *group, unsigned number)
+{
+    return bucket_room(&group->buckets[number], &group->limits.limit[number]);
+}
+
 static void account(const struct throttle_tree *tree, struct throttle_group *group,
                     unsigned direction, double ops, double bytes)
 {
@@ -127,7 +132,7 @@ uint64_t throttle_waited(const struct throttle_tree *tree, const struct throttle
 
 /* --- Rings */
 
-static void link_flow(struct throttle_tree *tree, struct throttle_flow *flow, unsigned direction)
+static void link_flow(struct throttle_flow *flow, unsigned direction)
 {
     struct throttle_group *group = flow->in;
     struct throttle_ring *ring = &group->rings[direction];
@@ -142,12 +147,8 @@ static void link_flow(struct throttle_tree *tree, struct throttle_flow *flow, un
         flow->next->previous = flow->previous->next = flow;
     }
     ring->n++;
-    if (ring->n > 1)
-        return;
-    if (group->parent)
-        link_flow(tree, &group->flows[direction], direction);
-    else if (tree->served[direction] < tree->served[!direction])
-        tree->served[direction] = tree->served[!direction]; /* what it did not use is gone */
+    if (ring->n == 1 && group->parent)
+        link_flow(&group->flows[direction], direction);
 }
 
 static void unlink_flow(struct throttle_flow *flow, unsigned direction)
@@ -186,24 +187,69 @@ static uint64_t head_bytes(const struct throttle_queue *queue)
     return queue->bytes[queue->head % queue->capacity];
 }
 
-/* The flow whose turn it is, and whose first request it can pay for; null when all are held up by
- * groups in this one. */
+/* Of a member's next request. */
+static uint64_t bytes_of(const struct throttle_flow *leaf, unsigned direction)
+{
+    return head_bytes(&leaf->place->queues[direction]);
+}
+
+static unsigned preferred(const struct throttle_group *group)
+{
+    return group->balance > 0 ? THROTTLE_WRITE : THROTTLE_READ;
+}
+
+/* A direction that goes although the other one has had less does so because that one can't. */
+static void weigh(struct throttle_group *group, unsigned direction, double cost)
+{
+    if (direction != preferred(group))
+        group->balance = 0;
+    group->balance += direction == THROTTLE_READ ? cost : -cost;
+}
+
+/* Whether both directions wait, and the other one would have to go on waiting after this request.
+ */
+static bool is_last(const struct throttle_group *group, uint64_t bytes)
+{
+    double ops = limits_ops(group->limits.iops_size, bytes);
+    return (has_limit(group, LIMIT_IOPS_TOTAL) && room_of(group, LIMIT_IOPS_TOTAL) < ops) ||
+           (has_limit(group, LIMIT_BPS_TOTAL) && room_of(group, LIMIT_BPS_TOTAL) < (double)bytes);
+}
+
 static struct throttle_flow *pick(const struct throttle_tree *tree, struct throttle_group *group,
-                                  unsigned direction)
+                                  unsigned direction, bool other);
+
+/* The same, of a group in that one: null as well when only one request more may go, and it is the
+ * other direction's turn in this group. */
+static struct throttle_flow *pick_below(const struct throttle_tree *tree,
+                                        struct throttle_group *group, unsigned direction,
+                                        bool other)
+{
+    if (wait_of(tree, group, direction) > 0)
+        return NULL;
+    other = other && group->rings[!direction].head && wait_of(tree, group, !direction) <= 0;
+    struct throttle_flow *leaf = pick(tree, group, direction, other);
+    if (leaf && other && preferred(group) != direction && is_last(group, bytes_of(leaf, direction)))
+        return pick(tree, group, !direction, false) ? NULL : leaf;
+    return leaf;
+}
+
+/* The flow whose turn it is, and whose first request it can pay for; null when all are held up by
+ * groups in this one. With `other`, groups above let the other direction pass, too. */
+static struct throttle_flow *pick(const struct throttle_tree *tree, struct throttle_group *group,
+                                  unsigned direction, bool other)
 {
     struct throttle_ring *ring = &group->rings[direction];
     for (size_t blocked = 0; ring->head && blocked < ring->n;) {
         struct throttle_flow *flow = ring->head, *leaf = flow;
         if (flow->sub)
-            leaf =
-                wait_of(tree, flow->sub, direction) > 0 ? NULL : pick(tree, flow->sub, direction);
+            leaf = pick_below(tree, flow->sub, direction, other);
         if (!leaf) {
             flow->deficit = 0; /* as of one that has nothing: turns are not saved up */
             rotate(ring);
             blocked++;
             continue;
         }
-        double cost = cost_of(group, direction, head_bytes(&leaf->place->queues[direction]));
+        double cost = cost_of(group, direction, bytes_of(leaf, direction));
         ring->highest = fmax(ring->highest, cost);
         ring->quantum = fmax(ring->quantum, cost);
         if (!ring->visiting)
@@ -248,7 +294,7 @@ void throttle_wait(struct throttle_tree *tree, struct throttle_place *place, uns
 {
     put(&place->queues[direction], bytes);
     count_waiting(tree, place, 1);
-    link_flow(tree, &place->flows[direction], direction);
+    link_flow(&place->flows[direction], direction);
 }
 
 /* How many of the queue from one number on, up to another, wait. */
@@ -324,8 +370,7 @@ static void serve(struct throttle_tree *tree, struct throttle_flow *leaf, unsign
         double cost = cost_of(group, direction, bytes);
         flow->deficit -= cost;
         account(tree, group, direction, limits_ops(group->limits.iops_size, bytes), (double)bytes);
-        if (!group->parent)
-            tree->served[direction] += cost;
+        weigh(group, direction, cost);
         flow = group->parent ? &group->flows[direction] : NULL;
     }
     queue->head++;
@@ -339,25 +384,32 @@ static void serve(struct throttle_tree *tree, struct throttle_flow *leaf, unsign
         free_place(tree, place);
 }
 
-static struct throttle_flow *pick_direction(const struct throttle_tree *tree, unsigned direction)
+/* The direction that goes next, at the root, and its flow; null when nothing may go. Whether groups
+ * below may insist on the other one. */
+static struct throttle_flow *pick_direction(const struct throttle_tree *tree, unsigned *direction,
+                                            bool insist)
 {
     struct throttle_group *root = tree->root;
-    return root->rings[direction].head && wait_of(tree, root, direction) <= 0
-               ? pick(tree, root, direction)
-               : NULL;
+    bool open[THROTTLE_DIRECTIONS];
+    struct throttle_flow *leaf = NULL;
+    for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++)
+        open[d] = root->rings[d].head && wait_of(tree, root, d) <= 0;
+    *direction = preferred(root);
+    if (open[*direction])
+        leaf = pick(tree, root, *direction, insist && open[!*direction]);
+    if (leaf || !open[!*direction])
+        return leaf;
+    *direction = !*direction;
+    return pick(tree, root, *direction, insist && open[!*direction]);
 }
 
 void throttle_dispatch(struct throttle_tree *tree)
 {
     for (;;) {
-        unsigned direction = tree->served[THROTTLE_WRITE] < tree->served[THROTTLE_READ]
-                                 ? THROTTLE_WRITE
-                                 : THROTTLE_READ;
-        struct throttle_flow *leaf = pick_direction(tree, direction);
-        if (!leaf) {
-            direction = !direction;
-            leaf = pick_direction(tree, direction);
-        }
+        unsigned direction;
+        struct throttle_flow *leaf = pick_direction(tree, &direction, true);
+        if (!leaf) /* groups at several levels can each insist on another direction */
+            leaf = pick_direction(tree, &direction, false);
         if (!leaf)
             return;
         serve(tree, leaf, direction);
@@ -428,8 +480,7 @@ static double part_of(const struct throttle_tree *tree, struct throttle_group *g
         unsigned number = touched[direction][i];
         if (!has_limit(group, number))
             continue;
-        double room = bucket_room(&group->buckets[number], &group->limits.limit[number]);
-        double share = room / (2 * (double)group->members);
+        double share = room_of(group, number) / (2 * (double)group->members);
         part = fmin(part, share / (is_of_bytes(number) ? bytes : ops));
         limited[is_of_bytes(number)] = true;
         limited[1] |= group->limits.iops_size > 0;

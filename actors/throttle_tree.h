@@ -6,7 +6,8 @@
  * of their buckets is over its size, and is accounted in all of them. Among those that wait, turns
  * are taken by deficit round robin (Shreedhar and Varghese, 1995), in each group and direction;
  * what a request costs there is the time for which it fills the group's tightest bucket. Between
- * the directions, that goes first which has had less.
+ * the directions, that goes first which has had less, in each group: at the root, and in those
+ * below that can let go only one more.
  *
  * A lease is room that is reserved for a member before it has anything to spend it on. There are
  * none where requests wait. */
@@ -59,6 +60,7 @@ struct throttle_group {
     uint64_t leaked; /* until when, ns */
     struct throttle_ring rings[THROTTLE_DIRECTIONS];
     struct throttle_flow flows[THROTTLE_DIRECTIONS]; /* in the parent */
+    double balance; /* costs of reads that went more than of writes, since they both could */
     uint64_t leased_requests[THROTTLE_DIRECTIONS], leased_bytes[THROTTLE_DIRECTIONS];
     size_t members; /* of it, and of groups in it */
     struct throttle_counts counts;
@@ -96,9 +98,8 @@ struct throttle_place {
 struct throttle_tree {
     struct throttle_group *root, *groups;
     struct throttle_place *places;
-    uint64_t now;                       /* ns */
-    double served[THROTTLE_DIRECTIONS]; /* costs, at the root */
-    struct throttle_place *news;        /* see throttle_dispatch() */
+    uint64_t now;                /* ns */
+    struct throttle_place *news; /* see throttle_dispatch() */
 };
 
 void throttle_tree_fini(struct throttle_tree *tree);
