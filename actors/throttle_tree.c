@@ -182,6 +182,21 @@ static void rotate(struct throttle_ring *ring)
     ring->highest = 0;
 }
 
+/* What was had before other limits came was worth something else. */
+static void forget_costs(struct throttle_group *group)
+{
+    group->balance = 0;
+    for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++) {
+        struct throttle_ring *ring = &group->rings[d];
+        struct throttle_flow *flow = ring->head;
+        for (size_t i = 0; i < ring->n; i++, flow = flow->next)
+            flow->deficit = 0;
+        ring->visiting = false;
+        ring->quantum = ring->highest = 0;
+        ring->left = ring->n;
+    }
+}
+
 static uint64_t head_bytes(const struct throttle_queue *queue)
 {
     return queue->bytes[queue->head % queue->capacity];
@@ -581,6 +596,7 @@ void throttle_group_set(struct throttle_tree *tree, struct throttle_group *group
     group->leaked = tree->now;
     memset(group->buckets, 0, sizeof group->buckets);
     reserve(group);
+    forget_costs(group);
 }
 
 void throttle_group_remove(struct throttle_tree *tree, struct throttle_group *group)
