@@ -17,6 +17,12 @@ static const unsigned touched[THROTTLE_DIRECTIONS][TOUCHED] = {
     {LIMIT_IOPS_TOTAL, LIMIT_IOPS_WRITE, LIMIT_BPS_TOTAL, LIMIT_BPS_WRITE},
 };
 
+/* fmax() is a call, for the sake of what is not a number. */
+static double larger(double a, double b)
+{
+    return a > b ? a : b;
+}
+
 static bool is_of_bytes(unsigned number)
 {
     return number >= LIMIT_BPS_TOTAL;
@@ -63,7 +69,7 @@ static double wait_of(const struct throttle_tree *tree, struct throttle_group *g
     for (unsigned i = 0; i < TOUCHED; i++) {
         unsigned number = touched[direction][i];
         if (has_limit(group, number))
-            wait = fmax(wait, bucket_wait(&group->buckets[number], &group->limits.limit[number]));
+            wait = larger(wait, bucket_wait(&group->buckets[number], &group->limits.limit[number]));
     }
     return wait;
 }
@@ -91,8 +97,8 @@ static double cost_of(const struct throttle_group *group, unsigned direction, ui
     for (unsigned i = 0; i < TOUCHED; i++) {
         unsigned number = touched[direction][i];
         if (has_limit(group, number))
-            cost = fmax(cost, (is_of_bytes(number) ? (double)bytes : ops) /
-                                  group->limits.limit[number].average);
+            cost = larger(cost, (is_of_bytes(number) ? (double)bytes : ops) /
+                                    group->limits.limit[number].average);
     }
     return cost > 0 ? cost : 1;
 }
@@ -197,9 +203,14 @@ static void forget_costs(struct throttle_group *group)
     }
 }
 
+static uint64_t *bytes_at(const struct throttle_queue *queue, uint64_t number)
+{
+    return &queue->bytes[number & (queue->capacity - 1)];
+}
+
 static uint64_t head_bytes(const struct throttle_queue *queue)
 {
-    return queue->bytes[queue->head % queue->capacity];
+    return *bytes_at(queue, queue->head);
 }
 
 /* Of a member's next request. */
@@ -265,8 +276,8 @@ static struct throttle_flow *pick(const struct throttle_tree *tree, struct throt
             continue;
         }
         double cost = cost_of(group, direction, bytes_of(leaf, direction));
-        ring->highest = fmax(ring->highest, cost);
-        ring->quantum = fmax(ring->quantum, cost);
+        ring->highest = larger(ring->highest, cost);
+        ring->quantum = larger(ring->quantum, cost);
         if (!ring->visiting)
             flow->deficit += ring->quantum;
         ring->visiting = true;
@@ -285,13 +296,13 @@ static void put(struct throttle_queue *queue, uint64_t bytes)
     if (n == queue->capacity) {
         size_t capacity = n ? 2 * n : 64;
         uint64_t *more = mem_new(capacity * sizeof *more);
-        for (size_t i = 0; i < n; i++)
-            more[(queue->head + i) % capacity] = queue->bytes[(queue->head + i) % n];
+        for (uint64_t number = queue->head; number < queue->tail; number++)
+            more[number & (capacity - 1)] = *bytes_at(queue, number);
         free(queue->bytes);
         queue->bytes = more;
         queue->capacity = capacity;
     }
-    queue->bytes[queue->tail++ % queue->capacity] = bytes;
+    *bytes_at(queue, queue->tail++) = bytes;
 }
 
 /* Steps over those that were cancelled. The flow of an empty queue has no turns. */
@@ -321,7 +332,7 @@ static int64_t waiting_between(const struct throttle_queue *queue, uint64_t from
     if (from < queue->through)
         from = queue->through;
     for (; from < to && from < queue->tail; from++)
-        n += queue->bytes[from % queue->capacity] != CANCELLED;
+        n += *bytes_at(queue, from) != CANCELLED;
     return n;
 }
 
@@ -342,7 +353,7 @@ void throttle_cancel(struct throttle_tree *tree, struct throttle_place *place, u
     if (!waiting_between(queue, number, number + 1))
         return; /* it has gone meanwhile */
     count_waiting(tree, place, -1);
-    queue->bytes[number % queue->capacity] = CANCELLED;
+    *bytes_at(queue, number) = CANCELLED;
     settle(place, direction);
 }
 
@@ -440,7 +451,7 @@ static double next_of(const struct throttle_tree *tree, struct throttle_group *g
     double first = (double)INFINITY;
     for (size_t i = 0; i < ring->n && first > 0; i++, flow = flow->next)
         first = fmin(first, flow->sub ? next_of(tree, flow->sub, direction) : 0);
-    return fmax(first, wait_of(tree, group, direction));
+    return larger(first, wait_of(tree, group, direction));
 }
 
 uint64_t throttle_next(struct throttle_tree *tree)

@@ -83,8 +83,8 @@ struct throttle_place {
     bool left;     /* only what it owes is here */
     bool recalled; /* it is to give back what it has leased */
     struct throttle_queue {
-        uint64_t *bytes; /* a ring */
-        size_t capacity;
+        uint64_t *bytes;     /* a ring */
+        size_t capacity;     /* a power of 2, or 0 */
         uint64_t head, tail; /* numbers of the first one that waits, and of the next to come */
         uint64_t through;    /* those with lower numbers have gone: they only are to be paid */
     } queues[THROTTLE_DIRECTIONS];
