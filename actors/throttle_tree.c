@@ -157,27 +157,8 @@ static void link_flow(struct throttle_flow *flow, unsigned direction)
         link_flow(&group->flows[direction], direction);
 }
 
-static void unlink_flow(struct throttle_flow *flow, unsigned direction)
+static void end_turn(struct throttle_ring *ring)
 {
-    struct throttle_group *group = flow->in;
-    struct throttle_ring *ring = &group->rings[direction];
-    if (!flow->next)
-        return;
-    if (ring->head == flow) {
-        ring->head = flow->next == flow ? NULL : flow->next;
-        ring->visiting = false;
-    }
-    flow->previous->next = flow->next;
-    flow->next->previous = flow->previous;
-    flow->next = flow->previous = NULL;
-    flow->deficit = 0;
-    if (!--ring->n && group->parent)
-        unlink_flow(&group->flows[direction], direction);
-}
-
-static void rotate(struct throttle_ring *ring)
-{
-    ring->head = ring->head->next;
     ring->visiting = false;
     if (ring->left > 1) {
         ring->left--;
@@ -186,6 +167,32 @@ static void rotate(struct throttle_ring *ring)
     ring->left = ring->n;
     ring->quantum = ring->highest;
     ring->highest = 0;
+}
+
+static void rotate(struct throttle_ring *ring)
+{
+    ring->head = ring->head->next;
+    end_turn(ring);
+}
+
+static void unlink_flow(struct throttle_flow *flow, unsigned direction)
+{
+    struct throttle_group *group = flow->in;
+    struct throttle_ring *ring = &group->rings[direction];
+    if (!flow->next)
+        return;
+    if (!--ring->n) {
+        *ring = (struct throttle_ring){0};
+    } else if (ring->head == flow) {
+        ring->head = flow->next;
+        end_turn(ring);
+    }
+    flow->previous->next = flow->next;
+    flow->next->previous = flow->previous;
+    flow->next = flow->previous = NULL;
+    flow->deficit = 0;
+    if (!ring->n && group->parent)
+        unlink_flow(&group->flows[direction], direction);
 }
 
 /* What was had before other limits came was worth something else. */
