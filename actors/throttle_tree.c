@@ -472,25 +472,49 @@ uint64_t throttle_next(struct throttle_tree *tree)
 
 /* --- Leases */
 
+static uint64_t plus(uint64_t a, uint64_t b)
+{
+    return a == UNLIMITED || b == UNLIMITED ? UNLIMITED : a + b;
+}
+
+static uint64_t minus(uint64_t a, uint64_t b)
+{
+    if (a == UNLIMITED)
+        return a;
+    return a > b ? a - b : 0;
+}
+
+/* What has no limit is not counted. */
+static uint64_t counted(uint64_t leased)
+{
+    return leased == UNLIMITED ? 0 : leased;
+}
+
+/* From now on the place has leased that. */
+static void lease_is(struct throttle_place *place, unsigned direction, struct throttle_lease lease)
+{
+    struct throttle_lease *old = &place->leases[direction];
+    for (struct throttle_group *group = place->group; group; group = group->parent) {
+        group->leased_requests[direction] += counted(lease.requests) - counted(old->requests);
+        group->leased_bytes[direction] += counted(lease.bytes) - counted(old->bytes);
+        reserve(group);
+    }
+    *old = lease;
+}
+
 void throttle_spent(struct throttle_tree *tree, struct throttle_place *place, unsigned direction,
                     uint64_t requests, uint64_t bytes, const double *beyond, size_t depth)
 {
-    struct throttle_lease *lease = &place->leases[direction];
-    uint64_t paid = 0, paid_bytes = 0;
+    const struct throttle_lease *lease = &place->leases[direction];
     size_t level = 0;
-    if (lease->requests != UNLIMITED)
-        lease->requests -= paid = requests < lease->requests ? requests : lease->requests;
-    if (lease->bytes != UNLIMITED)
-        lease->bytes -= paid_bytes = bytes < lease->bytes ? bytes : lease->bytes;
+    lease_is(place, direction,
+             (struct throttle_lease){minus(lease->requests, requests), minus(lease->bytes, bytes)});
     count_passed(tree, place, requests, bytes);
-    for (struct throttle_group *group = place->group; group; group = group->parent, level++) {
-        group->leased_requests[direction] -= paid;
-        group->leased_bytes[direction] -= paid_bytes;
-        reserve(group);
-        if (!place->recalled) /* else it was spent under the limits that were */
-            account(tree, group, direction,
-                    (double)requests + (level < depth ? beyond[level] : 0), (double)bytes);
-    }
+    if (place->recalled)
+        return; /* it was spent under the limits that were */
+    for (struct throttle_group *group = place->group; group; group = group->parent, level++)
+        account(tree, group, direction, (double)requests + (level < depth ? beyond[level] : 0),
+                (double)bytes);
 }
 
 /* Whether others wait for what a lease would take. */
@@ -521,32 +545,6 @@ static double part_of(const struct throttle_tree *tree, struct throttle_group *g
     return part;
 }
 
-/* Adds to the lease, and to what the groups have leased; `more` may be unlimited. */
-static void add_lease(struct throttle_place *place, unsigned direction, struct throttle_lease more)
-{
-    struct throttle_lease *lease = &place->leases[direction];
-    bool few = more.requests != UNLIMITED && lease->requests != UNLIMITED;
-    bool small = more.bytes != UNLIMITED && lease->bytes != UNLIMITED;
-    lease->requests = few ? lease->requests + more.requests : UNLIMITED;
-    lease->bytes = small ? lease->bytes + more.bytes : UNLIMITED;
-    for (struct throttle_group *group = place->group; group; group = group->parent) {
-        group->leased_requests[direction] += few ? more.requests : 0;
-        group->leased_bytes[direction] += small ? more.bytes : 0;
-        reserve(group);
-    }
-}
-
-static void drop_lease(struct throttle_place *place, unsigned direction)
-{
-    struct throttle_lease *lease = &place->leases[direction];
-    for (struct throttle_group *group = place->group; group; group = group->parent) {
-        group->leased_requests[direction] -= lease->requests == UNLIMITED ? 0 : lease->requests;
-        group->leased_bytes[direction] -= lease->bytes == UNLIMITED ? 0 : lease->bytes;
-        reserve(group);
-    }
-    *lease = (struct throttle_lease){0};
-}
-
 struct throttle_lease throttle_lease(struct throttle_tree *tree, struct throttle_place *place,
                                      unsigned direction, struct throttle_lease want)
 {
@@ -560,6 +558,7 @@ struct throttle_lease throttle_lease(struct throttle_tree *tree, struct throttle
             return none;
         part = fmin(part, part_of(tree, group, direction, want, limited));
     }
+    const struct throttle_lease *has = &place->leases[direction];
     struct throttle_lease lease = {UNLIMITED, UNLIMITED};
     if (part * (double)want.requests < 1)
         return none;
@@ -567,7 +566,9 @@ struct throttle_lease throttle_lease(struct throttle_tree *tree, struct throttle
         lease.requests = (uint64_t)(part * (double)want.requests);
     if (limited[1])
         lease.bytes = (uint64_t)(part * (double)want.bytes);
-    add_lease(place, direction, lease);
+    lease_is(place, direction,
+             (struct throttle_lease){plus(has->requests, lease.requests),
+                                     plus(has->bytes, lease.bytes)});
     return lease;
 }
 
@@ -575,7 +576,7 @@ void throttle_return(struct throttle_tree *tree, struct throttle_place *place)
 {
     (void)tree;
     for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++)
-        drop_lease(place, d);
+        lease_is(place, d, (struct throttle_lease){0});
 }
 
 /* --- Groups and members */
