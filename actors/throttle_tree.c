@@ -381,6 +381,11 @@ static void free_place(struct throttle_tree *tree, struct throttle_place *place)
     while (*at != place)
         at = &(*at)->next;
     *at = place->next;
+    for (at = &tree->news; place->is_news && *at; at = &(*at)->next_news)
+        if (*at == place) {
+            *at = place->next_news;
+            break;
+        }
     for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++)
         free(place->queues[d].bytes);
     free(place->name);
