@@ -35,6 +35,12 @@ static bool has_limit(const struct throttle_group *group, unsigned number)
     return group->limits.limit[number].average > 0;
 }
 
+/* Whether reads and writes stand in each other's way. */
+static bool is_shared(const struct throttle_group *group)
+{
+    return has_limit(group, LIMIT_IOPS_TOTAL) || has_limit(group, LIMIT_BPS_TOTAL);
+}
+
 static void leak(const struct throttle_tree *tree, struct throttle_group *group)
 {
     uint64_t ns = tree->now - group->leaked;
@@ -234,6 +240,8 @@ static unsigned preferred(const struct throttle_group *group)
 /* A direction that goes although the other one has had less does so because that one can't. */
 static void weigh(struct throttle_group *group, unsigned direction, double cost)
 {
+    if (!is_shared(group))
+        return;
     if (direction != preferred(group))
         group->balance = 0;
     group->balance += direction == THROTTLE_READ ? cost : -cost;
@@ -248,27 +256,28 @@ static bool is_last(const struct throttle_group *group, uint64_t bytes)
            (has_limit(group, LIMIT_BPS_TOTAL) && room_of(group, LIMIT_BPS_TOTAL) < (double)bytes);
 }
 
-static struct throttle_flow *pick(const struct throttle_tree *tree, struct throttle_group *group,
+static struct throttle_flow *pick(struct throttle_tree *tree, struct throttle_group *group,
                                   unsigned direction, bool other);
 
 /* The same, of a group in that one: null as well when only one request more may go, and it is the
  * other direction's turn in this group. */
-static struct throttle_flow *pick_below(const struct throttle_tree *tree,
-                                        struct throttle_group *group, unsigned direction,
-                                        bool other)
+static struct throttle_flow *pick_below(struct throttle_tree *tree, struct throttle_group *group,
+                                        unsigned direction, bool other)
 {
     if (wait_of(tree, group, direction) > 0)
         return NULL;
     other = other && group->rings[!direction].head && wait_of(tree, group, !direction) <= 0;
     struct throttle_flow *leaf = pick(tree, group, direction, other);
-    if (leaf && other && preferred(group) != direction && is_last(group, bytes_of(leaf, direction)))
-        return pick(tree, group, !direction, false) ? NULL : leaf;
-    return leaf;
+    if (!leaf || !other || preferred(group) == direction ||
+        !is_last(group, bytes_of(leaf, direction)) || !pick(tree, group, !direction, false))
+        return leaf;
+    tree->insisted = true;
+    return NULL;
 }
 
 /* The flow whose turn it is, and whose first request it can pay for; null when all are held up by
  * groups in this one. With `other`, groups above let the other direction pass, too. */
-static struct throttle_flow *pick(const struct throttle_tree *tree, struct throttle_group *group,
+static struct throttle_flow *pick(struct throttle_tree *tree, struct throttle_group *group,
                                   unsigned direction, bool other)
 {
     struct throttle_ring *ring = &group->rings[direction];
@@ -422,17 +431,17 @@ static void serve(struct throttle_tree *tree, struct throttle_flow *leaf, unsign
         free_place(tree, place);
 }
 
-/* The direction that goes next, at the root, and its flow; null when nothing may go. Whether groups
- * below may insist on the other one. */
-static struct throttle_flow *pick_direction(const struct throttle_tree *tree, unsigned *direction,
+/* The next flow, and its direction: the one that is given, if something of that may go. With
+ * `insist`, groups below the root may hold out for the other one. */
+static struct throttle_flow *pick_direction(struct throttle_tree *tree, unsigned *direction,
                                             bool insist)
 {
     struct throttle_group *root = tree->root;
     bool open[THROTTLE_DIRECTIONS];
     struct throttle_flow *leaf = NULL;
+    tree->insisted = false;
     for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++)
         open[d] = root->rings[d].head && wait_of(tree, root, d) <= 0;
-    *direction = preferred(root);
     if (open[*direction])
         leaf = pick(tree, root, *direction, insist && open[!*direction]);
     if (leaf || !open[!*direction])
@@ -443,10 +452,11 @@ static struct throttle_flow *pick_direction(const struct throttle_tree *tree, un
 
 void throttle_dispatch(struct throttle_tree *tree)
 {
-    for (;;) {
-        unsigned direction;
+    for (unsigned direction = THROTTLE_READ;;) {
+        if (is_shared(tree->root))
+            direction = preferred(tree->root);
         struct throttle_flow *leaf = pick_direction(tree, &direction, true);
-        if (!leaf) /* groups at several levels can each insist on another direction */
+        if (!leaf && tree->insisted) /* groups above each other, each on another direction */
             leaf = pick_direction(tree, &direction, false);
         if (!leaf)
             return;
@@ -525,9 +535,7 @@ void throttle_spent(struct throttle_tree *tree, struct throttle_place *place, un
 /* Whether others wait for what a lease would take. */
 static bool is_contended(const struct throttle_group *group, unsigned direction)
 {
-    return group->rings[direction].n ||
-           (group->rings[!direction].n &&
-            (has_limit(group, LIMIT_IOPS_TOTAL) || has_limit(group, LIMIT_BPS_TOTAL)));
+    return group->rings[direction].n || (group->rings[!direction].n && is_shared(group));
 }
 
 /* The part of what is wanted that this group can give; whether requests and bytes are limited. */

@@ -100,6 +100,7 @@ struct throttle_tree {
     struct throttle_place *places;
     uint64_t now;                /* ns */
     struct throttle_place *news; /* see throttle_dispatch() */
+    bool insisted;               /* a group let nothing go of one direction for the other's sake */
 };
 
 void throttle_tree_fini(struct throttle_tree *tree);
