@@ -6,9 +6,9 @@
 
 #include "engine/mem.h"
 
-#define NS_PER_SECOND 1e9
-#define UNLIMITED     UINT64_MAX
-#define CANCELLED     UINT64_MAX /* in place of a request's bytes */
+#define NEVER     1e18 /* ns */
+#define UNLIMITED UINT64_MAX
+#define CANCELLED UINT64_MAX /* in place of a request's bytes */
 
 /* Limits that a request of a direction is up against. */
 #define TOUCHED 4
@@ -52,9 +52,15 @@ static void leak(const struct throttle_tree *tree, struct throttle_group *group)
             bucket_leak(&group->buckets[i], &group->limits.limit[i], ns);
 }
 
+static void forget_waits(struct throttle_group *group)
+{
+    group->opens[THROTTLE_READ] = group->opens[THROTTLE_WRITE] = 0;
+}
+
 /* What is leased could be spent on requests that are worth at most this. */
 static void reserve(struct throttle_group *group)
 {
+    forget_waits(group);
     for (unsigned i = 0; i < LIMITS; i++)
         group->buckets[i].reserved = 0;
     for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++) {
@@ -66,17 +72,22 @@ static void reserve(struct throttle_group *group)
     }
 }
 
-/* Nanoseconds until a request of this direction may go, if it were for this group. */
+/* Nanoseconds until a request of this direction may go, if it were for this group. What was worked
+ * out holds until its buckets change. */
 static double wait_of(const struct throttle_tree *tree, struct throttle_group *group,
                       unsigned direction)
 {
     double wait = 0;
+    if (tree->now < group->opens[direction])
+        return (double)(group->opens[direction] - tree->now);
     leak(tree, group);
     for (unsigned i = 0; i < TOUCHED; i++) {
         unsigned number = touched[direction][i];
         if (has_limit(group, number))
             wait = larger(wait, bucket_wait(&group->buckets[number], &group->limits.limit[number]));
     }
+    if (wait < NEVER)
+        group->opens[direction] = tree->now + (uint64_t)wait;
     return wait;
 }
 
@@ -89,6 +100,7 @@ static void account(const struct throttle_tree *tree, struct throttle_group *gro
                     unsigned direction, double ops, double bytes)
 {
     leak(tree, group);
+    forget_waits(group);
     for (unsigned i = 0; i < TOUCHED; i++) {
         unsigned number = touched[direction][i];
         if (has_limit(group, number))
@@ -480,7 +492,7 @@ uint64_t throttle_next(struct throttle_tree *tree)
 {
     double wait =
         fmin(next_of(tree, tree->root, THROTTLE_READ), next_of(tree, tree->root, THROTTLE_WRITE));
-    if (wait > 1e18)
+    if (wait >= NEVER)
         return UINT64_MAX;
     return tree->now + (wait < 1 ? 1 : (uint64_t)wait);
 }

@@ -57,7 +57,8 @@ struct throttle_group {
     char *name;
     struct limits limits;
     struct bucket buckets[LIMITS];
-    uint64_t leaked; /* until when, ns */
+    uint64_t leaked;                     /* until when, ns */
+    uint64_t opens[THROTTLE_DIRECTIONS]; /* not before, ns; in the past: not known */
     struct throttle_ring rings[THROTTLE_DIRECTIONS];
     struct throttle_flow flows[THROTTLE_DIRECTIONS]; /* in the parent */
     double balance; /* costs of reads that went more than of writes, since they both could */
