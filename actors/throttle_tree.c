@@ -108,16 +108,21 @@ static void account(const struct throttle_tree *tree, struct throttle_group *gro
     }
 }
 
-/* For how long a request fills the tightest bucket; 1 where there is none. */
+/* For how long a request fills a bucket; 0 without that limit. */
+static double cost_in(const struct throttle_group *group, unsigned number, uint64_t bytes)
+{
+    if (!has_limit(group, number))
+        return 0;
+    return (is_of_bytes(number) ? (double)bytes : limits_ops(group->limits.iops_size, bytes)) /
+           group->limits.limit[number].average;
+}
+
+/* The same of the tightest bucket; 1 where there is none. */
 static double cost_of(const struct throttle_group *group, unsigned direction, uint64_t bytes)
 {
-    double ops = limits_ops(group->limits.iops_size, bytes), cost = 0;
-    for (unsigned i = 0; i < TOUCHED; i++) {
-        unsigned number = touched[direction][i];
-        if (has_limit(group, number))
-            cost = larger(cost, (is_of_bytes(number) ? (double)bytes : ops) /
-                                    group->limits.limit[number].average);
-    }
+    double cost = 0;
+    for (unsigned i = 0; i < TOUCHED; i++)
+        cost = larger(cost, cost_in(group, touched[direction][i], bytes));
     return cost > 0 ? cost : 1;
 }
 
@@ -250,8 +255,10 @@ static unsigned preferred(const struct throttle_group *group)
 }
 
 /* A direction that goes although the other one has had less does so because that one can't. */
-static void weigh(struct throttle_group *group, unsigned direction, double cost)
+static void weigh(struct throttle_group *group, unsigned direction, uint64_t bytes)
 {
+    double cost =
+        larger(cost_in(group, LIMIT_IOPS_TOTAL, bytes), cost_in(group, LIMIT_BPS_TOTAL, bytes));
     if (!is_shared(group))
         return;
     if (direction != preferred(group))
@@ -426,10 +433,9 @@ static void serve(struct throttle_tree *tree, struct throttle_flow *leaf, unsign
     bool waited = queue->head >= queue->through;
     for (struct throttle_flow *flow = leaf; flow;) {
         struct throttle_group *group = flow->in;
-        double cost = cost_of(group, direction, bytes);
-        flow->deficit -= cost;
+        flow->deficit -= cost_of(group, direction, bytes);
         account(tree, group, direction, limits_ops(group->limits.iops_size, bytes), (double)bytes);
-        weigh(group, direction, cost);
+        weigh(group, direction, bytes);
         flow = group->parent ? &group->flows[direction] : NULL;
     }
     queue->head++;

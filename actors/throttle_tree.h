@@ -61,7 +61,7 @@ struct throttle_group {
     uint64_t opens[THROTTLE_DIRECTIONS]; /* not before, ns; in the past: not known */
     struct throttle_ring rings[THROTTLE_DIRECTIONS];
     struct throttle_flow flows[THROTTLE_DIRECTIONS]; /* in the parent */
-    double balance; /* costs of reads that went more than of writes, since they both could */
+    double balance; /* of the limits that both share: what reads had, less what writes had */
     uint64_t leased_requests[THROTTLE_DIRECTIONS], leased_bytes[THROTTLE_DIRECTIONS];
     size_t members; /* of it, and of groups in it */
     struct throttle_counts counts;

@@ -497,7 +497,7 @@ static void reads_and_writes_share_a_subgroup_s_total_evenly(void **state)
 }
 
 /* A group that is not what holds its requests does not insist on an order of directions. */
-static void turns_of_a_group_below_its_limit_are_as_long_as_its_siblings(void **state)
+static void a_group_below_its_limit_follows_the_order_above(void **state)
 {
     (void)state;
     struct limits top = crowd_limits(LIMIT_BPS_TOTAL, 10.0 * MIB);
@@ -505,18 +505,44 @@ static void turns_of_a_group_below_its_limit_are_as_long_as_its_siblings(void **
     struct crowd *crowd = crowd_new(&top);
     struct crowd_member *small = crowd_member(crowd, crowd_group(crowd, crowd->tree.root, &low));
     struct crowd_member *large = crowd_member(crowd, crowd->tree.root);
-    for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++) {
-        crowd_start(crowd, small, d, 8, 4 * KIB, 0);
-        crowd_start(crowd, large, d, 8, 256 * KIB, 0);
-    }
+    crowd_start(crowd, small, READ, 8, 4 * KIB, 0);
+    crowd_start(crowd, small, WRITE, 8, 4 * KIB, 0);
+    crowd_start(crowd, large, WRITE, 8, 256 * KIB, 0);
     crowd_run(crowd, SEC);
     crowd_measure(crowd);
     crowd_run(crowd, 60 * SEC);
-    for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++) {
-        assert_near(crowd_bytes_rate_of(crowd, small, d), 2.5 * MIB, 0.02);
-        assert_near(crowd_bytes_rate_of(crowd, large, d), 2.5 * MIB, 0.02);
-    }
+    assert_near(crowd_bytes_rate_of(crowd, small, READ), 5.0 * MIB, 0.02);
+    assert_near(crowd_bytes_rate_of(crowd, small, WRITE), 2.5 * MIB, 0.02);
+    assert_near(crowd_bytes_rate_of(crowd, large, WRITE), 2.5 * MIB, 0.02);
     crowd_free(&crowd);
+}
+
+/* Nor does one whose other direction is held, by itself or below: a sibling would have its share.
+ */
+static void a_group_whose_writes_are_held_goes_on_reading(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        struct limits none = LIMITS_NONE, low = crowd_limits(LIMIT_IOPS_TOTAL, 100);
+        struct limits writes = crowd_limits(LIMIT_BPS_WRITE, 10 * 4096);
+        if (!i)
+            low.limit[LIMIT_BPS_WRITE] = writes.limit[LIMIT_BPS_WRITE];
+        struct crowd *crowd = crowd_new(&none);
+        struct throttle_group *group = crowd_group(crowd, crowd->tree.root, &low);
+        struct throttle_group *below = crowd_group(crowd, group, &writes);
+        struct crowd_member *reader = crowd_member(crowd, group);
+        struct crowd_member *writer = crowd_member(crowd, i ? below : group);
+        struct crowd_member *sibling = crowd_member(crowd, crowd->tree.root);
+        crowd_start(crowd, reader, READ, 4, 4096, 0);
+        crowd_start(crowd, writer, WRITE, 4, 4096, 0);
+        crowd_start(crowd, sibling, READ, 2, 4096, 10 * US);
+        crowd_run(crowd, SEC);
+        crowd_measure(crowd);
+        crowd_run(crowd, 10 * SEC);
+        assert_near(crowd_rate_of(crowd, reader, READ), 90, 0.02);
+        assert_near(crowd_rate_of(crowd, writer, WRITE), 10, 0.02);
+        crowd_free(&crowd);
+    }
 }
 
 /* Small requests of a group that is at its own limit, beside large ones: its turns are not saved
@@ -566,29 +592,39 @@ static void other_limits_count_at_once_and_levels_begin_empty(void **state)
     crowd_free(&crowd);
 }
 
-/* Costs before and after are not of the same kind. */
-static void other_limits_do_not_unbalance_turns(void **state)
+/* What was had before is in another measure. */
+static void other_limits_begin_the_turns_anew(void **state)
 {
     (void)state;
-    struct limits none = LIMITS_NONE, low = crowd_limits(LIMIT_IOPS_TOTAL, 10);
-    struct crowd *crowd = crowd_new(&none);
-    struct throttle_group *sub = crowd_group(crowd, crowd->tree.root, &low);
-    crowd_start(crowd, crowd_member(crowd, sub), READ, 8, 4096, 0);
-    crowd_start(crowd, crowd_member(crowd, sub), READ, 8, 512, 0);
-    crowd_start(crowd, crowd_member(crowd, sub), WRITE, 8, 4096, 0);
-    crowd_start(crowd, crowd_member(crowd, sub), WRITE, 8, 512, 0);
+    struct limits low = crowd_limits(LIMIT_IOPS_TOTAL, 10), high = crowd_limits(0, 100);
+    struct crowd *crowd = crowd_new(&low);
+    for (unsigned i = 0; i < 4; i++)
+        crowd_start(crowd, crowd_member(crowd, crowd->tree.root), i % 2 ? READ : WRITE, 32, 4096,
+                    0);
     crowd_run(crowd, 2 * SEC + 150 * MS); /* until one direction has had more */
-    struct limits high = crowd_limits(LIMIT_IOPS_TOTAL, 100000);
+    assert_true(crowd->nlatencies % 2);
     crowd_set(crowd, crowd->tree.root, &high);
-    crowd_set(crowd, sub, &none);
     crowd_measure(crowd);
-    crowd_run(crowd, 200 * MS);
-    assert_true(crowd_spread(crowd) <= 2);
-    crowd_set(crowd, crowd->tree.root, &low);
-    crowd_run(crowd, 10 * SEC);
+    crowd_run(crowd, 0);
+    assert_int_equal(crowd->nlatencies, 11);
+    assert_true(crowd_spread(crowd) <= 1);
+    crowd_free(&crowd);
+}
+
+static void what_is_left_of_a_turn_is_gone_with_other_limits(void **state)
+{
+    (void)state;
+    struct limits low = crowd_limits(LIMIT_BPS_TOTAL, 10 * 4096);
+    struct limits high = crowd_limits(LIMIT_BPS_TOTAL, 100 * 4096);
+    struct crowd *crowd = crowd_new(&low);
+    crowd_fill(crowd, 2, 32, 4096, 0);
+    crowd_fill(crowd, 1, 4, 40960, 0);
+    crowd_run(crowd, SEC + 350 * MS); /* the first one is in the midst of ten */
+    assert_in_range(crowd->members[0].streams[READ].passed, 2, 8);
+    crowd_set(crowd, crowd->tree.root, &high);
     crowd_measure(crowd);
-    crowd_run(crowd, 40 * SEC);
-    assert_true(crowd_spread(crowd) <= 2);
+    crowd_run(crowd, 0);
+    assert_int_equal(crowd->members[0].streams[READ].passed, 1);
     crowd_free(&crowd);
 }
 
@@ -619,10 +655,12 @@ int main(void)
         cmocka_unit_test(subgroups_and_members_of_a_group_take_turns),
         cmocka_unit_test(each_level_s_rate_holds_and_nothing_is_left_over),
         cmocka_unit_test(reads_and_writes_share_a_subgroup_s_total_evenly),
-        cmocka_unit_test(turns_of_a_group_below_its_limit_are_as_long_as_its_siblings),
+        cmocka_unit_test(a_group_below_its_limit_follows_the_order_above),
+        cmocka_unit_test(a_group_whose_writes_are_held_goes_on_reading),
         cmocka_unit_test(a_subgroup_that_was_held_does_not_catch_up_at_its_sibling_s_cost),
         cmocka_unit_test(other_limits_count_at_once_and_levels_begin_empty),
-        cmocka_unit_test(other_limits_do_not_unbalance_turns),
+        cmocka_unit_test(other_limits_begin_the_turns_anew),
+        cmocka_unit_test(what_is_left_of_a_turn_is_gone_with_other_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
