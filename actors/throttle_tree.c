@@ -550,12 +550,6 @@ void throttle_spent(struct throttle_tree *tree, struct throttle_place *place, un
                 (double)bytes);
 }
 
-/* Whether others wait for what a lease would take. */
-static bool is_contended(const struct throttle_group *group, unsigned direction)
-{
-    return group->rings[direction].n || (group->rings[!direction].n && is_shared(group));
-}
-
 /* The part of what is wanted that this group can give; whether requests and bytes are limited. */
 static double part_of(const struct throttle_tree *tree, struct throttle_group *group,
                       unsigned direction, struct throttle_lease want, bool limited[2])
@@ -584,11 +578,9 @@ struct throttle_lease throttle_lease(struct throttle_tree *tree, struct throttle
     bool limited[2] = {false};
     if (!want.requests || !want.bytes)
         return none;
-    for (struct throttle_group *group = place->group; group; group = group->parent) {
-        if (is_contended(group, direction))
-            return none;
+    throttle_dispatch(tree); /* who waits comes first */
+    for (struct throttle_group *group = place->group; group; group = group->parent)
         part = fmin(part, part_of(tree, group, direction, want, limited));
-    }
     const struct throttle_lease *has = &place->leases[direction];
     struct throttle_lease lease = {UNLIMITED, UNLIMITED};
     if (part * (double)want.requests < 1)

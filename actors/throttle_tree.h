@@ -10,7 +10,7 @@
  * below that can let go only one more.
  *
  * A lease is room that is reserved for a member before it has anything to spend it on. There are
- * none where requests wait. */
+ * none where a limit holds requests back. */
 #ifndef SLUICE_THROTTLE_TREE_H
 #define SLUICE_THROTTLE_TREE_H
 
@@ -139,7 +139,8 @@ void throttle_cancel(struct throttle_tree *tree, struct throttle_place *place, u
  * they count beyond one operation each. */
 void throttle_spent(struct throttle_tree *tree, struct throttle_place *place, unsigned direction,
                     uint64_t requests, uint64_t bytes, const double *beyond, size_t depth);
-/* Leases at most that; returns what was leased. Adds to what the member has. */
+/* Leases at most that; returns what was leased. Adds to what the member has. What may go by then
+ * goes first: see throttle_dispatch(). */
 struct throttle_lease throttle_lease(struct throttle_tree *tree, struct throttle_place *place,
                                      unsigned direction, struct throttle_lease want);
 /* It has given back all that it did not spend. */

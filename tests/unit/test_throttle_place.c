@@ -413,7 +413,7 @@ static void what_was_spent_beyond_a_lease_is_accounted_all_the_same(void **state
     tear_down(&s);
 }
 
-static void nothing_is_leased_where_others_wait(void **state)
+static void nothing_is_leased_where_a_limit_holds_requests_back(void **state)
 {
     (void)state;
     struct stage s;
@@ -429,6 +429,33 @@ static void nothing_is_leased_where_others_wait(void **state)
     throttle_return(&s.tree, place);
     step_to(&s.tree, SEC);
     assert_int_equal(throttle_lease(&s.tree, place, READ, plenty).requests, 0);
+    tear_down(&s);
+}
+
+static void who_waits_in_a_group_at_its_limit_keeps_no_lease_from_its_sibling(void **state)
+{
+    (void)state;
+    struct stage s;
+    struct limits limits = iops(1000), low = iops(10);
+    set_up(&s, &limits, 1);
+    struct throttle_group *sub = throttle_group_add(&s.tree, 2, "sub", s.tree.root, &low);
+    ask(&s.tree, throttle_enter(&s.tree, sub, "member", 7), READ, 5, 4096); /* 2 go */
+    assert_int_equal(throttle_lease(&s.tree, s.members[0], READ, plenty).requests, 98 / 4);
+    tear_down(&s);
+}
+
+static void who_waited_until_now_comes_before_a_lease(void **state)
+{
+    (void)state;
+    struct stage s;
+    struct limits limits = iops(1000);
+    set_up(&s, &limits, 2);
+    ask(&s.tree, s.members[0], READ, 201, 4096);
+    step_to(&s.tree, SEC);
+    s.tree.now += 100 * MS;
+    assert_int_equal(throttle_lease(&s.tree, s.members[1], WRITE, plenty).requests, 0);
+    assert_int_equal(gone(s.members[0], READ), 201);
+    assert_true(s.tree.news == s.members[0]);
     tear_down(&s);
 }
 
@@ -570,7 +597,9 @@ int main(void)
         cmocka_unit_test(a_lease_is_half_the_member_s_part_of_the_room),
         cmocka_unit_test(what_is_leased_is_reserved_until_it_is_spent_or_given_back),
         cmocka_unit_test(what_was_spent_beyond_a_lease_is_accounted_all_the_same),
-        cmocka_unit_test(nothing_is_leased_where_others_wait),
+        cmocka_unit_test(nothing_is_leased_where_a_limit_holds_requests_back),
+        cmocka_unit_test(who_waits_in_a_group_at_its_limit_keeps_no_lease_from_its_sibling),
+        cmocka_unit_test(who_waited_until_now_comes_before_a_lease),
         cmocka_unit_test(less_than_one_request_is_not_leased),
         cmocka_unit_test(a_lease_that_lost_its_limit_leaves_nothing_reserved),
         cmocka_unit_test(who_leaves_gives_back_what_it_leased),

@@ -308,7 +308,7 @@ static void turns_are_short_when_a_large_request_was_alone(void **state)
     struct crowd_member *large = crowd_member(crowd, crowd->tree.root);
     crowd_start(crowd, large, READ, 1, 4 * MIB, 0);
     large->streams[READ].depth = 0;
-    crowd_run(crowd, SEC);
+    crowd_run(crowd, 300 * MS); /* then the next may go */
     crowd_fill(crowd, 8, 4, 4 * KIB, 0);
     crowd_run(crowd, SEC);
     assert_near((double)crowd->members[8].streams[READ].slowest, 1e9 * 32 / 2560, 0.15);
@@ -523,11 +523,12 @@ static void a_group_whose_writes_are_held_goes_on_reading(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < 2; i++) {
-        struct limits none = LIMITS_NONE, low = crowd_limits(LIMIT_IOPS_TOTAL, 100);
+        struct limits top = crowd_limits(LIMIT_IOPS_TOTAL, 1000);
+        struct limits low = crowd_limits(LIMIT_IOPS_TOTAL, 100);
         struct limits writes = crowd_limits(LIMIT_BPS_WRITE, 10 * 4096);
         if (!i)
             low.limit[LIMIT_BPS_WRITE] = writes.limit[LIMIT_BPS_WRITE];
-        struct crowd *crowd = crowd_new(&none);
+        struct crowd *crowd = crowd_new(&top);
         struct throttle_group *group = crowd_group(crowd, crowd->tree.root, &low);
         struct throttle_group *below = crowd_group(crowd, group, &writes);
         struct crowd_member *reader = crowd_member(crowd, group);
@@ -535,7 +536,7 @@ static void a_group_whose_writes_are_held_goes_on_reading(void **state)
         struct crowd_member *sibling = crowd_member(crowd, crowd->tree.root);
         crowd_start(crowd, reader, READ, 4, 4096, 0);
         crowd_start(crowd, writer, WRITE, 4, 4096, 0);
-        crowd_start(crowd, sibling, READ, 2, 4096, 10 * US);
+        crowd_start(crowd, sibling, READ, 2, 4096, 0);
         crowd_run(crowd, SEC);
         crowd_measure(crowd);
         crowd_run(crowd, 10 * SEC);
