@@ -1,4 +1,4 @@
-#include "actors/throttle_tree.h"
+#include "actors/throttle_impl.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -6,13 +6,10 @@
 
 #include "engine/mem.h"
 
-#define NEVER     1e18 /* ns */
-#define UNLIMITED UINT64_MAX
+#define NEVER     1e18       /* ns */
 #define CANCELLED UINT64_MAX /* in place of a request's bytes */
 
-/* Limits that a request of a direction is up against. */
-#define TOUCHED 4
-static const unsigned touched[THROTTLE_DIRECTIONS][TOUCHED] = {
+const unsigned throttle_touched[THROTTLE_DIRECTIONS][THROTTLE_TOUCHED] = {
     {LIMIT_IOPS_TOTAL, LIMIT_IOPS_READ, LIMIT_BPS_TOTAL, LIMIT_BPS_READ},
     {LIMIT_IOPS_TOTAL, LIMIT_IOPS_WRITE, LIMIT_BPS_TOTAL, LIMIT_BPS_WRITE},
 };
@@ -23,32 +20,23 @@ static double larger(double a, double b)
     return a > b ? a : b;
 }
 
-static bool is_of_bytes(unsigned number)
-{
-    return number >= LIMIT_BPS_TOTAL;
-}
-
 /* --- Buckets of a group */
-
-static bool has_limit(const struct throttle_group *group, unsigned number)
-{
-    return group->limits.limit[number].average > 0;
-}
 
 /* Whether reads and writes stand in each other's way. */
 static bool is_shared(const struct throttle_group *group)
 {
-    return has_limit(group, LIMIT_IOPS_TOTAL) || has_limit(group, LIMIT_BPS_TOTAL);
+    return throttle_has_limit(group, LIMIT_IOPS_TOTAL) ||
+           throttle_has_limit(group, LIMIT_BPS_TOTAL);
 }
 
-static void leak(const struct throttle_tree *tree, struct throttle_group *group)
+void throttle_leak(const struct throttle_tree *tree, struct throttle_group *group)
 {
     uint64_t ns = tree->now - group->leaked;
     if (!ns)
         return;
     group->leaked = tree->now;
     for (unsigned i = 0; i < LIMITS; i++)
-        if (has_limit(group, i))
+        if (throttle_has_limit(group, i))
             bucket_leak(&group->buckets[i], &group->limits.limit[i], ns);
 }
 
@@ -58,7 +46,7 @@ static void forget_waits(struct throttle_group *group)
 }
 
 /* What is leased could be spent on requests that are worth at most this. */
-static void reserve(struct throttle_group *group)
+void throttle_reserve(struct throttle_group *group)
 {
     forget_waits(group);
     for (unsigned i = 0; i < LIMITS; i++)
@@ -67,8 +55,9 @@ static void reserve(struct throttle_group *group)
         double ops = (double)group->leased_requests[d], bytes = (double)group->leased_bytes[d];
         if (group->limits.iops_size)
             ops += bytes / (double)group->limits.iops_size;
-        for (unsigned i = 0; i < TOUCHED; i++)
-            group->buckets[touched[d][i]].reserved += is_of_bytes(touched[d][i]) ? bytes : ops;
+        for (unsigned i = 0; i < THROTTLE_TOUCHED; i++)
+            group->buckets[throttle_touched[d][i]].reserved +=
+                limit_is_of_bytes(throttle_touched[d][i]) ? bytes : ops;
     }
 }
 
@@ -80,10 +69,10 @@ static double wait_of(const struct throttle_tree *tree, struct throttle_group *g
     double wait = 0;
     if (tree->now < group->opens[direction])
         return (double)(group->opens[direction] - tree->now);
-    leak(tree, group);
-    for (unsigned i = 0; i < TOUCHED; i++) {
-        unsigned number = touched[direction][i];
-        if (has_limit(group, number))
+    throttle_leak(tree, group);
+    for (unsigned i = 0; i < THROTTLE_TOUCHED; i++) {
+        unsigned number = throttle_touched[direction][i];
+        if (throttle_has_limit(group, number))
             wait = larger(wait, bucket_wait(&group->buckets[number], &group->limits.limit[number]));
     }
     if (wait < NEVER)
@@ -91,29 +80,30 @@ static double wait_of(const struct throttle_tree *tree, struct throttle_group *g
     return wait;
 }
 
-static double room_of(const struct throttle_group *group, unsigned number)
+double throttle_room(const struct throttle_group *group, unsigned number)
 {
     return bucket_room(&group->buckets[number], &group->limits.limit[number]);
 }
 
-static void account(const struct throttle_tree *tree, struct throttle_group *group,
-                    unsigned direction, double ops, double bytes)
+void throttle_account(const struct throttle_tree *tree, struct throttle_group *group,
+                      unsigned direction, double ops, double bytes)
 {
-    leak(tree, group);
+    throttle_leak(tree, group);
     forget_waits(group);
-    for (unsigned i = 0; i < TOUCHED; i++) {
-        unsigned number = touched[direction][i];
-        if (has_limit(group, number))
-            bucket_add(&group->buckets[number], is_of_bytes(number) ? bytes : ops);
+    for (unsigned i = 0; i < THROTTLE_TOUCHED; i++) {
+        unsigned number = throttle_touched[direction][i];
+        if (throttle_has_limit(group, number))
+            bucket_add(&group->buckets[number], limit_is_of_bytes(number) ? bytes : ops);
     }
 }
 
 /* For how long a request fills a bucket; 0 without that limit. */
 static double cost_in(const struct throttle_group *group, unsigned number, uint64_t bytes)
 {
-    if (!has_limit(group, number))
+    if (!throttle_has_limit(group, number))
         return 0;
-    return (is_of_bytes(number) ? (double)bytes : limits_ops(group->limits.iops_size, bytes)) /
+    return (limit_is_of_bytes(number) ? (double)bytes
+                                      : limits_ops(group->limits.iops_size, bytes)) /
            group->limits.limit[number].average;
 }
 
@@ -121,8 +111,8 @@ static double cost_in(const struct throttle_group *group, unsigned number, uint6
 static double cost_of(const struct throttle_group *group, unsigned direction, uint64_t bytes)
 {
     double cost = 0;
-    for (unsigned i = 0; i < TOUCHED; i++)
-        cost = larger(cost, cost_in(group, touched[direction][i], bytes));
+    for (unsigned i = 0; i < THROTTLE_TOUCHED; i++)
+        cost = larger(cost, cost_in(group, throttle_touched[direction][i], bytes));
     return cost > 0 ? cost : 1;
 }
 
@@ -146,8 +136,8 @@ static void count_waiting(const struct throttle_tree *tree, struct throttle_plac
         count(tree, &group->counts, change);
 }
 
-static void count_passed(const struct throttle_tree *tree, struct throttle_place *place,
-                         uint64_t requests, uint64_t bytes)
+void throttle_count_passed(const struct throttle_tree *tree, struct throttle_place *place,
+                           uint64_t requests, uint64_t bytes)
 {
     rate_add(&place->counts.rate, tree->now, (double)requests, (double)bytes);
     for (struct throttle_group *group = place->group; group; group = group->parent)
@@ -271,8 +261,10 @@ static void weigh(struct throttle_group *group, unsigned direction, uint64_t byt
 static bool is_last(const struct throttle_group *group, uint64_t bytes)
 {
     double ops = limits_ops(group->limits.iops_size, bytes);
-    return (has_limit(group, LIMIT_IOPS_TOTAL) && room_of(group, LIMIT_IOPS_TOTAL) < ops) ||
-           (has_limit(group, LIMIT_BPS_TOTAL) && room_of(group, LIMIT_BPS_TOTAL) < (double)bytes);
+    return (throttle_has_limit(group, LIMIT_IOPS_TOTAL) &&
+            throttle_room(group, LIMIT_IOPS_TOTAL) < ops) ||
+           (throttle_has_limit(group, LIMIT_BPS_TOTAL) &&
+            throttle_room(group, LIMIT_BPS_TOTAL) < (double)bytes);
 }
 
 static struct throttle_flow *pick(struct throttle_tree *tree, struct throttle_group *group,
@@ -434,12 +426,13 @@ static void serve(struct throttle_tree *tree, struct throttle_flow *leaf, unsign
     for (struct throttle_flow *flow = leaf; flow;) {
         struct throttle_group *group = flow->in;
         flow->deficit -= cost_of(group, direction, bytes);
-        account(tree, group, direction, limits_ops(group->limits.iops_size, bytes), (double)bytes);
+        throttle_account(tree, group, direction, limits_ops(group->limits.iops_size, bytes),
+                         (double)bytes);
         weigh(group, direction, bytes);
         flow = group->parent ? &group->flows[direction] : NULL;
     }
     queue->head++;
-    count_passed(tree, place, 1, bytes);
+    throttle_count_passed(tree, place, 1, bytes);
     if (waited) {
         count_waiting(tree, place, -1);
         add_news(tree, place);
@@ -503,105 +496,6 @@ uint64_t throttle_next(struct throttle_tree *tree)
     return tree->now + (wait < 1 ? 1 : (uint64_t)wait);
 }
 
-/* --- Leases */
-
-static uint64_t plus(uint64_t a, uint64_t b)
-{
-    return a == UNLIMITED || b == UNLIMITED ? UNLIMITED : a + b;
-}
-
-static uint64_t minus(uint64_t a, uint64_t b)
-{
-    if (a == UNLIMITED)
-        return a;
-    return a > b ? a - b : 0;
-}
-
-/* What has no limit is not counted. */
-static uint64_t counted(uint64_t leased)
-{
-    return leased == UNLIMITED ? 0 : leased;
-}
-
-/* From now on the place has leased that. */
-static void lease_is(struct throttle_place *place, unsigned direction, struct throttle_lease lease)
-{
-    struct throttle_lease *old = &place->leases[direction];
-    for (struct throttle_group *group = place->group; group; group = group->parent) {
-        group->leased_requests[direction] += counted(lease.requests) - counted(old->requests);
-        group->leased_bytes[direction] += counted(lease.bytes) - counted(old->bytes);
-        reserve(group);
-    }
-    *old = lease;
-}
-
-void throttle_spent(struct throttle_tree *tree, struct throttle_place *place, unsigned direction,
-                    uint64_t requests, uint64_t bytes, const double *beyond, size_t depth)
-{
-    const struct throttle_lease *lease = &place->leases[direction];
-    size_t level = 0;
-    lease_is(place, direction,
-             (struct throttle_lease){minus(lease->requests, requests), minus(lease->bytes, bytes)});
-    count_passed(tree, place, requests, bytes);
-    if (place->recalled)
-        return; /* it was spent under the limits that were */
-    for (struct throttle_group *group = place->group; group; group = group->parent, level++)
-        account(tree, group, direction, (double)requests + (level < depth ? beyond[level] : 0),
-                (double)bytes);
-}
-
-/* The part of what is wanted that this group can give; whether requests and bytes are limited. */
-static double part_of(const struct throttle_tree *tree, struct throttle_group *group,
-                      unsigned direction, struct throttle_lease want, bool limited[2])
-{
-    double part = 1, ops = (double)want.requests, bytes = (double)want.bytes;
-    if (group->limits.iops_size)
-        ops += bytes / (double)group->limits.iops_size;
-    leak(tree, group);
-    for (unsigned i = 0; i < TOUCHED; i++) {
-        unsigned number = touched[direction][i];
-        if (!has_limit(group, number))
-            continue;
-        double share = room_of(group, number) / (2 * (double)group->members);
-        part = fmin(part, share / (is_of_bytes(number) ? bytes : ops));
-        limited[is_of_bytes(number)] = true;
-        limited[1] |= group->limits.iops_size > 0;
-    }
-    return part;
-}
-
-struct throttle_lease throttle_lease(struct throttle_tree *tree, struct throttle_place *place,
-                                     unsigned direction, struct throttle_lease want)
-{
-    const struct throttle_lease none = {0};
-    double part = 1;
-    bool limited[2] = {false};
-    if (!want.requests || !want.bytes)
-        return none;
-    throttle_dispatch(tree); /* who waits comes first */
-    for (struct throttle_group *group = place->group; group; group = group->parent)
-        part = fmin(part, part_of(tree, group, direction, want, limited));
-    const struct throttle_lease *has = &place->leases[direction];
-    struct throttle_lease lease = {UNLIMITED, UNLIMITED};
-    if (part * (double)want.requests < 1)
-        return none;
-    if (limited[0])
-        lease.requests = (uint64_t)(part * (double)want.requests);
-    if (limited[1])
-        lease.bytes = (uint64_t)(part * (double)want.bytes);
-    lease_is(place, direction,
-             (struct throttle_lease){plus(has->requests, lease.requests),
-                                     plus(has->bytes, lease.bytes)});
-    return lease;
-}
-
-void throttle_return(struct throttle_tree *tree, struct throttle_place *place)
-{
-    (void)tree;
-    for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++)
-        lease_is(place, d, (struct throttle_lease){0});
-}
-
 /* --- Groups and members */
 
 struct throttle_group *throttle_group_find(const struct throttle_tree *tree, uint64_t id)
@@ -637,7 +531,7 @@ void throttle_group_set(struct throttle_tree *tree, struct throttle_group *group
     group->limits = *limits;
     group->leaked = tree->now;
     memset(group->buckets, 0, sizeof group->buckets);
-    reserve(group);
+    throttle_reserve(group);
     forget_costs(group);
 }
 
