@@ -183,6 +183,8 @@ static void settle(struct throttle *throttle)
     for (const struct throttle_place *place = throttle->tree.places; place; place = place->next)
         if (place->recalled)
             return;
+    for (struct throttle_group *group = throttle->tree.groups; group; group = group->next)
+        group->recalls = false;
     while ((setting = throttle->settings)) {
         throttle->settings = setting->next;
         actor_reply(throttle->self, setting->ticket, MAIL_NONE, NULL);
@@ -200,6 +202,7 @@ static void on_set(struct actor *self, struct mail *mail)
         return;
     limits_from_mail(set->limits, &limits);
     throttle_group_set(tree_now(throttle), group, &limits);
+    group->recalls = true;
     for (struct throttle_place *place = throttle->tree.places; place; place = place->next) {
         if (place->left || !is_below(place, group))
             continue;

@@ -43,11 +43,10 @@ void throttle_spent(struct throttle_tree *tree, struct throttle_place *place, un
     lease_is(place, direction,
              (struct throttle_lease){minus(lease->requests, requests), minus(lease->bytes, bytes)});
     throttle_count_passed(tree, place, requests, bytes);
-    if (place->recalled)
-        return; /* it was spent under the limits that were */
     for (struct throttle_group *group = place->group; group; group = group->parent, level++)
-        throttle_account(tree, group, direction,
-                         (double)requests + (level < depth ? beyond[level] : 0), (double)bytes);
+        if (!place->recalled || !group->recalls) /* else it was spent under the limits that were */
+            throttle_account(tree, group, direction,
+                             (double)requests + (level < depth ? beyond[level] : 0), (double)bytes);
 }
 
 /* The part of what is wanted that this group can give; whether requests and bytes are limited. */

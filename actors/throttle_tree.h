@@ -64,6 +64,7 @@ struct throttle_group {
     double balance; /* of the limits that both share: what reads had, less what writes had */
     uint64_t leased_requests[THROTTLE_DIRECTIONS], leased_bytes[THROTTLE_DIRECTIONS];
     size_t members; /* of it, and of groups in it */
+    bool recalls;   /* its limits were changed, and leases from before may still be out */
     struct throttle_counts counts;
     /* For who tells of it: see throttle_group.c. */
     bool limiting;

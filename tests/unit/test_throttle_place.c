@@ -496,6 +496,24 @@ static void a_lease_that_lost_its_limit_leaves_nothing_reserved(void **state)
     tear_down(&s);
 }
 
+static void what_is_spent_of_a_recalled_lease_counts_where_limits_stayed(void **state)
+{
+    (void)state;
+    struct stage s;
+    struct limits limits = iops(1000);
+    set_up(&s, &limits, 0);
+    struct throttle_group *sub = throttle_group_add(&s.tree, 2, "sub", s.tree.root, &limits);
+    struct throttle_place *place = throttle_enter(&s.tree, sub, "member", 7);
+    assert_int_equal(throttle_lease(&s.tree, place, READ, plenty).requests, 50);
+    limits = iops(100);
+    throttle_group_set(&s.tree, sub, &limits);
+    sub->recalls = place->recalled = true;
+    throttle_spent(&s.tree, place, READ, 30, 30 * 4096, NULL, 0);
+    assert_true(sub->buckets[LIMIT_IOPS_TOTAL].level == 0);
+    assert_true(s.tree.root->buckets[LIMIT_IOPS_TOTAL].level == 30);
+    tear_down(&s);
+}
+
 static void who_leaves_gives_back_what_it_leased(void **state)
 {
     (void)state;
@@ -602,6 +620,7 @@ int main(void)
         cmocka_unit_test(who_waited_until_now_comes_before_a_lease),
         cmocka_unit_test(less_than_one_request_is_not_leased),
         cmocka_unit_test(a_lease_that_lost_its_limit_leaves_nothing_reserved),
+        cmocka_unit_test(what_is_spent_of_a_recalled_lease_counts_where_limits_stayed),
         cmocka_unit_test(who_leaves_gives_back_what_it_leased),
         cmocka_unit_test(other_limits_leave_leases_reserved),
         cmocka_unit_test(waiting_requests_and_the_time_they_wait_are_counted_up_to_the_root),
