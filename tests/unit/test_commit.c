@@ -310,6 +310,41 @@ static void what_is_written_meanwhile_is_never_lost(void **state)
     }
 }
 
+/* The first chunk of the slice is in the backing when the second one fails; what is written there
+ * before the slice is tried again must not be thought to be copied. */
+static void a_slice_that_has_failed_is_copied_from_its_start(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=memory name=upper size=8M");
+        stack_do("node-add driver=memory name=lower size=8M");
+        stack_do("node-add driver=fault name=broken child=lower rules='write errno=EIO nth=2'");
+        stack_do("node-add driver=overlay name=top child=upper backing=broken");
+        stack_do("backend-add name=b node=top");
+        stack_do("backend-add name=below node=lower");
+        fill("b", 0, 4 * MIB, 2);
+        stack_do("commit b on-error=stop");
+        stack_settle();
+        const Sluice__JobInfo *job = stack_do("job-show b")->job;
+        assert_int_equal(job->status, SLUICE__JOB_EVENT__STATUS__PAUSED);
+        assert_int_equal(job->io_status, SLUICE__IO_STATUS__FAILED);
+        assert_int_equal(filled("below", 0, MIB), 2);
+        assert_int_equal(filled("below", MIB, MIB), 0);
+        fill("b", 64 * KIB, 512 * KIB, 7);
+        stack_do("job-resume b");
+        run_out();
+        for (unsigned i = 0; i < 2; i++) {
+            const char *backend = i ? "below" : "b";
+            assert_int_equal(filled(backend, 0, 64 * KIB), 2);
+            assert_int_equal(filled(backend, 64 * KIB, 512 * KIB), 7);
+            assert_int_equal(filled(backend, 576 * KIB, 4 * MIB - 576 * KIB), 2);
+            assert_int_equal(filled(backend, 4 * MIB, 4 * MIB), 0);
+        }
+        assert_int_equal(allocated("b"), 0);
+    }
+}
+
 static void an_overlay_is_emptied_only_of_what_is_durable_below(void **state)
 {
     (void)state;
@@ -404,6 +439,7 @@ int main(void)
         cmocka_unit_test(a_backing_that_is_shorter_grows),
         cmocka_unit_test(an_overlay_below_filters_is_the_backends),
         cmocka_unit_test(what_is_written_meanwhile_is_never_lost),
+        cmocka_unit_test(a_slice_that_has_failed_is_copied_from_its_start),
         cmocka_unit_test(an_overlay_is_emptied_only_of_what_is_durable_below),
         cmocka_unit_test(commit_all_merges_each_overlay),
         cmocka_unit_test(commit_all_stops_at_the_first_error),
