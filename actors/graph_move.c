@@ -98,6 +98,8 @@ static bool all_free(const struct graph *graph)
     return true;
 }
 
+/* Who blocked it has a reason, which no force sets aside: that is for backends that would be taken
+ * along. Asked when it is about to begin, so that what was blocked while it waited counts. */
 static int check_blocked(const struct graph *graph, struct err *err)
 {
     for (size_t i = 0; i < graph->tables[NODE].n; i++) {
@@ -271,8 +273,8 @@ static void try(struct move *move)
         graph_mark_connected(backend);
     if (backend && !all_free(move->graph))
         return;
-    if (!err.code && check_followers(move, &err) == 0)
-        check_blocked(move->graph, &err);
+    if (!err.code && check_blocked(move->graph, &err) == 0)
+        check_followers(move, &err);
     if (err.code) {
         unlink_move(move);
         actor_refuse(move->graph->self, move->ticket, &err);
@@ -303,8 +305,6 @@ static int begin(struct object *backend, unsigned reactor, bool force, struct ti
         return err_field(err, "reactor", -EINVAL,
                          "backend '%s' can't move to reactor %u: the reactors are 0 to %u",
                          graph_name(backend), reactor, graph_threads(graph) - 1);
-    if (!force && graph_blocked(backend, SLUICE__OP_BLOCK__OPERATION__MOVE, err) < 0)
-        return err->code;
     struct move *move = add(graph, backend, reactor, force);
     move->ticket = ticket;
     try(move);

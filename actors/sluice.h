@@ -308,7 +308,8 @@ int blk_set_io_limits(blk *blk, const struct blk_io_limits *limits, char **error
 
 /* Moves the backend to another reactor, with its medium and all that stands on the same nodes.
  * Requests wait meanwhile, in order. Refused (-EBUSY) when an unnamed backend is among those, or
- * one with a device, unless they allow it or it is forced. Two movers at once take turns. */
+ * one with a device, unless they allow it or it is forced; and, forced or not, when BLK_OP_MOVE is
+ * blocked on one of the nodes. Two movers at once take turns. */
 int blk_set_reactor(blk *blk, unsigned reactor, bool force, char **error);
 int blk_get_reactor(blk *blk); /* or a negative errno */
 int blk_set_allow_reactor_change(blk *blk, bool allow);

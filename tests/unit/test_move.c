@@ -304,6 +304,54 @@ static void a_move_that_cant_be_is_refused(void **state)
     stack_stop();
 }
 
+static void what_blocks_moves_on_any_of_the_nodes_is_not_set_aside_by_force(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=null name=n reactor=0");
+        stack_do("node-add driver=raw name=f child=n");
+        stack_do("backend-add name=b node=f");
+        stack_do("op-block node=n op=move reason='a card is wired to this thread'");
+        stack_refused(-EBUSY, "move is blocked on node 'n': a card is wired to this thread",
+                      "backend-move name=b reactor=1");
+        stack_refused(-EBUSY, "move is blocked on node 'n': a card is wired to this thread",
+                      "backend-move name=b reactor=1 force=on");
+        assert_int_equal(node_at("n"), 0);
+        stack_do("op-unblock node=n reason='a card is wired to this thread'");
+        stack_do("op-block node=n except=move reason=other");
+        stack_do("backend-move name=b reactor=1");
+        assert_int_equal(node_at("n"), 1);
+    }
+}
+
+static void what_is_blocked_while_a_move_waits_refuses_it(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_op op;
+        struct stack_answer first, second;
+        stack_do("node-add driver=mock name=m hold=on reactor=0");
+        stack_do("backend-add name=b node=m");
+        stack_submit(&op, stack_find("b"), OP_WRITE, 0, 512, 0, NULL);
+        stack_settle();
+        stack_send(&first, "backend-move name=b reactor=1");
+        stack_send(&second, "backend-move name=b reactor=2 force=on");
+        stack_settle();
+        assert_false(first.came || second.came);
+        assert_int_equal(stack_do("op-block backend=b op=move reason=stay")->body_case,
+                         SLUICE__REPLY__BODY_DONE);
+        stack_do("node-set m hold=off");
+        stack_await(&first);
+        stack_await(&second);
+        assert_int_equal(first.code, 0); /* it had begun */
+        assert_int_equal(second.code, -EBUSY);
+        assert_non_null(strstr(second.text, "move is blocked on node 'm': stay"));
+        assert_int_equal(node_at("m"), 1);
+    }
+}
+
 static void a_shutdown_during_moves_ends_all(void **state)
 {
     (void)state;
@@ -340,6 +388,8 @@ int main(void)
         cmocka_unit_test(a_backend_follows_a_node_that_others_hold),
         cmocka_unit_test(movers_at_once_take_turns),
         cmocka_unit_test(a_move_that_cant_be_is_refused),
+        cmocka_unit_test(what_blocks_moves_on_any_of_the_nodes_is_not_set_aside_by_force),
+        cmocka_unit_test(what_is_blocked_while_a_move_waits_refuses_it),
         cmocka_unit_test(a_shutdown_during_moves_ends_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
