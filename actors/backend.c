@@ -249,7 +249,7 @@ static void remove_medium(struct backend *backend, struct ticket ticket, bool by
 {
     backend->remover = ticket;
     backend->by_console = by_console;
-    backend_notify(backend, false, begin_removal);
+    backend_notify(backend, NEWS_REMOVED, begin_removal);
 }
 
 /* A device without a tray has taken the medium, or not. */
@@ -286,7 +286,7 @@ static void on_watching(struct actor *self, struct mail *reply, void *arg)
     backend_buffers_tell(backend, true);
     backend_take_facts(backend, (Sluice__NodeFacts *)reply->body);
     backend_tell_watchers(backend);
-    backend_notify(backend, true, insertion_noted);
+    backend_notify(backend, NEWS_INSERTED, insertion_noted);
 }
 
 /* The node becomes the medium; answers `ticket` when it has. Until then there is none. */

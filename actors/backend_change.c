@@ -2,7 +2,12 @@
  *
  * All that can be refused is refused before anything moves, then the graph tries the permissions.
  * After that only the device can still fail to load: then the old medium is put back, the tray is
- * closed over it, and nobody was told of anything. So the tray's moves are kept until the end. */
+ * closed over it, and no event was told. So the tray's moves are kept until the end.
+ *
+ * Sessions that want to know hear that the medium goes before the backend comes to rest, and what
+ * they still ask of it then is done; at the end, when requests go through again, they hear that the
+ * new one has come. Those who heard that it goes hear that it has come again when it is put back.
+ */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -15,11 +20,21 @@ void backend_change_fini(struct backend *backend)
     free(backend->change.old_name);
 }
 
-static void end(struct backend *backend)
+static void end_noted(struct backend *backend)
 {
+    actor_reply(backend->self, backend->change.ticket, MAIL_NONE, NULL);
+}
+
+static void end(struct backend *backend, struct ticket ticket)
+{
+    bool done = backend->change.done;
     free(backend->change.old_name);
-    backend->change = (struct backend_change){0};
+    backend->change = (struct backend_change){.ticket = ticket};
     backend_unquiesce(backend);
+    if (backend->has_medium)
+        backend_notify(backend, done ? NEWS_INSERTED : NEWS_KEPT, end_noted);
+    else
+        end_noted(backend);
 }
 
 /* --- The device did not take the new one */
@@ -117,6 +132,7 @@ static void loaded(struct backend *backend, const struct err *err)
     Sluice__BackendInserted *reply = MAIL_NEW(sluice__backend_inserted);
     reply->read_only = backend->asked_read_only;
     change->quiet = false;
+    change->done = true;
     actor_reply(backend->self, backend->device.asker, MAIL_BACKEND_INSERTED, reply);
 }
 
@@ -190,6 +206,12 @@ static void was_asked(struct backend *backend, const struct err *err)
     backend_refuse_locked(backend);
 }
 
+static void come_to_rest(struct backend *backend)
+{
+    backend_quiesce(backend);
+    backend_await_quiet(backend, backend->change.ticket);
+}
+
 static void prepare(struct backend *backend, bool force, struct ticket ticket)
 {
     struct err err = {0};
@@ -204,8 +226,11 @@ static void prepare(struct backend *backend, bool force, struct ticket ticket)
         return;
     }
     backend->change.prepared = true;
-    backend_quiesce(backend);
-    backend_await_quiet(backend, ticket);
+    backend->change.ticket = ticket;
+    if (backend->has_medium)
+        backend_notify(backend, NEWS_REMOVED, come_to_rest);
+    else
+        come_to_rest(backend);
 }
 
 void backend_on_change(struct actor *self, struct mail *mail)
@@ -221,6 +246,6 @@ void backend_on_change(struct actor *self, struct mail *mail)
         commit(backend, asked);
         break;
     default:
-        end(backend);
+        end(backend, mail_ticket(mail));
     }
 }

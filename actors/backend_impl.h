@@ -29,6 +29,7 @@ struct session {
     actor_addr watcher;
     bool notify;                       /* it wants to know when media come, and before they go */
     bool noting;                       /* it has been told, and has not answered */
+    bool told_removal;                 /* the last that it has heard is that one was to go */
     const _Atomic uint32_t *callbacks; /* the watcher's, not returned yet; null when it has none */
     bool asked;                        /* whether they have */
     const struct account_told *told;   /* what it counts by itself; null for nothing */
@@ -71,6 +72,8 @@ struct backend_device {
 /* A change of the medium that is under way; see backend_change.c. */
 struct backend_change {
     bool prepared, quiet; /* moves of the tray are told at the end */
+    bool done;            /* the new one is in, for good */
+    struct ticket ticket; /* who waits for it to rest, or for the end */
     bool was_open, opened, closed;
     bool read_only, asked_read_only; /* as they were */
     bool had;                        /* a medium */
@@ -159,9 +162,14 @@ unsigned backend_reopen_flags(const struct backend *backend);
 
 /* The flags of a medium with these facts. */
 unsigned backend_flags_of(const struct driver_facts *facts);
-/* Sessions that want to know are told that the medium has come, or is to go; when all have heard,
- * `then` runs, maybe at once. */
-void backend_notify(struct backend *backend, bool inserted, void (*then)(struct backend *backend));
+enum news {
+    NEWS_INSERTED,
+    NEWS_REMOVED, /* is to go; once, until another has come, or the same again */
+    NEWS_KEPT     /* those who heard that hear that it is there, as if it had been inserted */
+};
+/* Sessions that want to know are told of the medium; when all have heard, `then` runs, maybe at
+ * once. */
+void backend_notify(struct backend *backend, enum news news, void (*then)(struct backend *backend));
 void backend_on_session_notify(struct actor *self, struct mail *mail);
 void backend_on_medium_noted(struct actor *self, struct mail *mail);
 /* The session ends, or all that wait are to go on. */

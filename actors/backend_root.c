@@ -41,16 +41,32 @@ static void noted(struct backend *backend, struct session *session)
     then(backend);
 }
 
-void backend_notify(struct backend *backend, bool inserted, void (*then)(struct backend *backend))
+static bool is_due(const struct session *session, enum news news)
+{
+    if (!session->notify)
+        return false;
+    switch (news) {
+    case NEWS_REMOVED:
+        return !session->told_removal;
+    case NEWS_KEPT:
+        return session->told_removal;
+    default:
+        return true;
+    }
+}
+
+void backend_notify(struct backend *backend, enum news what, void (*then)(struct backend *backend))
 {
     for (struct session *session = backend->sessions; session; session = session->next) {
-        if (!session->notify || backend->aborted)
+        bool due = is_due(session, what) && !backend->aborted;
+        session->told_removal = what == NEWS_REMOVED && (due || session->told_removal);
+        if (!due)
             continue;
         session->noting = true;
         backend->notified++;
         Sluice__MediumNews *news = MAIL_NEW(sluice__medium_news);
         news->session = session->id;
-        news->inserted = inserted;
+        news->inserted = what != NEWS_REMOVED;
         actor_tell(backend->self, session->watcher, MAIL_MEDIUM_NEWS, news);
     }
     backend->then = then;

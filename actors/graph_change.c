@@ -34,17 +34,30 @@ static struct standing on(const struct object *backend, struct object *node, str
     return standing;
 }
 
-/* Ends what began in the backend, and answers. */
-static void rest_over(struct object *backend)
+static void done(struct object *backend)
 {
     struct swap *swap = backend->swap;
     struct err err = swap->err;
-    if (swap->rests)
-        actor_tell(backend->graph->self, backend->address, MAIL_BACKEND_CHANGE,
-                   step(SLUICE__BACKEND_CHANGE__STEP__END));
     backend->swap = NULL;
     free(swap);
     graph_medium_done(backend, err.code ? &err : NULL);
+}
+
+static void rested(struct actor *self, struct mail *reply, void *arg)
+{
+    (void)self;
+    (void)reply;
+    done(arg);
+}
+
+/* Ends what began in the backend, and answers. */
+static void rest_over(struct object *backend)
+{
+    if (backend->swap->rests)
+        actor_ask(backend->graph->self, backend->address, MAIL_BACKEND_CHANGE,
+                  step(SLUICE__BACKEND_CHANGE__STEP__END), rested, backend);
+    else
+        done(backend);
 }
 
 /* --- The new one is in */

@@ -337,9 +337,10 @@ int blk_remove_bs(blk *blk, char **error);
 /* Of all backends. */
 int blk_remove_all_bs(blk_context *context, char **error);
 
-/* Called as callbacks are: after a medium has come, and before one goes, which waits for them. They
- * may do all that callbacks may, but not change this backend's medium. A context that has some must
- * be polled. Dropping takes away those with this function and argument. */
+/* Called as callbacks are: after a medium has come, and before one goes, which waits for them; for
+ * a change both are, and when it fails after the first, the old medium is told as having come
+ * again. They may do all that callbacks may, but not change this backend's medium. A context that
+ * has some must be polled. Dropping takes away those with this function and argument. */
 typedef void blk_notify_fn(void *opaque);
 int blk_add_insert_bs_notifier(blk *blk, blk_notify_fn *notify, void *opaque);
 int blk_add_remove_bs_notifier(blk *blk, blk_notify_fn *notify, void *opaque);

@@ -28,6 +28,12 @@ static struct {
     struct stack_device device;
     struct ticket caller; /* who waits for the device */
     Sluice__DeviceCall__Call call;
+    struct stack_media media;
+    struct {
+        actor_addr backend;
+        uint64_t session;
+    } noted[4]; /* what is to be answered */
+    unsigned nnoted;
     unsigned moment, left;
     void **kept; /* bodies of answers */
     size_t nkept;
@@ -361,10 +367,53 @@ static void device_called(const struct mail *mail)
         stack_device_answer();
 }
 
+/* --- The port as one who is told of media */
+
+struct stack_media *stack_media(void)
+{
+    return &stack.media;
+}
+
+void stack_media_answer(void)
+{
+    while (stack.nnoted) {
+        Sluice__SessionCalm *noted = MAIL_NEW(sluice__session_calm);
+        noted->session = stack.noted[--stack.nnoted].session;
+        port_tell(stack.port, stack.noted[stack.nnoted].backend, MAIL_MEDIUM_NOTED, noted);
+    }
+}
+
+static void medium_told(const struct mail *mail)
+{
+    const Sluice__MediumNews *news = (const void *)mail->body;
+    size_t used = strlen(stack.media.log);
+    snprintf(stack.media.log + used, sizeof stack.media.log - used, "%s%s", used ? ", " : "",
+             news->inserted ? "insert" : "remove");
+    assert_true(stack.nnoted < sizeof stack.noted / sizeof *stack.noted);
+    stack.noted[stack.nnoted].backend = mail->from;
+    stack.noted[stack.nnoted++].session = news->session;
+    if (!stack.media.hold)
+        stack_media_answer();
+}
+
+uint64_t stack_media_session(actor_addr backend)
+{
+    const Sluice__SessionGrant *grant = stack_call(backend, MAIL_SESSION_OPEN, stack_session(8, 0));
+    Sluice__SessionNotify *notify = MAIL_NEW(sluice__session_notify);
+    notify->session = grant->session;
+    notify->notify = true;
+    stack_call(backend, MAIL_SESSION_NOTIFY, notify);
+    return grant->session;
+}
+
 static void on_mail(struct port *port, struct mail *mail, void *arg)
 {
     (void)port;
     (void)arg;
+    if (mail->kind == MAIL_MEDIUM_NEWS) {
+        medium_told(mail);
+        return;
+    }
     if (mail->kind == MAIL_DEVICE_CALL) {
         device_called(mail);
         return;
@@ -466,6 +515,8 @@ static void start(unsigned threads, uint64_t seed, bool incoming)
                                      .seed = seed};
     stack.news = (struct stack_news){0};
     stack.device = (struct stack_device){0};
+    stack.media = (struct stack_media){0};
+    stack.nnoted = 0;
     stack.caller = (struct ticket){0};
     static bool watched;
     if (!watched)

@@ -67,6 +67,12 @@ struct stack_device {
 };
 #define STACK_DEVICE_TAG 77
 
+/* The port as one who is told of media: what it heard is noted, and answered. */
+struct stack_media {
+    bool hold;     /* answered when stack_media_answer() says so */
+    char log[256]; /* "insert, remove, ..." */
+};
+
 void stack_start(unsigned threads, uint64_t seed);
 /* The same, incoming. */
 void stack_start_incoming(unsigned threads, uint64_t seed);
@@ -86,6 +92,10 @@ void stack_device_ops(actor_addr backend, unsigned offers);
 /* Tells it how the device stands, and what that has done. */
 void stack_device_state(actor_addr backend, Sluice__DeviceState__Act act);
 void stack_device_answer(void);
+struct stack_media *stack_media(void);
+/* Opens a session that is told, and returns its number. */
+uint64_t stack_media_session(actor_addr backend);
+void stack_media_answer(void);
 /* Asks from the port; an answer that comes meanwhile or later is noted. */
 void stack_ask(struct stack_answer *answer, actor_addr to, unsigned kind, void *body);
 /* A request as words, to control: "node add n driver=null". */

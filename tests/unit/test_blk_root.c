@@ -79,6 +79,28 @@ static void notifiers_run_after_the_attach_and_before_the_detach(void **state)
     rig_close(&rig);
 }
 
+static void notifiers_run_around_a_change_of_the_medium(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(0, "driver=memory size=1M");
+    struct witness witness = {.blk = rig.blk};
+    char *error, data[512];
+    blk *old;
+    request(rig.context, "node-add name=next driver=memory size=2M");
+    assert_int_equal(blk_add_insert_bs_notifier(rig.blk, on_inserted, &witness), 0);
+    assert_int_equal(blk_add_remove_bs_notifier(rig.blk, on_removed, &witness), 0);
+    request(rig.context, "medium-change disk next");
+    assert_int_equal(witness.removed, 1);
+    assert_int_equal(witness.inserted, 1);
+    assert_int_equal(witness.length, 2 << 20);
+    assert_int_equal(witness.done, 1);
+    worked(blk_new_open(rig.context, NULL, "node", NULL, 0, &old, &error), &error);
+    assert_int_equal(blk_pread(old, 0, 512, data, 0), 512);
+    assert_string_equal(data, "last");
+    blk_close(&old);
+    rig_close(&rig);
+}
+
 static void a_notifier_may_close_its_blk_while_the_medium_goes(void **state)
 {
     (void)state;
@@ -209,6 +231,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(notifiers_run_after_the_attach_and_before_the_detach),
+        TEST(notifiers_run_around_a_change_of_the_medium),
         TEST(a_notifier_may_close_its_blk_while_the_medium_goes),
         TEST(a_context_that_nobody_polls_holds_a_medium_no_longer_than_until_it_closes),
         TEST(flags_answer_from_the_root_state_without_a_medium),
