@@ -106,6 +106,122 @@ static void without_a_medium_it_is_kept_for_the_next(void **state)
     }
 }
 
+/* Whether the mock on this node has been told of the memory, and not of its end, in turn. A node
+ * that moves is told of both. */
+static bool knows(const char *node, unsigned which)
+{
+    const Sluice__NodeInfo *info = stack_do("node-show %s", node)->node;
+    const char *on = which ? "register 4096 bytes" : "register 2048 bytes";
+    const char *off = which ? "unregister 4096 bytes" : "unregister 2048 bytes";
+    bool known = false;
+    for (size_t i = 0; i < info->n_state; i++) {
+        bool begins = !strcmp(info->state[i]->value, on),
+             ends = !strcmp(info->state[i]->value, off);
+        assert_false(known ? begins : ends);
+        known = begins || (known && !ends);
+    }
+    return known;
+}
+
+static void through_a_change_of_medium_each_knows_it_while_it_is_the_medium(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        unsigned threads = STACK_THREADS(seed);
+        stack_do("node-add driver=mock name=m reactor=0");
+        stack_do("node-add driver=mock name=n reactor=%u", 1 % threads);
+        stack_do("node-add driver=mock name=no deny=write");
+        stack_do("backend-add name=b node=m");
+        actor_addr b = stack_find("b");
+        change(b, 0, true);
+        stack_refused(-EPERM, "gives nobody 'write'", "medium-change b no");
+        assert_true(knows("m", 0));
+        assert_string_equal(told("no"), "");
+        stack_do("medium-change b n");
+        stack_settle();
+        assert_false(knows("m", 0));
+        assert_true(knows("n", 0));
+        stack_do("medium-change b n"); /* the same again */
+        stack_settle();
+        assert_true(knows("n", 0));
+        change(b, 0, false);
+        assert_false(knows("n", 0));
+        stack_do("medium-change b m");
+        stack_settle();
+        assert_false(knows("m", 0));
+    }
+}
+
+static void a_medium_that_is_put_back_knows_it_again(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=mock name=m");
+        stack_do("node-add driver=mock name=n");
+        stack_do("backend-add name=b node=m");
+        actor_addr b = stack_find("b");
+        stack_device()->load_error = -EIO;
+        stack_device_ops(b, DEVICE_OFFERS_CHANGE_MEDIA);
+        change(b, 0, true);
+        stack_refused(-EIO, "the rig does not load", "medium-change b n");
+        stack_settle();
+        assert_non_null(strstr(told("n"), "register 2048 bytes")); /* for a moment */
+        assert_false(knows("n", 0));
+        assert_true(knows("m", 0));
+        change(b, 0, false);
+        assert_false(knows("m", 0));
+    }
+}
+
+/* Whatever of the change is done by then, the answers mean that no medium knows it, or this one. */
+static void what_comes_while_a_medium_is_changed_holds_for_the_new_one(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_answer changed, forgotten, registered;
+        stack_do("node-add driver=mock name=m");
+        stack_do("node-add driver=mock name=n");
+        stack_do("backend-add name=b node=m");
+        actor_addr b = stack_find("b");
+        change(b, 0, true);
+        stack_send(&changed, "medium-change b n");
+        for (uint64_t steps = seed / 3; steps; steps--)
+            stack_step();
+        stack_ask(&forgotten, b, MAIL_BUFFER, buffer(0, false));
+        stack_ask(&registered, b, MAIL_BUFFER, buffer(1, true));
+        stack_await(&changed);
+        stack_await(&forgotten);
+        stack_await(&registered);
+        assert_int_equal(changed.code | forgotten.code | registered.code, 0);
+        stack_settle();
+        assert_false(knows("m", 0) || knows("n", 0) || knows("m", 1));
+        assert_true(knows("n", 1));
+    }
+}
+
+static void a_move_takes_it_out_of_one_reactor_and_to_the_other(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED_ON(seed, 2)
+    {
+        stack_do("node-add driver=mock name=m reactor=0");
+        stack_do("node-add driver=raw name=r child=m");
+        stack_do("backend-add name=b node=r");
+        actor_addr b = stack_find("b");
+        change(b, 0, true);
+        stack_do("backend-move name=b reactor=1");
+        assert_string_equal(told("m"),
+                            "register 2048 bytes, unregister 2048 bytes, register 2048 bytes");
+        change(b, 0, false);
+        stack_do("backend-move name=b reactor=0");
+        assert_string_equal(told("m"), "register 2048 bytes, unregister 2048 bytes, register 2048 "
+                                       "bytes, unregister 2048 bytes");
+    }
+}
+
 /* Whatever comes first, the answer to who unregisters it means that no medium knows it. */
 static void unregistered_while_the_medium_goes_it_is_known_to_none(void **state)
 {
@@ -216,6 +332,50 @@ static void a_file_reads_into_registered_memory_without_looking_it_up(void **sta
     unlink(path);
 }
 
+/* Nothing else than that it is registered lets these reads work. */
+static void reads_into_what_is_closed_to_the_process(blk *blk, char *data, size_t bytes)
+{
+    assert_int_equal(mprotect(data, bytes, PROT_NONE), 0);
+    assert_int_equal(blk_pread(blk, 0, 4096, data, 0), 4096);
+    assert_int_equal(mprotect(data, bytes, PROT_READ | PROT_WRITE), 0);
+}
+
+static void a_file_that_has_moved_or_has_become_the_medium_knows_it(void **state)
+{
+    (void)state;
+    enum { BYTES = 16 * 4096 };
+    char path[] = "/var/tmp/sluice-buffer.XXXXXX", *error;
+    int fd = mkstemp(path);
+    char *data = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(data, MAP_FAILED);
+    memset(data, 'x', BYTES);
+    assert_int_equal(ftruncate(fd, BYTES), 0);
+    struct rig rig = {.engine = start(&(struct sluice_options){.threads = 2})};
+    rig.context = context_on(rig.engine, 0);
+    char line[200];
+    snprintf(line, sizeof line, "node-add name=node driver=file filename=%s reactor=0", path);
+    request(rig.context, line);
+    request(rig.context, "node-add name=other driver=memory size=1M");
+    request(rig.context, "backend-add name=disk node=node");
+    rig.blk = open_blk(rig.context, "disk", BLK_WRITABLE);
+    if (blk_register_buf(rig.blk, data, BYTES) == 0) {
+        reads_into_what_is_closed_to_the_process(rig.blk, data, BYTES);
+        worked(blk_set_reactor(rig.blk, 1, false, &error), &error);
+        reads_into_what_is_closed_to_the_process(rig.blk, data, BYTES);
+        request(rig.context, "medium-change disk other");
+        assert_int_equal(blk_pread(rig.blk, 0, 4096, data, 0), 4096);
+        request(rig.context, "medium-change disk node");
+        reads_into_what_is_closed_to_the_process(rig.blk, data, BYTES);
+        blk_unregister_buf(rig.blk, data, BYTES);
+    } else {
+        print_message("memory may not be locked here\n");
+    }
+    rig_close(&rig);
+    munmap(data, BYTES);
+    close(fd);
+    unlink(path);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, bound_time)
@@ -223,10 +383,15 @@ int main(void)
         TEST(it_reaches_the_driver_through_filters_before_it_is_answered),
         TEST(what_is_registered_twice_is_unregistered_twice),
         TEST(without_a_medium_it_is_kept_for_the_next),
+        TEST(through_a_change_of_medium_each_knows_it_while_it_is_the_medium),
+        TEST(a_medium_that_is_put_back_knows_it_again),
+        TEST(what_comes_while_a_medium_is_changed_holds_for_the_new_one),
+        TEST(a_move_takes_it_out_of_one_reactor_and_to_the_other),
         TEST(unregistered_while_the_medium_goes_it_is_known_to_none),
         TEST(a_medium_that_cant_says_so_and_takes_requests_all_the_same),
         TEST(closing_unregisters),
         TEST(a_file_reads_into_registered_memory_without_looking_it_up),
+        TEST(a_file_that_has_moved_or_has_become_the_medium_knows_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
