@@ -115,6 +115,7 @@ static void on_abort(struct actor *self, struct mail *mail)
     backend_throttle_end_waiting(backend);
     backend_device_abort(backend);
     backend_stop_notifying(backend, NULL);
+    backend_drain_abort(backend);
 }
 
 void backend_watch(struct backend *backend, bool on, actor_reply_fn *then, void *arg)

@@ -3,7 +3,8 @@
  * An operation is in flight until its callback has returned. Callbacks on the backend's own reactor
  * have, when the operation has been completed. Those of an embedding thread run when that looks: so
  * when the last completion has left, those sessions are asked whose count says that callbacks are
- * due, and whoever waits is answered when they have answered. */
+ * due, and whoever waits is answered when they have answered; at the end of the engine's patience
+ * without them, as a thread may have stopped looking. */
 #include "actors/backend_impl.h"
 
 #include <stdatomic.h>
@@ -16,7 +17,8 @@
 
 static unsigned ask_sessions(struct backend *backend)
 {
-    for (struct session *session = backend->sessions; session; session = session->next) {
+    for (struct session *session = backend->sessions; session && !backend->aborted;
+         session = session->next) {
         if (!session->callbacks || session->asked ||
             !atomic_load_explicit(session->callbacks, memory_order_acquire))
             continue;
@@ -89,6 +91,12 @@ void backend_on_session_calm(struct actor *self, struct mail *mail)
 void backend_forget_session(struct backend *backend, struct session *session)
 {
     answered(backend, session);
+}
+
+void backend_drain_abort(struct backend *backend)
+{
+    for (struct session *session = backend->sessions; session; session = session->next)
+        answered(backend, session);
 }
 
 void backend_await_quiet(struct backend *backend, struct ticket ticket)

@@ -200,6 +200,8 @@ void backend_await_quiet(struct backend *backend, struct ticket ticket);
 void backend_settle(struct backend *backend);
 /* The session ends. */
 void backend_forget_session(struct backend *backend, struct session *session);
+/* Sessions whose callbacks are due are waited for no longer. */
+void backend_drain_abort(struct backend *backend);
 void backend_drain_fini(struct backend *backend);
 
 /* Holds an operation that has failed, or had before a move. */

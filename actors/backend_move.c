@@ -23,8 +23,12 @@ void backend_on_move(struct actor *self, struct mail *mail)
     unsigned reactor = ((const Sluice__Move *)mail->body)->reactor;
     if (backend->in_flight || backend->closing || backend->aborted) {
         struct err err = {0};
-        err_set(&err, -EBUSY, "backend '%.63s' can't move now: it is not quiet, or closing",
-                actor_name(self));
+        if (backend->closing || backend->aborted)
+            err_set(&err, -ESHUTDOWN, "backend '%.63s' can't move any more: it ends",
+                    actor_name(self));
+        else
+            err_set(&err, -EBUSY, "backend '%.63s' can't move now: it is not quiet; drain it first",
+                    actor_name(self));
         actor_refuse(self, mail_ticket(mail), &err);
         return;
     }
