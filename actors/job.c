@@ -205,6 +205,10 @@ void job_failed(struct job *job, bool reading, int code)
 {
     Sluice__IoErrorEvent__Action action = action_for(job, code);
     struct err err = {0};
+    if (job->cancelled && code == -ECANCELED) {
+        job_sliced(job, 0);
+        return;
+    }
     err_set(&err, code, "%s failed: %s", reading ? "reading its source" : "writing its target",
             strerror(-code));
     if (action == SLUICE__IO_ERROR_EVENT__ACTION__STOP) {
@@ -314,8 +318,10 @@ static void cancel(struct job *job)
     if (job->concluded)
         return;
     job->cancelled = true;
-    if (job->busy && job->opened)
+    if (job->busy && job->opened) {
         set_status(job, SLUICE__JOB_EVENT__STATUS__ABORTING);
+        job->kind->cancel(job);
+    }
     step(job);
 }
 

@@ -2,8 +2,8 @@
  *
  * The actor is the frame of all jobs (job.c); what a job does is its type's (job_commit.c), which
  * is asked for one slice after the other. Between two slices nothing of the job is in flight: that
- * is where it is paused, drained, cancelled, and where it waits for its speed's sake. So a slice is
- * bounded, and one that has failed can be done again.
+ * is where it is paused and drained, and where it waits for its speed's sake. So a slice is
+ * bounded, and one that has failed can be done again. One that is cancelled is left where it is.
  *
  * Mail:
  *
@@ -65,6 +65,8 @@ struct job_kind {
                                        job_failed() */
     /* The slice that has failed is left out for good. */
     void (*leave_out)(struct job *job);
+    /* Ends the slice under way early, in job_failed() with -ECANCELED; it may be asked again. */
+    void (*cancel)(struct job *job);
     void (*end)(struct job *job); /* frees what it has; optional */
 };
 
@@ -73,7 +75,7 @@ void job_begun(struct job *job, const struct err *err);
 /* `moved` bytes count for the speed. */
 void job_sliced(struct job *job, uint64_t moved);
 void job_through(struct job *job);
-/* A medium has failed. */
+/* A medium has failed, or the slice was cancelled. */
 void job_failed(struct job *job, bool reading, int code);
 
 /* How much one slice should move at most, of `most`: so much that a slice takes its time. */

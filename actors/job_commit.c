@@ -3,7 +3,8 @@
  * Slice by slice, in a drained region of the overlay, so that nobody writes there meanwhile: what
  * the slice has allocated is copied into the backing, made durable, and then the overlay is made
  * empty there. What the overlay shows never changes: what is written to a slice before it has its
- * turn is copied with it, and what is written after it stays in the overlay. */
+ * turn is copied with it, and what is written after it stays in the overlay. So a slice may be left
+ * at any point. */
 #include "actors/job.h"
 
 #include <errno.h>
@@ -26,6 +27,8 @@ struct commit {
     uint64_t moved;  /* bytes of this slice */
     uint64_t chunk;  /* bytes of the copy that is under way */
     uint64_t region;
+    const struct op *op;                        /* under way, or null; */
+    actor_addr to;                              /* who has it */
     unsigned char *buffer;                      /* BUFFER bytes */
     void (*then)(struct job *job, int64_t ret); /* when the operation under way has ended, */
     bool ended;                                 /* as it has */
@@ -59,6 +62,7 @@ static void op_ended(struct op *op, void *who)
     struct job *job = who;
     commit_of(job)->ret = op->ret;
     commit_of(job)->ended = true;
+    commit_of(job)->op = NULL;
     op_free(op);
     drive(job);
 }
@@ -66,8 +70,16 @@ static void op_ended(struct op *op, void *who)
 static void run(struct job *job, actor_addr to, enum op_kind kind, uint64_t offset, uint64_t bytes,
                 unsigned flags, void (*then)(struct job *job, int64_t ret))
 {
-    struct op *op = op_new(actor_peer(job->self));
     commit_of(job)->then = then;
+    if (job->cancelled) {
+        commit_of(job)->ret = -ECANCELED;
+        commit_of(job)->ended = true;
+        drive(job);
+        return;
+    }
+    struct op *op = op_new(actor_peer(job->self));
+    commit_of(job)->op = op;
+    commit_of(job)->to = to;
     op->kind = (uint8_t)kind;
     op->flags = (uint16_t)flags;
     op->offset = (int64_t)offset;
@@ -77,6 +89,26 @@ static void run(struct job *job, actor_addr to, enum op_kind kind, uint64_t offs
     op->iov = op->niov ? &op->one : NULL;
     op_push(op, op_ended, job);
     op_send(op, to);
+}
+
+/* Of what the job may not live to see. */
+static void cancel_ended(struct op *cancel, void *who)
+{
+    (void)who;
+    op_free(cancel);
+}
+
+/* Whether the driver can or not: the operation under way is the last. */
+static void commit_cancel(struct job *job)
+{
+    const struct commit *commit = commit_of(job);
+    if (!commit->op)
+        return;
+    struct op *cancel = op_new(actor_peer(job->self));
+    cancel->kind = OP_CANCEL;
+    cancel->bytes = 0;
+    op_push(cancel, cancel_ended, NULL);
+    op_send_cancel(cancel, commit->op, commit->to);
 }
 
 /* --- The beginning */
@@ -313,5 +345,6 @@ const struct job_kind job_commit = {
     .begin = commit_begin,
     .slice = commit_slice,
     .leave_out = pass,
+    .cancel = commit_cancel,
     .end = commit_end,
 };

@@ -258,7 +258,9 @@ static void disturb(struct model *model)
                    (int)(random_next(&model->random) % 64 + 1));
         break;
     case 4:
-        stack_send(&answer, "node-set broken rules='write errno=EIO once'");
+        stack_send(&answer, random_next(&model->random) % 2
+                                ? "node-set broken rules='write errno=EIO once'"
+                                : "node-set broken rules='any delay=1ms probability=0.5'");
         break;
     case 5:
     case 6:
@@ -363,7 +365,6 @@ static void an_overlay_is_emptied_only_of_what_is_durable_below(void **state)
         stack_settle();
         const Sluice__NodeInfo *info = stack_do("node-show lower")->node;
         assert_string_equal(info->state[info->n_state - 1]->value, "flush 0+0");
-        stack_do("job-cancel b");
         stack_do("node-set lower error=5");
         stack_do("node-set lower hold=off");
         run_out();

@@ -365,12 +365,40 @@ static void requests_wait_for_a_slice_and_then_go(void **state)
 
 /* --- Cancels */
 
-static void a_cancelled_job_ends_after_what_it_has_under_way(void **state)
+static void a_cancelled_job_ends_what_it_has_under_way(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        const char *held = seed / 3 % 2 ? "upper" : "lower"; /* a read, or a write */
+        add_stack(0);
+        hold(held, true);
+        uint64_t before = sequence();
+        stack_do("commit b");
+        stack_settle();
+        stack_do("job-cancel b");
+        stack_settle();
+        assert_false(is_there());
+        assert_string_equal(stack_story(before + 1),
+                            "JOB_ADDED b, JOB_STATUS_CHANGE b, JOB_STATUS_CHANGE b, "
+                            "JOB_STATUS_CHANGE b, JOB_CANCELLED b, JOB_DELETED b");
+        /* Its region is over, and nothing is kept. */
+        hold(held, false);
+        stack_do("io-write b offset=0 bytes=512 pattern=7");
+        stack_do("commit b");
+        run_out();
+        assert_int_equal(completed()->done_bytes, 16 * MIB);
+    }
+}
+
+static void
+what_a_cancelled_job_has_under_way_is_its_last_when_that_can_not_be_cancelled(void **state)
 {
     (void)state;
     FOR_EACH_SEED(seed)
     {
         add_stack(0);
+        stack_do("node-set lower cancel=off");
         hold("lower", true);
         stack_do("commit b");
         stack_settle();
@@ -382,7 +410,9 @@ static void a_cancelled_job_ends_after_what_it_has_under_way(void **state)
         run_out();
         const Sluice__Event *event = last_event(SLUICE__EVENT__BODY_JOB_CANCELLED);
         assert_non_null(event);
-        assert_int_equal(event->job_cancelled->done_bytes, 4 * MIB);
+        assert_int_equal(event->job_cancelled->done_bytes, 0);
+        const Sluice__NodeInfo *info = stack_do("node-show lower")->node;
+        assert_string_equal(info->state[info->n_state - 2]->value, "write 0+1048576");
         assert_null(last_event(SLUICE__EVENT__BODY_JOB_COMPLETED));
     }
 }
@@ -541,7 +571,9 @@ int main(void)
         cmocka_unit_test(a_drained_region_pauses_a_job_when_nothing_of_it_is_in_flight),
         cmocka_unit_test(a_job_that_begins_in_a_drained_region_waits_for_its_end),
         cmocka_unit_test(requests_wait_for_a_slice_and_then_go),
-        cmocka_unit_test(a_cancelled_job_ends_after_what_it_has_under_way),
+        cmocka_unit_test(a_cancelled_job_ends_what_it_has_under_way),
+        cmocka_unit_test(
+            what_a_cancelled_job_has_under_way_is_its_last_when_that_can_not_be_cancelled),
         cmocka_unit_test(a_paused_job_is_cancelled_by_force_only),
         cmocka_unit_test(shutting_down_cancels_jobs),
         cmocka_unit_test(an_error_ends_a_job_unless_it_is_told_otherwise),
