@@ -186,7 +186,9 @@ void backend_go(struct backend *backend);
  */
 void backend_end_waiting(struct backend *backend);
 /* Ends those of the operations that wait which a peer knows by these tags: held ones with their
- * error, those that wait for the end of a pause with -ECANCELED. */
+ * error, those that wait for the end of a pause with -ECANCELED. For one who leaves, and has asked
+ * for all of them: unlike an OP_CANCEL this lets go on what somebody will end, that which is with
+ * the medium or waits for the end of a drained region. */
 void backend_cancel(struct backend *backend, unsigned peer, const uint64_t *tags, size_t n);
 
 /* backend_drain.c */

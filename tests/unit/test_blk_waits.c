@@ -2,6 +2,8 @@
  * With real threads; test_blk.c has requests that succeed and that are refused. */
 #include "api_rig.h"
 
+#include <pthread.h>
+
 static void policies_decide_what_the_caller_learns(void **state)
 {
     (void)state;
@@ -122,6 +124,48 @@ static void closing_ends_what_waits_without_a_medium_too(void **state)
     rig_close(&rig);
 }
 
+/* Lets go, from another thread, what has kept a request for some time. */
+struct keeper {
+    blk_context *context;
+    bool drains; /* keeps it by a drained region; else the medium does */
+};
+
+static void *let_go(void *arg)
+{
+    const struct keeper *keeper = arg;
+    usleep(100000); /* the other thread is closing by then; it may be late, and then shows less */
+    if (keeper->drains)
+        assert_int_equal(blk_drain_all_end(keeper->context), 0);
+    else
+        request(keeper->context, "node-set node hold=off");
+    return NULL;
+}
+
+static void closing_cancels_nothing_that_will_end_by_itself(void **state)
+{
+    (void)state;
+    for (unsigned drains = 0; drains < 2; drains++) {
+        struct rig rig = rig_open(0, "driver=mock size=1M");
+        struct keeper keeper = {context_on(rig.engine, 0), drains};
+        struct tally tally = {0};
+        char data[512] = "";
+        pthread_t thread;
+        if (drains)
+            assert_int_equal(blk_drain_all_begin(keeper.context), 0);
+        else
+            request(keeper.context, "node-set node hold=on");
+        assert_int_equal(blk_aio_pwrite(rig.blk, 0, 512, data, 0, count, &tally), 0);
+        blk_poll(rig.context);
+        assert_int_equal(pthread_create(&thread, NULL, let_go, &keeper), 0);
+        blk_close(&rig.blk);
+        assert_int_equal(tally.calls, 1);
+        assert_int_equal(tally.ret, 0);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        blk_context_close(&keeper.context);
+        rig_close(&rig);
+    }
+}
+
 static void a_drain_returns_when_no_request_is_with_the_medium(void **state)
 {
     (void)state;
@@ -218,6 +262,7 @@ int main(void)
         TEST(policies_decide_what_the_caller_learns),
         TEST(closing_ends_what_an_error_holds_with_its_error),
         TEST(a_pause_returns_when_no_request_is_with_the_medium),
+        TEST(closing_cancels_nothing_that_will_end_by_itself),
         TEST(a_drain_returns_when_no_request_is_with_the_medium),
         TEST(closing_ends_what_waits_without_a_medium_too),
         TEST(what_waits_is_bounded_and_nobody_else_is_held_up),
