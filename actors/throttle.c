@@ -79,7 +79,7 @@ static void tell_limiting(struct throttle *throttle, struct throttle_group *grou
 static uint64_t look_at(struct throttle *throttle, struct throttle_group *group)
 {
     uint64_t now = throttle->tree.now;
-    if (group->counts.waiting) {
+    if (throttle_holds(&throttle->tree, group)) {
         group->idle_since = 0;
         if (!group->limiting) {
             group->limiting = true;

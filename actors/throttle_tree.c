@@ -475,6 +475,14 @@ void throttle_dispatch(struct throttle_tree *tree)
     }
 }
 
+bool throttle_holds(const struct throttle_tree *tree, struct throttle_group *group)
+{
+    for (unsigned d = 0; group->counts.waiting && d < THROTTLE_DIRECTIONS; d++)
+        if (group->rings[d].n && wait_of(tree, group, d) > 0)
+            return true;
+    return false;
+}
+
 /* Nanoseconds, or infinite. */
 static double next_of(const struct throttle_tree *tree, struct throttle_group *group,
                       unsigned direction)

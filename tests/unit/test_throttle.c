@@ -1,0 +1,540 @@
+/* Throttle groups in a whole stepped engine: backends and throttle nodes on 1 to 3 reactors keep
+ * the limits of a group that is an actor of its own. Each seed is another order of what happens. */
+#include "stack_rig.h"
+
+#include "drivers/driver.h"
+
+#define MIB INT64_C(1048576)
+#define OPS 64
+
+static struct stack_op ops[OPS], others[OPS];
+
+/* A backend on a null node, as a member of the group. */
+static actor_addr member(const char *name, const char *group)
+{
+    stack_do("backend-add name=%s driver=null size=1G throttle=%s", name, group);
+    return stack_find(name);
+}
+
+static void submit(struct stack_op *all, unsigned n, actor_addr to, enum op_kind kind,
+                   uint64_t bytes)
+{
+    for (unsigned i = 0; i < n; i++)
+        stack_submit(&all[i], to, kind, 0, bytes, 0, NULL);
+    stack_settle();
+}
+
+static unsigned came(const struct stack_op *all, unsigned n)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < n; i++) {
+        count += all[i].came;
+        if (all[i].came)
+            assert_int_equal(all[i].ret, 0);
+    }
+    return count;
+}
+
+static void assert_in_order(const struct stack_op *all, unsigned n)
+{
+    for (unsigned i = 1; i < n; i++) {
+        assert_true(all[i - 1].came || !all[i].came);
+        assert_true(!all[i].came || all[i - 1].at < all[i].at);
+    }
+}
+
+static const Sluice__ThrottleInfo *shown(const char *group)
+{
+    return stack_do("throttle-show %s", group)->throttle;
+}
+
+/* --- The limit */
+
+static void requests_beyond_the_limit_wait_for_their_time(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add name=g iops-total=100");
+        actor_addr b = member("b", "g");
+        submit(ops, 40, b, OP_READ, 512);
+        /* A tenth of a second's worth, and the one that overshoots. */
+        assert_int_equal(came(ops, 40), 11);
+        assert_int_equal(shown("g")->waiting, 29);
+        for (unsigned i = 1; i <= 29; i++) {
+            stack_pass(10 * NS_PER_MS);
+            assert_int_equal(came(ops, 40), 11 + i);
+        }
+        assert_in_order(ops, 40);
+        assert_int_equal(shown("g")->waiting, 0);
+        /* 10 ms the first, 20 the second, … */
+        assert_int_equal(shown("g")->waited_ns, 29 * 30 / 2 * 10 * NS_PER_MS);
+    }
+}
+
+static void bytes_are_limited_too_and_a_large_one_goes(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add name=g bps-total=1M");
+        actor_addr b = member("b", "g");
+        submit(ops, 1, b, OP_WRITE, 4 * MIB); /* 40 times what the bucket holds */
+        assert_int_equal(came(ops, 1), 1);
+        submit(ops, 2, b, OP_READ, 512);
+        assert_int_equal(came(ops, 2), 0);
+        stack_pass(3899 * NS_PER_MS);
+        assert_int_equal(came(ops, 2), 0);
+        stack_pass(2 * NS_PER_MS);
+        assert_int_equal(came(ops, 2), 2);
+    }
+}
+
+static void a_limit_that_is_not_reached_holds_nothing_up(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add name=g iops-total=1000000 bps-write=1G");
+        actor_addr b = member("b", "g");
+        for (unsigned i = 0; i < 10; i++) {
+            submit(ops, OPS, b, i % 2 ? OP_READ : OP_WRITE, 4096);
+            assert_int_equal(came(ops, OPS), OPS);
+            memset(ops, 0, sizeof ops);
+        }
+        assert_true(shown("g")->leased_ops > 0);
+        stack_pass(NS_PER_S); /* what is not used goes back */
+        assert_int_equal(shown("g")->leased_ops, 0);
+        assert_int_equal(shown("g")->members[0]->leased_ops, 0);
+    }
+}
+
+static void a_group_without_limits_holds_nothing_up(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add name=g");
+        actor_addr b = member("b", "g");
+        submit(ops, OPS, b, OP_READ, 4096);
+        assert_int_equal(came(ops, OPS), OPS);
+        assert_false(shown("g")->has_leased_ops);
+        stack_pass(NS_PER_S);
+        submit(others, OPS, b, OP_WRITE, 4096);
+        assert_int_equal(came(others, OPS), OPS);
+    }
+}
+
+static void reads_and_writes_are_limited_apart(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add name=g iops-read=10");
+        actor_addr b = member("b", "g");
+        submit(ops, 20, b, OP_READ, 512);
+        submit(others, 20, b, OP_WRITE, 512);
+        assert_int_equal(came(ops, 20), 2);
+        assert_int_equal(came(others, 20), 20);
+        stack_pass(NS_PER_S);
+        assert_int_equal(came(ops, 20), 12);
+        assert_in_order(ops, 20);
+    }
+}
+
+static void what_is_never_throttled_passes(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add name=g iops-total=10");
+        actor_addr b = member("b", "g");
+        submit(ops, 20, b, OP_ZEROES, 512);
+        assert_int_equal(came(ops, 20), 2);
+        assert_int_equal(stack_run(b, OP_FLUSH, 0, 0, 0), 0);
+        assert_int_equal(stack_run(b, OP_DISCARD, 0, 512, 0), 0); /* on a filter only */
+        assert_int_equal(came(ops, 20), 2);
+    }
+}
+
+static void a_read_may_pass_the_limits_by_but_counts(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add name=g iops-total=10");
+        actor_addr b = member("b", "g");
+        submit(ops, 2, b, OP_READ, 512);
+        for (unsigned i = 10; i < 20; i++)
+            stack_submit(&ops[i], b, OP_READ, 0, 512, OP_UNTHROTTLED, NULL);
+        stack_settle();
+        assert_int_equal(came(ops + 10, 10), 10);
+        stack_pass(20 * NS_PER_MS); /* it is told now and then */
+        submit(others, 1, b, OP_READ, 512);
+        stack_pass(1050 * NS_PER_MS); /* what is over is 11 less what has leaked */
+        assert_int_equal(came(others, 1), 0);
+        stack_pass(50 * NS_PER_MS);
+        assert_int_equal(came(others, 1), 1);
+    }
+}
+
+/* --- Members */
+
+static void members_share_by_turns_wherever_they_live(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add name=g iops-total=100");
+        actor_addr a = member("a", "g"), b = member("b", "g");
+        submit(ops, 60, a, OP_READ, 512);
+        assert_int_equal(came(ops, 60), 11);
+        submit(others, 20, b, OP_READ, 512);
+        for (unsigned i = 1; i <= 20; i++) {
+            stack_pass(20 * NS_PER_MS);
+            assert_int_equal(came(ops, 60), 11 + i);
+            assert_int_equal(came(others, 20), i);
+        }
+        assert_int_equal(shown("g")->n_members, 2);
+        assert_string_equal(shown("g")->members[0]->name, "backend 'a'");
+        assert_int_equal(shown("g")->members[0]->waiting, 29);
+    }
+}
+
+static void who_leaves_waits_no_longer_and_others_are_not_delayed(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add name=g iops-total=10");
+        actor_addr a = member("a", "g"), b = member("b", "g");
+        submit(ops, 20, a, OP_READ, 512);
+        submit(others, 20, b, OP_READ, 512);
+        assert_int_equal(came(ops, 20) + came(others, 20), 2);
+        stack_do("backend-set a throttle=''");
+        stack_settle();
+        assert_int_equal(came(ops, 20), 20);
+        assert_in_order(ops, 20);
+        assert_int_equal(shown("g")->n_members, 1);
+        assert_int_equal(shown("g")->waiting, 20 - came(others, 20));
+        unsigned before = came(others, 20);
+        stack_pass(NS_PER_S);
+        assert_int_equal(came(others, 20), before + 10);
+        submit(ops, 20, a, OP_READ, 512);
+        assert_int_equal(came(ops, 20), 20);
+    }
+}
+
+static void who_goes_to_another_group_waits_there_in_order(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add name=g iops-total=10");
+        stack_do("throttle-add name=h iops-total=100");
+        actor_addr a = member("a", "g");
+        submit(ops, 40, a, OP_WRITE, 512);
+        assert_int_equal(came(ops, 40), 2);
+        stack_do("backend-set a throttle=h");
+        stack_settle();
+        assert_int_equal(came(ops, 40), 13);
+        assert_int_equal(shown("g")->waiting, 0);
+        assert_int_equal(shown("h")->waiting, 27);
+        stack_pass(200 * NS_PER_MS);
+        assert_int_equal(came(ops, 40), 33);
+        assert_in_order(ops, 40);
+        stack_do("throttle-remove g");
+    }
+}
+
+static void other_limits_are_in_force_at_once(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add name=g iops-total=10");
+        actor_addr a = member("a", "g");
+        submit(ops, 40, a, OP_WRITE, 512);
+        assert_int_equal(came(ops, 40), 2);
+        stack_do("throttle-set g iops-total=100");
+        stack_settle();
+        assert_int_equal(came(ops, 40), 13); /* levels are empty */
+        stack_pass(100 * NS_PER_MS);
+        assert_int_equal(came(ops, 40), 23);
+        stack_do("throttle-set g iops-total=0 bps-read=1");
+        stack_settle();
+        assert_int_equal(came(ops, 40), 40);
+        assert_in_order(ops, 40);
+    }
+}
+
+/* What was leased under the old limits is not spent under the new ones. */
+static void a_lower_limit_takes_leases_back(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add name=g iops-total=1000000");
+        actor_addr a = member("a", "g");
+        submit(ops, OPS, a, OP_READ, 512);
+        assert_int_equal(came(ops, OPS), OPS);
+        assert_true(shown("g")->leased_ops > 0);
+        stack_do("throttle-set g iops-total=10");
+        memset(ops, 0, sizeof ops);
+        submit(ops, OPS, a, OP_READ, 512);
+        assert_int_equal(came(ops, OPS), 2);
+    }
+}
+
+/* --- What else happens to a member that waits */
+
+static void a_drain_lets_what_waits_through_and_it_is_paid_later(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_answer drained;
+        stack_do("throttle-add name=g iops-total=10");
+        actor_addr a = member("a", "g"), b = member("b", "g");
+        submit(ops, 12, a, OP_READ, 512);
+        assert_int_equal(came(ops, 12), 2);
+        Sluice__Drain *drain = MAIL_NEW(sluice__drain);
+        drain->has_backend = true;
+        drain->backend = a;
+        stack_ask(&drained, stack_world()->graph, MAIL_DRAIN, drain);
+        stack_settle();
+        assert_true(drained.came);
+        assert_int_equal(came(ops, 12), 12);
+        assert_in_order(ops, 12);
+        assert_int_equal(shown("g")->waiting, 0);
+        uint64_t region = ((Sluice__Drained *)drained.body)->region;
+        Sluice__RegionEnd *end = MAIL_NEW(sluice__region_end);
+        end->region = region;
+        stack_call(stack_world()->graph, MAIL_REGION_END, end);
+        /* Its 10 are paid by its own turns: the other one has each second turn as before. */
+        memset(ops, 0, sizeof ops);
+        submit(ops, 20, a, OP_READ, 512);
+        submit(others, 20, b, OP_READ, 512);
+        unsigned before = came(others, 20);
+        stack_pass(2 * NS_PER_S);
+        assert_in_range(came(others, 20), before + 9, before + 11);
+        assert_in_range(came(ops, 20), 0, 1);
+        stack_pass(NS_PER_S);
+        assert_in_range(came(ops, 20), 4, 6);
+    }
+}
+
+static void a_member_moves_while_it_waits(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED_ON(seed, 3)
+    {
+        stack_do("throttle-add name=g iops-total=10");
+        actor_addr a = member("a", "g");
+        submit(ops, 12, a, OP_READ, 512);
+        for (unsigned i = 0; i < 3; i++) {
+            stack_do("backend-move name=a reactor=%u", i);
+            stack_settle();
+            assert_int_equal(came(ops, 12), 12); /* moves drain */
+            assert_in_order(ops, 12);
+        }
+        stack_pass(2 * NS_PER_S); /* it is paid */
+        memset(ops, 0, sizeof ops);
+        submit(ops, 12, a, OP_READ, 512);
+        assert_int_equal(came(ops, 12), 2);
+        stack_pass(500 * NS_PER_MS);
+        assert_int_equal(came(ops, 12), 7);
+    }
+}
+
+static void limits_stay_when_media_come_and_go(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add name=g iops-total=10");
+        stack_do("throttle-add name=h iops-total=20");
+        stack_do("backend-add name=b throttle=g");
+        stack_do("backend-set b throttle=h");
+        stack_do("node-add driver=null name=n size=1M");
+        stack_do("medium-insert backend=b node=n");
+        actor_addr b = stack_find("b");
+        submit(ops, 20, b, OP_READ, 512);
+        assert_int_equal(came(ops, 20), 3);
+        stack_do("medium-remove b");
+        assert_int_equal(came(ops, 20), 20);
+        stack_do("medium-insert backend=b node=n");
+        assert_string_equal(stack_do("backend-show b")->backend->throttle, "h");
+        stack_pass(3 * NS_PER_S);
+        memset(ops, 0, sizeof ops);
+        submit(ops, 20, b, OP_READ, 512);
+        assert_int_equal(came(ops, 20), 3);
+    }
+}
+
+static void one_that_waits_is_cancelled_and_costs_nothing(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add name=g iops-total=10");
+        actor_addr a = member("a", "g");
+        submit(ops, 12, a, OP_READ, 512);
+        assert_int_equal(came(ops, 12), 2);
+        for (unsigned i = 2; i < 7; i++) {
+            assert_int_equal(stack_run(a, OP_CANCEL, (int64_t)ops[i].tag, 0, 0), 0);
+            assert_true(ops[i].came);
+            assert_int_equal(ops[i].ret, -ECANCELED);
+        }
+        stack_settle();
+        assert_int_equal(shown("g")->waiting, 5);
+        stack_pass(500 * NS_PER_MS);
+        for (unsigned i = 7; i < 12; i++)
+            assert_int_equal(ops[i].came ? ops[i].ret : -1, 0);
+    }
+}
+
+static void a_pause_lets_through_what_is_in_flight(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add name=g iops-total=10");
+        actor_addr a = member("a", "g");
+        submit(ops, 12, a, OP_READ, 512);
+        stack_do("backend-pause a");
+        stack_settle();
+        assert_int_equal(came(ops, 12), 12);
+        submit(others, 1, a, OP_READ, 512);
+        assert_int_equal(came(others, 1), 0);
+        stack_do("backend-resume a");
+        stack_pass(2 * NS_PER_S);
+        assert_int_equal(came(others, 1), 1);
+    }
+}
+
+/* --- The filter */
+
+static void a_throttle_node_is_a_member_and_limits_discards(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add name=g iops-total=100");
+        stack_do("node-add driver=null name=n size=1M");
+        stack_do("node-add driver=throttle name=t child=n throttle-group=g");
+        stack_do("backend-add name=b node=t");
+        actor_addr b = stack_find("b");
+        submit(ops, 30, b, OP_DISCARD, 512);
+        assert_int_equal(came(ops, 30), 11);
+        stack_pass(100 * NS_PER_MS);
+        assert_int_equal(came(ops, 30), 21);
+        assert_string_equal(shown("g")->members[0]->name, "node 't'");
+        assert_int_equal(stack_run(b, OP_CANCEL, (int64_t)ops[29].tag, 0, 0), 0);
+        stack_settle();
+        assert_int_equal(ops[29].ret, -ECANCELED);
+        ops[29].came = false;
+        stack_do("throttle-add name=h");
+        stack_do("node-set t throttle-group=h");
+        stack_settle();
+        assert_int_equal(came(ops, 29), 29);
+        assert_in_order(ops, 29);
+    }
+}
+
+static void a_drain_lets_through_what_waits_in_a_throttle_node(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add name=g iops-total=10");
+        stack_do("node-add driver=null name=n size=1M");
+        stack_do("node-add driver=throttle name=t child=n throttle-group=g");
+        stack_do("node-add driver=raw name=r child=t");
+        stack_do("backend-add name=b node=r");
+        actor_addr b = stack_find("b");
+        submit(ops, 12, b, OP_READ, 512);
+        assert_int_equal(came(ops, 12), 2);
+        stack_do("backend-move name=b reactor=%u", STACK_THREADS(seed) - 1);
+        stack_settle();
+        assert_int_equal(came(ops, 12), 12);
+        assert_in_order(ops, 12);
+    }
+}
+
+/* --- Groups in groups */
+
+static void a_request_keeps_the_limits_of_all_groups_above_it(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add name=all iops-total=100");
+        stack_do("throttle-add name=few iops-total=20 parent=all");
+        stack_do("throttle-add name=many parent=all");
+        actor_addr a = member("a", "few"), b = member("b", "many");
+        submit(ops, 60, b, OP_READ, 512);
+        assert_int_equal(came(ops, 60), 11);
+        submit(others, 30, a, OP_READ, 512);
+        stack_pass(500 * NS_PER_MS);
+        /* 50 in all: 3 and 20 a second of the small one, the others all the rest. */
+        assert_int_equal(came(ops, 60) + came(others, 30), 61);
+        assert_in_range(came(others, 30), 12, 13);
+    }
+}
+
+/* --- Events */
+
+static void a_group_at_its_limit_is_told_once(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add name=g iops-total=10");
+        actor_addr a = member("a", "g");
+        uint64_t before = stack_do("status")->status->sequence;
+        submit(ops, 2, a, OP_READ, 512);
+        stack_pass(100 * NS_PER_MS);
+        assert_string_equal(stack_story(before + 1), "");
+        submit(others, 30, a, OP_READ, 512);
+        stack_pass(2 * NS_PER_S);
+        assert_string_equal(stack_story(before + 1), "THROTTLE_BEGIN g");
+        stack_pass(NS_PER_S);
+        for (unsigned i = 0; i < 4; i++) { /* that it is at its limit now and then is no news */
+            memset(ops, 0, sizeof ops);
+            submit(ops, 4, a, OP_READ, 512);
+            stack_pass(900 * NS_PER_MS);
+        }
+        assert_string_equal(stack_story(before + 1), "THROTTLE_BEGIN g");
+        stack_pass(2 * NS_PER_S);
+        assert_string_equal(stack_story(before + 1), "THROTTLE_BEGIN g, THROTTLE_END g");
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(requests_beyond_the_limit_wait_for_their_time),
+        cmocka_unit_test(bytes_are_limited_too_and_a_large_one_goes),
+        cmocka_unit_test(a_limit_that_is_not_reached_holds_nothing_up),
+        cmocka_unit_test(a_group_without_limits_holds_nothing_up),
+        cmocka_unit_test(reads_and_writes_are_limited_apart),
+        cmocka_unit_test(what_is_never_throttled_passes),
+        cmocka_unit_test(a_read_may_pass_the_limits_by_but_counts),
+        cmocka_unit_test(members_share_by_turns_wherever_they_live),
+        cmocka_unit_test(who_leaves_waits_no_longer_and_others_are_not_delayed),
+        cmocka_unit_test(who_goes_to_another_group_waits_there_in_order),
+        cmocka_unit_test(other_limits_are_in_force_at_once),
+        cmocka_unit_test(a_lower_limit_takes_leases_back),
+        cmocka_unit_test(a_drain_lets_what_waits_through_and_it_is_paid_later),
+        cmocka_unit_test(a_member_moves_while_it_waits),
+        cmocka_unit_test(limits_stay_when_media_come_and_go),
+        cmocka_unit_test(one_that_waits_is_cancelled_and_costs_nothing),
+        cmocka_unit_test(a_pause_lets_through_what_is_in_flight),
+        cmocka_unit_test(a_throttle_node_is_a_member_and_limits_discards),
+        cmocka_unit_test(a_drain_lets_through_what_waits_in_a_throttle_node),
+        cmocka_unit_test(a_request_keeps_the_limits_of_all_groups_above_it),
+        cmocka_unit_test(a_group_at_its_limit_is_told_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
