@@ -151,6 +151,16 @@ static void each_covered(struct region *region, covered_fn *fn)
 
 /* --- Telling them */
 
+/* One that has ended stays in the list until the last answer has come. */
+static void drop(struct region *region)
+{
+    struct region **at = &region->graph->regions;
+    while (*at != region)
+        at = &(*at)->next;
+    *at = region->next;
+    free(region);
+}
+
 static void quiet_one(struct region *region)
 {
     if (--region->waits)
@@ -165,7 +175,7 @@ static void quiet_one(struct region *region)
     }
     region->telling = false;
     if (region->ended)
-        free(region);
+        drop(region);
 }
 
 static void quiet(struct actor *self, struct mail *reply, void *arg)
@@ -274,15 +284,10 @@ void graph_drain_begin(const struct object *target, bool connected, region_fn *t
 
 void graph_drain_end(struct region *region)
 {
-    struct graph *graph = region->graph;
-    struct region **at = &graph->regions;
-    while (*at != region)
-        at = &(*at)->next;
-    *at = region->next;
     region->ended = true;
-    graph_drain_sync(graph);
+    graph_drain_sync(region->graph);
     if (!region->waits && !region->telling)
-        free(region);
+        drop(region);
 }
 
 static void went_through(void *arg)
@@ -351,7 +356,7 @@ void graph_on_drain_end(struct actor *self, struct mail *mail)
     struct graph *graph = actor_state(self);
     uint64_t id = ((Sluice__RegionEnd *)mail->body)->region;
     struct region *region = graph->regions;
-    while (region && (region->id != id || region->then))
+    while (region && (region->id != id || region->then || region->ended))
         region = region->next;
     if (region)
         graph_drain_end(region);
