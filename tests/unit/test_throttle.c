@@ -511,6 +511,131 @@ static void a_group_at_its_limit_is_told_once(void **state)
     }
 }
 
+/* --- All of it, at random */
+
+#define RANDOM_OPS 200
+static struct random_op {
+    struct stack_op noted;
+    unsigned backend;
+    bool write, cancelled;
+} all[RANDOM_OPS];
+static const char *const names[] = {"a", "b", "c"};
+static actor_addr backends[3];
+
+static uint64_t draw(uint64_t *state, uint64_t n)
+{
+    *state = *state * 6364136223846793005U + 1442695040888963407U;
+    return (*state >> 33) % n;
+}
+
+static void cancel(struct random_op *op)
+{
+    struct stack_op done;
+    if (op->noted.came)
+        return;
+    stack_submit(&done, backends[op->backend], OP_CANCEL, (int64_t)op->noted.tag, 0, 0, NULL);
+    stack_await_op(&done);
+    op->cancelled = true;
+}
+
+static void change_limits(uint64_t *state)
+{
+    static const char *const groups[] = {"g", "h", "s"};
+    static const char *const limits[] = {"iops-total=100 bps-total=0 iops-read=0 bps-write=0",
+                                         "iops-total=1000000 bps-total=0 iops-read=0 bps-write=0",
+                                         "iops-total=0 iops-read=20 bps-total=1M bps-write=0",
+                                         "iops-total=0 iops-read=0 bps-total=0 bps-write=0"};
+    stack_do("throttle-set %s %s", groups[draw(state, 3)], limits[draw(state, 4)]);
+}
+
+static void join_another(uint64_t *state)
+{
+    static const char *const groups[] = {"g", "h", "s", ""};
+    unsigned i = (unsigned)draw(state, 3);
+    if (i < 2)
+        stack_do("backend-set %s throttle='%s'", names[i], groups[draw(state, 4)]);
+    else
+        stack_do("node-set t throttle-group=%s", groups[draw(state, 3)]);
+}
+
+static void do_something(uint64_t *state, unsigned *n)
+{
+    switch (draw(state, 8)) {
+    case 0:
+        change_limits(state);
+        break;
+    case 1:
+        join_another(state);
+        break;
+    case 2:
+        stack_do("backend-move name=%s reactor=%u", names[draw(state, 3)],
+                 (unsigned)draw(state, 3));
+        break;
+    case 3:
+        if (*n)
+            cancel(&all[draw(state, *n)]);
+        break;
+    case 4:
+        stack_pass(draw(state, 50) * NS_PER_MS);
+        break;
+    case 5: {
+        const char *name = names[draw(state, 3)];
+        stack_do("backend-pause %s", name);
+        stack_do("backend-resume %s", name);
+        break;
+    }
+    default:
+        for (uint64_t i = draw(state, 12); i && *n < RANDOM_OPS; i--, ++*n) {
+            struct random_op *op = &all[*n];
+            *op = (struct random_op){.backend = (unsigned)draw(state, 3), .write = draw(state, 2)};
+            stack_submit(&op->noted, backends[op->backend], op->write ? OP_WRITE : OP_READ, 0,
+                         draw(state, 2) ? 512 : 65536, 0, NULL);
+        }
+        for (uint64_t i = draw(state, 30); i; i--)
+            stack_step();
+    }
+}
+
+static void assert_random(unsigned n)
+{
+    const struct random_op *last[3][2] = {{NULL}};
+    for (unsigned i = 0; i < n; i++) {
+        const struct random_op *op = &all[i];
+        assert_true(op->noted.came);
+        if (op->cancelled && op->noted.ret == -ECANCELED)
+            continue;
+        assert_int_equal(op->noted.ret, 0);
+        const struct random_op **before = &last[op->backend][op->write];
+        assert_true(!*before || (*before)->noted.at < op->noted.at);
+        *before = op;
+    }
+}
+
+static void nothing_is_lost_or_stuck_and_order_is_kept_whatever_happens(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED_ON(seed, 3)
+    {
+        uint64_t random = seed;
+        unsigned n = 0;
+        stack_do("throttle-add name=g iops-total=100");
+        stack_do("throttle-add name=h iops-read=50 bps-write=1M");
+        stack_do("throttle-add name=s parent=g iops-total=20");
+        stack_do("node-add driver=null name=n size=1G reactor=1");
+        stack_do("node-add driver=throttle name=t child=n throttle-group=s");
+        stack_do("backend-add name=c node=t throttle=h");
+        backends[0] = member("a", "g");
+        backends[1] = member("b", "s");
+        backends[2] = stack_find("c");
+        for (unsigned i = 0; i < 60; i++)
+            do_something(&random, &n);
+        stack_pass(60 * NS_PER_S);
+        assert_random(n);
+        for (unsigned i = 0; i < 3; i++)
+            assert_int_equal(shown((const char *const[]){"g", "h", "s"}[i])->waiting, 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -535,6 +660,7 @@ int main(void)
         cmocka_unit_test(a_drain_lets_through_what_waits_in_a_throttle_node),
         cmocka_unit_test(a_request_keeps_the_limits_of_all_groups_above_it),
         cmocka_unit_test(a_group_at_its_limit_is_told_once),
+        cmocka_unit_test(nothing_is_lost_or_stuck_and_order_is_kept_whatever_happens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
