@@ -90,8 +90,12 @@ static void finish(struct activity_round *round)
 
 void graph_active_fini(struct graph *graph)
 {
-    while (graph->rounds)
-        free_round(graph->rounds);
+    struct activity_round *round;
+    while ((round = graph->rounds)) {
+        graph->rounds = round->next;
+        free(round->all);
+        free(round);
+    }
 }
 
 /* --- One backend after the other */

@@ -80,7 +80,7 @@ int graph_node_add(struct graph *graph, const Sluice__NodeAdd *spec, struct tick
                    struct err *err)
 {
     struct standing standing = {0};
-    struct object *group;
+    struct object *group = NULL;
     if (graph_check_name(graph, NODE, spec->name, err) < 0 ||
         find_children(graph, spec, standing.to, err) < 0 || check_reactor(graph, spec, err) < 0 ||
         find_group(graph, spec, &group, err) < 0)
@@ -169,7 +169,7 @@ void graph_place_backend(struct object *backend, struct object *node)
 int graph_backend_make(struct graph *graph, const Sluice__BackendAdd *spec, struct object *above,
                        struct ticket ticket, struct err *err)
 {
-    struct object *node = NULL, *backend, *group, *node_group;
+    struct object *node = NULL, *backend, *group = NULL, *node_group = NULL;
     struct standing standing = {0};
     if (check_medium(spec, err) < 0 ||
         graph_find_group(graph, spec->throttle, "throttle", &group, err) < 0 ||

@@ -288,6 +288,6 @@ void graph_on_claim_throttle(struct actor *self, struct mail *mail)
     struct object *backend = claimed(graph, asked->claim, &err);
     if (backend && asked->what != SLUICE__CLAIM_THROTTLE__WHAT__DISABLE)
         graph_refuse_ending(graph, &err);
-    if (err.code || perform(backend, asked, mail_ticket(mail), &err) < 0)
+    if (!backend || err.code || perform(backend, asked, mail_ticket(mail), &err) < 0)
         actor_refuse(self, mail_ticket(mail), &err);
 }
