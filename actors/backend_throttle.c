@@ -11,7 +11,6 @@
 struct backend_throttle {
     struct throttle_member member; /* first: see backend->throttle */
     struct ticket joiner;          /* who waits for it to be in another group */
-    bool close_due;                /* it closes when it is in the group that it joins */
     char name[80];                 /* what the group calls it */
 };
 
@@ -36,8 +35,6 @@ static void joined(void *owner, const struct err *err)
         actor_refuse(backend->self, ticket, err);
     else
         actor_reply(backend->self, ticket, MAIL_NONE, NULL);
-    if (throttle->close_due)
-        backend_closed(backend);
 }
 
 static struct throttle_member *make(struct backend *backend)
@@ -115,10 +112,8 @@ bool backend_throttle_close(struct backend *backend)
 {
     if (!backend->throttle || !throttle_member_joined(backend->throttle))
         return true;
-    if (backend->throttle->joining)
-        throttle_of(backend)->close_due = true;
-    else
-        throttle_member_join(backend->throttle, 0, 0, left);
+    if (!backend->throttle->closed)
+        throttle_member_close(backend->throttle, left);
     return false;
 }
 

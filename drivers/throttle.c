@@ -63,8 +63,8 @@ static void throttle_close(struct driver_node *node, void (*closed)(struct drive
 {
     struct throttle_filter *self = node->state;
     self->closed = closed;
-    throttle_member_join(&self->member, 0, 0, close_left);
     node->member = NULL;
+    throttle_member_close(&self->member, close_left);
 }
 
 static void resized(struct op *op, void *who)

@@ -407,8 +407,19 @@ void throttle_member_open(struct throttle_member *member, bool open)
 
 static void end_join(struct throttle_member *member, const struct err *err)
 {
+    bool again = member->closed && member->joined != member->closed;
     member->joining = false;
     member->joined(member->owner, err);
+    if (again)
+        throttle_member_join(member, 0, 0, member->closed);
+}
+
+void throttle_member_close(struct throttle_member *member,
+                           void (*closed)(void *owner, const struct err *err))
+{
+    member->closed = closed;
+    if (!member->joining)
+        throttle_member_join(member, 0, 0, closed);
 }
 
 /* Those that wait are news to the next group; their numbers begin anew. */

@@ -72,6 +72,7 @@ struct throttle_member {
     actor_addr to;
     uint64_t to_id;
     void (*joined)(void *owner, const struct err *err);
+    void (*closed)(void *owner, const struct err *err); /* null: it is not being closed */
 };
 
 void throttle_member_init(struct throttle_member *member, struct actor *self, const char *name,
@@ -83,6 +84,10 @@ void throttle_member_fini(struct throttle_member *member);
  * one, or goes. Runs `joined` when it is, now or later; one change at a time. */
 void throttle_member_join(struct throttle_member *member, actor_addr group, uint64_t id,
                           void (*joined)(void *owner, const struct err *err));
+/* Makes it a member of none, for good, and runs `closed`; after a change that is under way, whose
+ * `joined` runs first. */
+void throttle_member_close(struct throttle_member *member,
+                           void (*closed)(void *owner, const struct err *err));
 /* Whether it is a member of a group, or about to be, or not to be. */
 static inline bool throttle_member_joined(const struct throttle_member *member)
 {

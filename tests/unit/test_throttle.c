@@ -462,6 +462,33 @@ static void a_drain_lets_through_what_waits_in_a_throttle_node(void **state)
     }
 }
 
+static void members_that_go_while_they_change_their_group_are_answered_and_gone(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_answer changed[2], removed[2];
+        stack_do("throttle-add name=g");
+        stack_do("throttle-add name=h");
+        stack_do("node-add driver=null name=n size=1M");
+        stack_do("node-add driver=throttle name=t child=n throttle-group=g");
+        stack_do("backend-add name=b throttle=g");
+        stack_send(&changed[0], "node-set t throttle-group=h");
+        stack_send(&changed[1], "backend-set b throttle=h");
+        for (unsigned steps = 0; steps < seed % 40; steps++)
+            stack_step();
+        stack_send(&removed[0], "node-remove t");
+        stack_send(&removed[1], "backend-remove b");
+        for (unsigned i = 0; i < 2; i++) {
+            stack_await(&changed[i]);
+            stack_await(&removed[i]);
+            assert_int_equal(removed[i].code, 0);
+        }
+        stack_do("throttle-remove g");
+        stack_do("throttle-remove h");
+    }
+}
+
 /* --- Groups in groups */
 
 static void a_request_keeps_the_limits_of_all_groups_above_it(void **state)
@@ -658,6 +685,7 @@ int main(void)
         cmocka_unit_test(a_pause_lets_through_what_is_in_flight),
         cmocka_unit_test(a_throttle_node_is_a_member_and_limits_discards),
         cmocka_unit_test(a_drain_lets_through_what_waits_in_a_throttle_node),
+        cmocka_unit_test(members_that_go_while_they_change_their_group_are_answered_and_gone),
         cmocka_unit_test(a_request_keeps_the_limits_of_all_groups_above_it),
         cmocka_unit_test(a_group_at_its_limit_is_told_once),
         cmocka_unit_test(nothing_is_lost_or_stuck_and_order_is_kept_whatever_happens),
