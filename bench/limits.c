@@ -1,7 +1,9 @@
 /* limits.c — how well a throttle group keeps its limit, and how evenly its members share it: each
- * member is a backend on a null node of its own, which one thread keeps as many reads outstanding
- * at as `--depth` says. The first second does not count. With a limit that is never reached, or
- * none, it tells what throttling costs. */
+ * member is a backend on a null node of its own, in this process, or with `--uri` a client of some
+ * NBD server that limits. One thread keeps as many reads outstanding at each as `--depth` says. The
+ * first second does not count. With a limit that is never reached, or none, it tells what
+ * throttling costs. With `--settle` it tells how soon one of many that stops being one of many gets
+ * all, and how soon a second one gets half. */
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,32 +13,32 @@
 
 #include "actors/sluice.h"
 #include "engine/histogram.h"
+#include "limits.h"
 
-#define MEMBERS   64
-#define DEPTH     256
-#define RAMP_NS   1000000000ULL
+#define RAMP      1.0 /* s */
 #define SECOND_NS 1000000000ULL
 
 struct member {
-    blk *blk;
+    blk *blk; /* null with --uri */
     uint64_t done;
-};
-
-struct request {
-    struct member *member;
-    uint64_t started;
+    bool idle; /* submits no more */
 };
 
 static struct {
     double iops; /* the limit; 0: none */
     unsigned members, depth, threads;
     double seconds;
-    bool json, latency;
+    bool json, latency, settle;
+    const char *uris[LIMITS_MEMBERS]; /* of an NBD server's exports, one for each member */
+    unsigned n_uris;
 } options = {.iops = 1000, .members = 4, .depth = 16, .threads = 1, .latency = true};
 
-static struct member members[MEMBERS];
+static struct member members[LIMITS_MEMBERS];
 static struct histogram latencies; /* ns */
-static char data[4096];
+char limits_data[LIMITS_BYTES];
+static struct request requests[LIMITS_MEMBERS * LIMITS_DEPTH];
+static sluice *engine;       /* null with --uri, as is: */
+static blk_context *context; /* that of the backends */
 static bool counting, stopping;
 static unsigned outstanding;
 
@@ -47,21 +49,43 @@ static uint64_t now_ns(void)
     return (uint64_t)ts.tv_sec * SECOND_NS + (uint64_t)ts.tv_nsec;
 }
 
+void limits_fail(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("sluice-limits: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+    exit(1);
+}
+
 static void check(int ret, char *const *error)
 {
-    if (ret >= 0)
-        return;
-    fprintf(stderr, "sluice-limits: %s\n", error && *error ? *error : strerror(-ret));
-    exit(1);
+    if (ret < 0)
+        limits_fail("%s", error && *error ? *error : strerror(-ret));
 }
 
 /* --- The load */
 
-static void submit(struct request *request);
-
 static void done(void *opaque, int ret)
 {
-    struct request *request = opaque;
+    limits_done(opaque, ret);
+}
+
+static void submit(struct request *request)
+{
+    outstanding++;
+    request->started = options.latency ? now_ns() : 0;
+    if (options.n_uris)
+        nbd_members_submit((unsigned)(request->member - members), request);
+    else
+        check(blk_aio_pread(request->member->blk, 0, LIMITS_BYTES, limits_data, 0, done, request),
+              NULL);
+}
+
+void limits_done(struct request *request, int ret)
+{
     check(ret, NULL);
     outstanding--;
     if (counting) {
@@ -69,42 +93,59 @@ static void done(void *opaque, int ret)
         if (options.latency)
             histogram_add(&latencies, now_ns() - request->started);
     }
-    if (!stopping)
+    if (!stopping && !request->member->idle)
         submit(request);
 }
 
-static void submit(struct request *request)
+static void wait_some(int ms)
 {
-    outstanding++;
-    request->started = options.latency ? now_ns() : 0;
-    check(blk_aio_pread(request->member->blk, 0, sizeof data, data, 0, done, request), NULL);
+    if (options.n_uris)
+        nbd_members_wait(ms);
+    else
+        blk_wait(context, ms);
 }
 
-/* Returns the time for which was counted, in seconds. */
-static double run(blk_context *context)
+/* The load goes on for this many seconds. Returns how many it were. */
+static double pass(double seconds)
 {
-    uint64_t start = now_ns(), from = 0, now;
-    uint64_t length = (uint64_t)(options.seconds * (double)SECOND_NS);
+    uint64_t start = now_ns(), now, length = (uint64_t)(seconds * (double)SECOND_NS);
     do {
-        blk_wait(context, 10);
+        wait_some(1);
         now = now_ns();
-        if (!counting && now - start >= RAMP_NS) {
-            counting = true;
-            from = now;
-        }
-    } while (!counting || now - from < length);
+    } while (now - start < length);
+    return (double)(now - start) / (double)SECOND_NS;
+}
+
+/* The same, counted. */
+static double count(double seconds)
+{
+    for (unsigned i = 0; i < options.members; i++)
+        members[i].done = 0;
+    counting = true;
+    seconds = pass(seconds);
     counting = false;
+    return seconds;
+}
+
+static void stop(void)
+{
     stopping = true;
     while (outstanding)
-        blk_wait(context, 100);
-    return (double)(now - from) / (double)SECOND_NS;
+        wait_some(100);
+}
+
+static void begin(struct member *member)
+{
+    member->idle = false;
+    for (unsigned i = 0; i < options.members * options.depth; i++)
+        if (requests[i].member == member)
+            submit(&requests[i]);
 }
 
 /* --- What it runs on */
 
-static void request(blk_context *context, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-static void request(blk_context *context, const char *format, ...)
+static void request(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void request(const char *format, ...)
 {
     char text[200], *error;
     va_list arguments;
@@ -114,15 +155,22 @@ static void request(blk_context *context, const char *format, ...)
     check(sluice_request(context, text, NULL, &error), &error);
 }
 
-static void build(blk_context *context)
+static void build(void)
 {
     char *error;
+    if (options.n_uris) {
+        nbd_members_open(options.uris, options.n_uris);
+        return;
+    }
+    check(sluice_start(&(struct sluice_options){.threads = options.threads}, &engine, &error),
+          &error);
+    check(blk_context_open(engine, options.members * options.depth, &context, &error), &error);
     if (options.iops > 0)
-        request(context, "throttle-add name=group iops-total=%.0f", options.iops);
+        request("throttle-add name=group iops-total=%.0f", options.iops);
     for (unsigned i = 0; i < options.members; i++) {
         char name[16];
         snprintf(name, sizeof name, "b%u", i);
-        request(context, "backend-add name=%s driver=null reactor=%u%s", name, i % options.threads,
+        request("backend-add name=%s driver=null reactor=%u%s", name, i % options.threads,
                 options.iops > 0 ? " throttle=group" : "");
         check(blk_open(context, name, 0, &members[i].blk, &error), &error);
     }
@@ -164,21 +212,53 @@ static void tell(double seconds)
                options.iops, iops, off, jain, p50, p99, ideal > 0 ? p99 / ideal : 0);
 }
 
+/* Shares of the limit, once the others have been idle for 10 ms, and from 50 ms after a second one
+ * has begun. */
+static void settle(void)
+{
+    double window = options.iops > 2000 ? 0.1 : 200 / options.iops;
+    pass(RAMP);
+    for (unsigned i = 1; i < options.members; i++)
+        members[i].idle = true;
+    while (outstanding > options.depth) /* until then they aren't idle */
+        wait_some(1);
+    pass(0.01);
+    double alone = count(window);
+    alone = (double)members[0].done / (alone * options.iops);
+    begin(&members[1]);
+    pass(0.05);
+    double both = count(window) * options.iops;
+    double first = (double)members[0].done / both, second = (double)members[1].done / both;
+    static const char object[] =
+        "{\"limit\": %.0f, \"members\": %u, \"depth\": %u, \"window_s\": %.3f, \"alone\": %.4f, "
+        "\"first\": %.4f, \"second\": %.4f}\n";
+    static const char line[] =
+        "limit %.0f, %u members, depth %u, over %.3f s: %.4f of the limit for one from 10 ms after "
+        "the others; %.4f and %.4f for two from 50 ms after the second began\n";
+    printf(options.json ? object : line, options.iops, options.members, options.depth, window,
+           alone, first, second);
+}
+
 /* --- The command line */
 
 static void usage(void)
 {
-    printf("usage: sluice-limits [OPTION]...\n"
-           "Measures how well a throttle group keeps its limit, and how evenly members share it.\n"
-           "\n"
-           "  --iops N       the limit, operations per second; 0: no group [1000]\n"
-           "  --members N    backends in the group, 1 to %d [4]\n"
-           "  --depth N      requests outstanding at each, 1 to %d [16]\n"
-           "  --threads N    reactors that the backends are spread over [1]\n"
-           "  --runtime S    seconds that count [as many as 1000 operations take; 2 at least]\n"
-           "  --no-latency   take no latencies: for the highest rates\n"
-           "  --json         one object\n",
-           MEMBERS, DEPTH);
+    printf(
+        "usage: sluice-limits [OPTION]...\n"
+        "Measures how well a throttle group keeps its limit, and how evenly members share it.\n"
+        "\n"
+        "  --iops N       the limit, operations per second; 0: no group [1000]\n"
+        "  --members N    backends in the group, 1 to %d [4]\n"
+        "  --depth N      requests outstanding at each, 1 to %d [16]\n"
+        "  --threads N    reactors that the backends are spread over [1]\n"
+        "  --runtime S    seconds that count [as many as 1000 operations take; 2 at least]\n"
+        "  --no-latency   take no latencies: for the highest rates\n"
+        "  --settle       all members but one fall idle, then a second begins: what share of the\n"
+        "                 limit each has, from 10 ms and from 50 ms after that\n"
+        "  --uri URI      a member is a client of this NBD server, which limits to --iops all its\n"
+        "                 clients together; once for each member\n"
+        "  --json         one object\n",
+        LIMITS_MEMBERS, LIMITS_DEPTH);
 }
 
 static unsigned number(const char *what, const char *text, unsigned most)
@@ -213,6 +293,8 @@ static void read_options(int argc, char **argv)
         {"threads", required_argument, NULL, 't'},
         {"runtime", required_argument, NULL, 'r'},
         {"no-latency", no_argument, NULL, 'n'},
+        {"settle", no_argument, NULL, 's'},
+        {"uri", required_argument, NULL, 'u'},
         {"json", no_argument, NULL, 'j'},
         {"help", no_argument, NULL, 'h'},
         {0},
@@ -224,10 +306,10 @@ static void read_options(int argc, char **argv)
             options.iops = real("iops", optarg);
             break;
         case 'm':
-            options.members = number("members", optarg, MEMBERS);
+            options.members = number("members", optarg, LIMITS_MEMBERS);
             break;
         case 'd':
-            options.depth = number("depth", optarg, DEPTH);
+            options.depth = number("depth", optarg, LIMITS_DEPTH);
             break;
         case 't':
             options.threads = number("threads", optarg, SLUICE_THREADS_MAX);
@@ -237,6 +319,14 @@ static void read_options(int argc, char **argv)
             break;
         case 'n':
             options.latency = false;
+            break;
+        case 's':
+            options.settle = true;
+            break;
+        case 'u':
+            if (options.n_uris == LIMITS_MEMBERS)
+                limits_fail("--uri may be given %d times", LIMITS_MEMBERS);
+            options.uris[options.n_uris++] = optarg;
             break;
         case 'j':
             options.json = true;
@@ -248,26 +338,32 @@ static void read_options(int argc, char **argv)
             fprintf(stderr, "sluice-limits: see --help\n");
             exit(2);
         }
+    if (options.n_uris)
+        options.members = options.n_uris;
+    if (options.settle && (options.iops == 0 || options.members < 2)) {
+        fprintf(stderr, "sluice-limits: --settle takes a limit and two members at least\n");
+        exit(2);
+    }
     if (options.seconds == 0)
         options.seconds = options.iops > 0 && options.iops < 500 ? 1000 / options.iops : 2;
 }
 
 int main(int argc, char **argv)
 {
-    static struct request requests[MEMBERS * DEPTH];
-    sluice *engine;
-    blk_context *context;
-    char *error;
     read_options(argc, argv);
-    check(sluice_start(&(struct sluice_options){.threads = options.threads}, &engine, &error),
-          &error);
-    check(blk_context_open(engine, options.members * options.depth, &context, &error), &error);
-    build(context);
-    for (unsigned i = 0; i < options.members * options.depth; i++) {
+    build();
+    for (unsigned i = 0; i < options.members * options.depth; i++)
         requests[i].member = &members[i % options.members];
-        submit(&requests[i]);
+    for (unsigned i = 0; i < options.members; i++)
+        begin(&members[i]);
+    if (options.settle) {
+        settle();
+    } else {
+        pass(RAMP);
+        tell(count(options.seconds));
     }
-    tell(run(context));
+    stop();
+    nbd_members_close();
     blk_context_close(&context);
     sluice_stop(&engine);
     return 0;
