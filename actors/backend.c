@@ -1,11 +1,11 @@
 /* backend.c — a backend's life, sessions and medium. */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "actors/backend_impl.h"
 #include "actors/emit.h"
+#include "actors/name_list.h"
 #include "actors/node.h"
 #include "engine/mem.h"
 #include "engine/reactor.h"
@@ -37,24 +37,17 @@ static void on_cancel(struct actor *self, struct mail *mail)
     backend_cancel(actor_state(self), mail->origin, cancel->tags, cancel->n_tags);
 }
 
-/* Names those that have it open, and counts those that the sentence has no room for. */
+/* Names those that have it open. */
 static void refuse_sessions(struct backend *backend, struct mail *mail)
 {
-    char names[300] = "";
-    unsigned n = 0, named = 0;
-    size_t used = 0;
-    for (const struct session *s = backend->sessions; s; s = s->next, n++) {
-        if (used >= 200)
-            continue;
-        used += (size_t)snprintf(names + used, sizeof(names) - used, "%s'%.60s'", n ? ", " : "",
-                                 s->name);
-        named++;
-    }
-    if (n > named)
-        snprintf(names + used, sizeof(names) - used, " and %u more", n - named);
+    struct name_list names = {0};
+    for (const struct session *s = backend->sessions; s; s = s->next)
+        name_list_add(&names, "", s->name);
+    unsigned n = name_list_end(&names);
     struct err err = {0};
     err_set(&err, -EBUSY, "backend '%.63s' can't be closed: %s %s it open; end %s first",
-            actor_name(backend->self), names, n > 1 ? "have" : "has", n > 1 ? "those" : "that");
+            actor_name(backend->self), names.text, n > 1 ? "have" : "has",
+            n > 1 ? "those" : "that");
     actor_refuse(backend->self, mail_ticket(mail), &err);
 }
 

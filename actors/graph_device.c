@@ -5,8 +5,12 @@
 #include "actors/graph_impl.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "engine/mem.h"
+#include "proto/check.h"
+
+#define PATH_MAX_LENGTH 127 /* bytes */
 
 const struct object *graph_device(const struct object *backend)
 {
@@ -128,15 +132,30 @@ static void attached(struct object *device, const struct err *err)
     graph_object_drop(device);
 }
 
+/* Sentences have room for a path that is no longer than that, and events are UTF-8. */
+static int check_path(const char *path, struct err *err)
+{
+    size_t length = strlen(path);
+    if (length > PATH_MAX_LENGTH)
+        return err_set(
+            err, -EINVAL,
+            "a device can't have the path '%.40s…': it has %zu bytes, but %d is the most", path,
+            length, PATH_MAX_LENGTH);
+    if (!check_utf8(path, length))
+        return err_set(err, -EINVAL, "a device can't have a path that is not UTF-8; encode it");
+    return 0;
+}
+
 static int check_attach(struct graph *graph, const Sluice__Attach *asked, struct object **backend,
                         struct driver_perms wants, struct err *err)
 {
-    const char *who = *asked->id ? asked->id : asked->path;
+    const char *path = asked->path ? asked->path : "", *who = *asked->id ? asked->id : path;
     if (graph_refuse_ending(graph, err) < 0)
         return err->code;
-    if (!who)
+    if (!*who)
         return err_set(err, -EINVAL, "a device needs an id or a path, so that it can be named");
-    if (*asked->id && graph_check_name(graph, DEVICE, asked->id, err) < 0)
+    if ((*asked->id && graph_check_name(graph, DEVICE, asked->id, err) < 0) ||
+        check_path(path, err) < 0)
         return err->code;
     const struct object *claim = graph_find_claim(graph, asked->claim);
     *backend =

@@ -11,6 +11,7 @@
 #include "actors/emit.h"
 #include "actors/export_nbd.h"
 #include "actors/job.h"
+#include "actors/name_list.h"
 #include "actors/node.h"
 #include "actors/reply.h"
 #include "engine/mem.h"
@@ -471,24 +472,17 @@ void graph_close_object(struct object *object, struct ticket ticket)
     actor_ask(object->graph->self, object->address, MAIL_CLOSE, NULL, closed, object);
 }
 
-/* Names those that stand on `object`, and counts those that the sentence has no room for. */
-static unsigned name_users(const struct object *object, char *out, size_t size)
+/* Names those that stand on `object`. */
+static unsigned name_users(const struct object *object, struct name_list *list)
 {
     const struct object *user;
-    unsigned kind = 0, n = 0, named = 0;
-    size_t used = 0;
-    for (size_t i = 0; (user = graph_next_user(object, &kind, &i)); n++) {
-        if (size - used < 2 * NAME_MAX_LENGTH)
-            continue;
+    unsigned kind = 0;
+    for (size_t i = 0; (user = graph_next_user(object, &kind, &i));) {
         if (user->kind == BACKEND && !*user->name && graph_device(user))
             user = graph_device(user); /* with which it goes */
-        used += (size_t)snprintf(out + used, size - used, "%s%s '%s'", n ? ", " : "",
-                                 graph_words[user->kind], graph_name(user));
-        named++;
+        name_list_add(list, graph_words[user->kind], graph_name(user));
     }
-    if (n > named)
-        snprintf(out + used, size - used, " and %u more", n - named);
-    return n;
+    return name_list_end(list);
 }
 
 int graph_remove(struct graph *graph, enum object_kind kind, const char *name, struct ticket ticket,
@@ -500,11 +494,11 @@ int graph_remove(struct graph *graph, enum object_kind kind, const char *name, s
     if (object->embedded)
         return err_set(err, -EBUSY,
                        "device '%s' can't be removed: it is a program's, which detaches it", name);
-    char users[300];
-    unsigned n = name_users(object, users, sizeof(users));
+    struct name_list users = {0};
+    unsigned n = name_users(object, &users);
     if (n)
         return err_set(err, -EBUSY, "%s '%s' can't be removed: %s %s it; remove %s first",
-                       graph_words[kind], name, users, n > 1 ? "use" : "uses",
+                       graph_words[kind], name, users.text, n > 1 ? "use" : "uses",
                        n > 1 ? "those" : "that");
     if (graph_blocked(object, SLUICE__OP_BLOCK__OPERATION__DRIVE_DEL, err) < 0)
         return err->code;

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/mem.h"
 
@@ -108,12 +109,13 @@ static const char *side(const struct object *object, unsigned perm, unsigned uns
 {
     unsigned kind = 0;
     size_t i = 0;
-    int used = snprintf(out, size, "%s '%s'", graph_words[object->kind], graph_name(object));
     const struct object *user;
+    snprintf(out, size, "%s '%s'", graph_words[object->kind], graph_name(object));
     while (object->kind == BACKEND && (user = graph_next_user(object, &kind, &i))) {
         struct driver_perms brings = part(user, object);
         if (brings.perm & perm || ~brings.shared & unshared) {
-            snprintf(out + used, size - (size_t)used, ", for %s '%s'", graph_words[user->kind],
+            size_t used = strlen(out); /* which is what fits */
+            snprintf(out + used, size - used, ", for %s '%s'", graph_words[user->kind],
                      graph_name(user));
             break;
         }
@@ -124,7 +126,7 @@ static const char *side(const struct object *object, unsigned perm, unsigned uns
 static int refuse(const struct object *node, const struct object *a, const struct object *b,
                   unsigned perm, struct err *err)
 {
-    char wants[200], has[200];
+    char wants[300], has[300];
     perm &= -perm; /* the lowest one stands for all */
     return err_set(
         err, -EPERM,

@@ -6,10 +6,10 @@
 #include "actors/graph_impl.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "actors/limits_message.h"
+#include "actors/name_list.h"
 #include "actors/reply.h"
 #include "actors/throttle.h"
 #include "engine/mem.h"
@@ -242,38 +242,29 @@ static void begin_close(struct object *group, struct ticket ticket)
     actor_ask(group->graph->self, group->address, MAIL_THROTTLE_CLOSE, close, closed, group);
 }
 
-/* Names what is in the group, and counts what the sentence has no room for. */
-static unsigned name_contents(const struct object *group, char *out, size_t size)
+/* Names what is in the group. */
+static unsigned name_contents(const struct object *group, struct name_list *list)
 {
     const struct object *in;
-    unsigned kind = 0, n = 0, named = 0;
-    size_t used = 0;
-    for (size_t i = 0; (in = next_in(group, &kind, &i)); n++) {
-        int length = snprintf(NULL, 0, "%s '%s'", graph_words[in->kind], graph_name(in));
-        if (size - used < (size_t)length + 24) /* what is left, and how many more */
-            continue;
-        used += (size_t)snprintf(out + used, size - used, "%s%s '%s'", n ? ", " : "",
-                                 graph_words[in->kind], graph_name(in));
-        named++;
-    }
-    if (n > named)
-        snprintf(out + used, size - used, " and %u more", n - named);
-    return n;
+    unsigned kind = 0;
+    for (size_t i = 0; (in = next_in(group, &kind, &i));)
+        name_list_add(list, graph_words[in->kind], graph_name(in));
+    return name_list_end(list);
 }
 
 int graph_throttle_remove(struct graph *graph, const char *name, struct ticket ticket,
                           struct err *err)
 {
     struct object *group = graph_ready(graph, GROUP, name, "name", err);
-    char contents[240];
+    struct name_list contents = {0};
     if (!group)
         return err->code;
-    unsigned n = name_contents(group, contents, sizeof contents);
+    unsigned n = name_contents(group, &contents);
     if (n)
         return err_set(err, -EBUSY,
                        "throttle group '%s' can't be removed: %s %s in it; let backends leave "
                        "(backend-set throttle=), and remove nodes and groups first",
-                       name, contents, n > 1 ? "are" : "is");
+                       name, contents.text, n > 1 ? "are" : "is");
     begin_close(group, ticket);
     return 0;
 }

@@ -496,10 +496,10 @@ int blk_get_guest_block_size(blk *blk); /* or a negative errno */
  * when it is BLK_WRITABLE; others may have the same, but write only with BLK_SHARE_RW. They take
  * the place of those that the blk was opened with. */
 
-/* `id` is unique among devices and exports; it may be null, and then messages call it by `path`,
- * which may be null else. -EBUSY when there is a device already; it may be an export. The device
- * holds the backend. Errors so far are forgotten (blk_iostatus). Flags: BLK_WRITABLE, BLK_RESIZE,
- * BLK_SHARE_RW. */
+/* `id` is unique among devices and exports; it may be null, and then messages call it by `path`, at
+ * most 127 bytes of UTF-8, which may be null else. -EBUSY when there is a device already; it may be
+ * an export. The device holds the backend. Errors so far are forgotten (blk_iostatus). Flags:
+ * BLK_WRITABLE, BLK_RESIZE, BLK_SHARE_RW. */
 int blk_attach_dev(blk *blk, const char *id, const char *path, int flags, char **error);
 /* Clears the device's operations, sets its block size back to 512, and leaves the blk without
  * permissions, sharing all. blk_close() does it, too. -EINVAL when this blk has attached none. */

@@ -189,6 +189,52 @@ static void a_device_without_an_id_is_called_by_its_path(void **state)
     rig_close(&rig);
 }
 
+static void refuse_path(struct rig *rig, const char *path, const char *word)
+{
+    char *error;
+    refused(-EINVAL, word, blk_attach_dev(rig->blk, NULL, path, 0, &error), &error);
+    refused(-EINVAL, word, blk_attach_dev(rig->blk, *path ? "cd" : NULL, path, 0, &error), &error);
+}
+
+/* Sentences are full of the longest ones: two backends on a node, each without a name, whose
+ * devices don't get along; and one that more use than can be named. */
+static void paths_are_bounded_and_the_longest_break_no_sentence(void **state)
+{
+    (void)state;
+    struct rig rig = start_rig();
+    char path[301], word[700], *error;
+    memset(path, 'p', sizeof path);
+    path[300] = 0;
+    refuse_path(&rig, path, "it has 300 bytes, but 127 is the most");
+    path[128] = 0;
+    refuse_path(&rig, path, "it has 128 bytes, but 127 is the most");
+    refuse_path(&rig, "/ide\xff", "is not UTF-8");
+    refuse_path(&rig, "", "needs an id or a path");
+    path[127] = 0;
+    blk *one, *two;
+    worked(blk_set_perm(rig.blk, READ, BLK_PERM_ALL, &error), &error);
+    worked(blk_new_open(rig.context, NULL, "node", NULL, 0, &one, &error), &error);
+    worked(blk_new_open(rig.context, NULL, "node", NULL, BLK_WRITABLE, &two, &error), &error);
+    worked(blk_attach_dev(two, NULL, path, BLK_WRITABLE | BLK_SHARE_RW, &error), &error);
+    snprintf(word, sizeof word, "backend '%s', for device '%s' needs 'write' on node 'node'", path,
+             path);
+    refused(-EPERM, word, blk_attach_dev(one, NULL, path, 0, &error), &error);
+    blk_close(&one);
+
+    snprintf(word, sizeof word, "device '%s', client 'context", path);
+    worked(blk_attach_dev(rig.blk, NULL, path, BLK_SHARE_RW, &error), &error);
+    blk *more[8];
+    for (unsigned i = 0; i < 8; i++)
+        more[i] = open_blk(rig.context, "disk", 0);
+    refused(-EBUSY, word, sluice_request(rig.context, "backend-remove disk", NULL, &error), &error);
+    refused(-EBUSY, " more use it; remove those first",
+            sluice_request(rig.context, "backend-remove disk", NULL, &error), &error);
+    for (unsigned i = 0; i < 8; i++)
+        blk_close(&more[i]);
+    blk_close(&two);
+    rig_close(&rig);
+}
+
 static void an_unnamed_backend_is_described_by_its_device(void **state)
 {
     (void)state;
@@ -390,6 +436,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_device_is_attached_once_and_gives_all_back),
         TEST(a_device_without_an_id_is_called_by_its_path),
+        TEST(paths_are_bounded_and_the_longest_break_no_sentence),
         TEST(an_unnamed_backend_is_described_by_its_device),
         TEST(a_conflict_of_permissions_attaches_nothing),
         TEST(what_a_device_offers_decides_what_the_backend_is),
