@@ -19,6 +19,8 @@ struct device {
     bool open, locked; /* the tray; the medium */
     bool jammed;       /* the tray does not close */
     struct waiter *first, **last;
+    bool closing;
+    struct ticket closer;
 };
 
 static Sluice__DeviceState *state_mail(const struct device *device, Sluice__DeviceState__Act act)
@@ -29,6 +31,16 @@ static Sluice__DeviceState *state_mail(const struct device *device, Sluice__Devi
     state->has_act = true;
     state->act = act;
     return state;
+}
+
+/* Who waits is answered first. */
+static void close_if_idle(struct actor *self)
+{
+    const struct device *device = actor_state(self);
+    if (!device->closing || device->first)
+        return;
+    actor_reply(self, device->closer, MAIL_NONE, NULL);
+    actor_stop(self);
 }
 
 /* What the backend says to it is the answer. */
@@ -46,6 +58,7 @@ static void backend_knows(struct actor *self, struct mail *reply, void *arg)
         actor_reply(self, waiter->ticket, MAIL_NONE, NULL);
     }
     free(waiter);
+    close_if_idle(self);
 }
 
 static void tell_backend(struct actor *self, unsigned kind, void *body, struct ticket ticket)
@@ -177,8 +190,10 @@ static void fini(struct actor *self)
 
 static void on_close(struct actor *self, struct mail *mail)
 {
-    actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
-    actor_stop(self);
+    struct device *device = actor_state(self);
+    device->closing = true;
+    device->closer = mail_ticket(mail);
+    close_if_idle(self);
 }
 
 static void on_abort(struct actor *self, struct mail *mail)

@@ -303,6 +303,36 @@ static void a_shutdown_ends_devices_and_own_backends(void **state)
     }
 }
 
+/* Whose backend has yet to say that it knows. */
+static void one_that_is_set_answers_that_before_it_ends(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_answer set, again, removed;
+        start_drive(seed);
+        stack_send(&set, "device-set cd tray-open=on");
+        stack_send(&again, "device-set cd tray-open=off");
+        for (uint64_t i = 0; i < seed / 3 % 8; i++)
+            stack_step();
+        stack_send(&removed, "device-remove cd");
+        stack_await(&set);
+        stack_await(&again);
+        stack_await(&removed);
+        assert_int_equal(set.code, 0);
+        assert_int_equal(again.code, 0);
+        assert_int_equal(removed.code, 0);
+        assert_false(shown()->tray);
+        stack_do("device-add b id=cd removable=on tray=on");
+        stack_send(&set, "device-set cd locked=on");
+        for (uint64_t i = 0; i < seed / 3 % 8; i++)
+            stack_step();
+        stack_stop();
+        assert_true(set.came);
+        stack_start(1, seed);
+    }
+}
+
 /* --- What a device offers */
 
 static void without_a_device_or_with_one_that_takes_media_a_backend_is_removable(void **state)
@@ -412,6 +442,7 @@ int main(void)
         cmocka_unit_test(a_node_can_be_exported_twice_each_on_a_backend_of_its_own),
         cmocka_unit_test(an_export_that_fails_takes_its_own_backend_with_it),
         cmocka_unit_test(a_shutdown_ends_devices_and_own_backends),
+        cmocka_unit_test(one_that_is_set_answers_that_before_it_ends),
         cmocka_unit_test(without_a_device_or_with_one_that_takes_media_a_backend_is_removable),
         cmocka_unit_test(what_a_device_does_not_offer_is_closed_and_unlocked),
         cmocka_unit_test(
