@@ -69,8 +69,7 @@ void backend_closed(struct backend *backend)
 {
     if (!backend_throttle_close(backend))
         return;
-    if (backend->has_medium)
-        backend_buffers_tell(backend, false);
+    backend_buffers_end(backend);
     if (backend->node)
         backend_unwatch(backend);
     backend_error_tell(backend);

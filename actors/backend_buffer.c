@@ -1,6 +1,7 @@
 /* backend_buffer.c — memory that frontends say they will use again and again: it is registered with
  * each medium that the backend has while they keep it. A medium that can't register it takes
  * requests from it all the same, so only who asks for it is told. */
+#include <errno.h>
 #include <stdlib.h>
 
 #include "actors/backend_impl.h"
@@ -95,6 +96,20 @@ void backend_buffers_tell(struct backend *backend, bool on)
     for (struct buffer *buffer = backend->buffers; buffer; buffer = buffer->next)
         if (!buffer->leaves)
             ask(buffer, on);
+}
+
+void backend_buffers_end(struct backend *backend)
+{
+    struct err err = {0};
+    err_set(&err, -ESHUTDOWN, "backend '%.63s' is closing, and registers no memory any more",
+            actor_name(backend->self));
+    if (backend->has_medium)
+        backend_buffers_tell(backend, false);
+    for (struct buffer *buffer = backend->buffers; buffer; buffer = buffer->next)
+        if (buffer->leaves)
+            actor_reply(backend->self, buffer->ticket, MAIL_NONE, NULL);
+        else if (buffer->waits)
+            actor_refuse(backend->self, buffer->ticket, &err);
 }
 
 void backend_buffers_fini(struct backend *backend)

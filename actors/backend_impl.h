@@ -243,6 +243,8 @@ void backend_error_tell(struct backend *backend);
 void backend_on_buffer(struct actor *self, struct mail *mail);
 /* Registers all with the medium that has come, or unregisters them from the one that goes. */
 void backend_buffers_tell(struct backend *backend, bool on);
+/* The backend closes: unregisters all, and answers who waits. */
+void backend_buffers_end(struct backend *backend);
 void backend_buffers_fini(struct backend *backend);
 
 /* backend_info.c */

@@ -11,9 +11,13 @@
 struct node_buffer {
     struct node_buffer *next;
     uint64_t address, bytes;
-    unsigned uses;
-    bool known;           /* the driver has it */
-    struct ticket ticket; /* who waits for the child */
+    unsigned uses; /* once 0, for good: it is on its way out */
+    unsigned asks; /* of the questions, those that the child has not answered */
+    bool known;    /* the driver has it */
+    struct question {
+        struct node_buffer *buffer;
+        struct ticket ticket; /* who waits for the child */
+    } questions[2];           /* out; in: each is asked once, and the second one may come early */
 };
 
 static void *place_of(const struct node_buffer *buffer)
@@ -52,23 +56,26 @@ static void refuse(struct node *node, struct ticket ticket, const struct node_bu
     actor_refuse(node->base.actor, ticket, &err);
 }
 
+/* One that the child refuses is nobody's. */
 static void child_answered(struct actor *self, struct mail *reply, void *arg)
 {
     struct node *node = actor_state(self);
-    struct node_buffer *buffer = arg;
-    struct ticket ticket = buffer->ticket;
-    if (!mail_fault(reply)) {
-        if (!buffer->uses)
-            forget(node, buffer);
-        actor_reply(self, ticket, MAIL_NONE, NULL);
-        return;
+    const struct question *question = arg;
+    struct node_buffer *buffer = question->buffer;
+    if (mail_fault(reply)) {
+        struct err err = {0};
+        mail_fault_err(reply, &err);
+        actor_refuse(self, question->ticket, &err);
+        if (buffer->uses)
+            tell_driver(node, buffer, false);
+        buffer->uses = 0;
+    } else {
+        actor_reply(self, question->ticket, MAIL_NONE, NULL);
     }
-    struct err err = {0};
-    mail_fault_err(reply, &err);
-    if (buffer->uses)
-        tell_driver(node, buffer, false);
-    forget(node, buffer);
-    actor_refuse(self, ticket, &err);
+    if (!--buffer->asks && !buffer->uses)
+        forget(node, buffer);
+    if (!--node->buffer_asks && !node->in_flight && node->stage == NODE_CLOSING)
+        node_quiet(node);
 }
 
 /* To the child, if there is one; then the answer. */
@@ -85,8 +92,10 @@ static void pass(struct node *node, struct node_buffer *buffer, bool on, struct 
     body->address = buffer->address;
     body->bytes = buffer->bytes;
     body->on = on;
-    buffer->ticket = ticket;
-    actor_ask(self, node->base.child, MAIL_BUFFER, body, child_answered, buffer);
+    buffer->questions[on] = (struct question){buffer, ticket};
+    buffer->asks++;
+    node->buffer_asks++;
+    actor_ask(self, node->base.child, MAIL_BUFFER, body, child_answered, &buffer->questions[on]);
 }
 
 static void enter(struct node *node, const Sluice__Buffer *told, struct ticket ticket)

@@ -56,6 +56,7 @@ struct node {
     unsigned watched;         /* places below that it watches, while it is opened */
     struct option_set *options;
     struct node_buffer *buffers; /* memory that is registered; see node_buffer.c */
+    unsigned buffer_asks;        /* questions to the child that it has not answered */
 };
 
 /* Derives the limits from the facts; in every stage but NODE_OPEN, nothing is let through. */
@@ -107,7 +108,7 @@ void node_on_drain_end(struct actor *self, struct mail *mail);
 /* In node_medium.c. */
 void node_on_medium(struct actor *self, struct mail *mail);
 
-/* In node.c: while closing, nothing is in flight any more. */
+/* In node.c: while closing, nothing is in flight any more, or the child has answered all. */
 void node_quiet(struct node *node);
 
 static inline bool node_fits(const struct node *node, const struct op *op)

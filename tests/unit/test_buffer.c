@@ -245,6 +245,67 @@ static void unregistered_while_the_medium_goes_it_is_known_to_none(void **state)
     }
 }
 
+/* A filter asks its child, and hears that it was for nothing before that has answered. */
+static void through_a_filter_each_is_answered_that_asked(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_answer registered[2], removed, closed;
+        unsigned threads = STACK_THREADS(seed), refuses = seed / 6 % 2;
+        stack_do("node-add driver=mock name=m reactor=%u error=%u", 1 % threads, refuses ? 12 : 0);
+        stack_do("node-add driver=raw name=r child=m reactor=0");
+        stack_do("backend-add name=b node=r");
+        actor_addr b = stack_find("b");
+        stack_ask(&registered[0], b, MAIL_BUFFER, buffer(0, true));
+        stack_ask(&registered[1], b, MAIL_BUFFER, buffer(1, true));
+        for (uint64_t steps = seed / 3; steps; steps--)
+            stack_step();
+        stack_send(&removed, "medium-remove b");
+        stack_await(&removed);
+        stack_send(&closed, "node-remove r");
+        for (unsigned i = 0; i < 2; i++) {
+            stack_await(&registered[i]);
+            assert_true(registered[i].code == 0 || (refuses && registered[i].code == -ENOMEM));
+        }
+        stack_await(&closed);
+        assert_int_equal(closed.code, 0);
+        if (!refuses)
+            assert_false(knows("m", 0) || knows("m", 1));
+        stack_do("medium-insert backend=b node=m");
+        change(b, 0, false);
+        change(b, 1, false);
+    }
+}
+
+static void a_backend_that_closes_answers_who_registers(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_answer registered, forgotten, closed;
+        stack_do("node-add driver=mock name=m reactor=%u", 1 % STACK_THREADS(seed));
+        stack_do("node-add driver=raw name=r child=m reactor=0");
+        stack_do("backend-add name=b node=r");
+        actor_addr b = stack_find("b");
+        change(b, 0, true);
+        stack_release("b");
+        stack_send(&closed, "backend-remove b");
+        for (uint64_t steps = seed / 3; steps; steps--)
+            stack_step();
+        stack_ask(&registered, b, MAIL_BUFFER, buffer(1, true));
+        stack_ask(&forgotten, b, MAIL_BUFFER, buffer(0, false));
+        stack_await(&registered);
+        stack_await(&forgotten);
+        stack_await(&closed);
+        assert_true(!registered.code || registered.code == -ESHUTDOWN || registered.code == -ENXIO);
+        assert_true(!forgotten.code || forgotten.code == -ENXIO);
+        assert_int_equal(closed.code, 0);
+        stack_settle();
+        assert_false(knows("m", 0) || knows("m", 1));
+    }
+}
+
 static void a_medium_that_cant_says_so_and_takes_requests_all_the_same(void **state)
 {
     (void)state;
@@ -388,6 +449,8 @@ int main(void)
         TEST(what_comes_while_a_medium_is_changed_holds_for_the_new_one),
         TEST(a_move_takes_it_out_of_one_reactor_and_to_the_other),
         TEST(unregistered_while_the_medium_goes_it_is_known_to_none),
+        TEST(through_a_filter_each_is_answered_that_asked),
+        TEST(a_backend_that_closes_answers_who_registers),
         TEST(a_medium_that_cant_says_so_and_takes_requests_all_the_same),
         TEST(closing_unregisters),
         TEST(a_file_reads_into_registered_memory_without_looking_it_up),
