@@ -70,6 +70,7 @@ void backend_closed(struct backend *backend)
     if (!backend_throttle_close(backend))
         return;
     backend_buffers_end(backend);
+    backend_device_abort(backend);
     if (backend->node)
         backend_unwatch(backend);
     backend_error_tell(backend);

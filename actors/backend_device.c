@@ -145,9 +145,25 @@ void backend_device_resized(struct backend *backend)
     tell(backend, SLUICE__DEVICE_CALL__CALL__RESIZED);
 }
 
+/* Consoles, the owner, and a medium that comes or goes may ask it at the same time. */
+struct device_question {
+    struct device_question *next;
+    struct backend *backend;
+    Sluice__DeviceCall__Call call;
+    device_fn *then; /* null: nobody waits for the answer any more */
+};
+
+static struct device_question *awaited(const struct backend *backend)
+{
+    struct device_question *question = backend->device.questions;
+    while (question && !question->then)
+        question = question->next;
+    return question;
+}
+
 int backend_device_idle(const struct backend *backend, struct err *err)
 {
-    if (!backend->device.then && !backend->change.prepared && !backend->closing)
+    if (!awaited(backend) && !backend->change.prepared && !backend->closing)
         return 0;
     return err_set(err, -EBUSY,
                    "the device of backend '%.63s' is busy with a change of its medium; try again "
@@ -155,20 +171,26 @@ int backend_device_idle(const struct backend *backend, struct err *err)
                    actor_name(backend->self));
 }
 
-static void asked(struct backend *backend, const struct err *err)
+static void forget(struct device_question *question)
 {
-    device_fn *then = backend->device.then;
-    backend->device.then = NULL;
-    then(backend, err);
+    struct device_question **at = &question->backend->device.questions;
+    while (*at != question)
+        at = &(*at)->next;
+    *at = question->next;
+    free(question);
 }
 
 /* Only loading may fail. One that is gone meanwhile has nothing to eject from. */
 static void answered(struct actor *self, struct mail *reply, void *arg)
 {
-    struct backend *backend = arg;
+    struct device_question *question = arg;
+    struct backend *backend = question->backend;
+    device_fn *then = question->then;
+    bool loads = question->call == SLUICE__DEVICE_CALL__CALL__LOAD;
     struct err err = {0};
     (void)self;
-    if (!backend->device.then) /* too late */
+    forget(question);
+    if (!then) /* too late */
         return;
     if (mail_fault(reply)) {
         mail_fault_err(reply, &err);
@@ -181,32 +203,36 @@ static void answered(struct actor *self, struct mail *reply, void *arg)
                 backend_tray_moved(backend, state->tray_open);
         }
     }
-    bool failed = err.code && backend->device.call == SLUICE__DEVICE_CALL__CALL__LOAD;
-    asked(backend, failed ? &err : NULL);
+    then(backend, err.code && loads ? &err : NULL);
 }
 
 void backend_device_ask(struct backend *backend, Sluice__DeviceCall__Call call, device_fn *then)
 {
     struct backend_device *device = &backend->device;
     Sluice__DeviceCall *mail = backend->aborted ? NULL : call_mail(backend, call);
-    if (mail && offer_of(call) == DEVICE_OFFERS_EJECT_REQUEST)
+    if (!mail) {
+        then(backend, NULL);
+        return;
+    }
+    if (offer_of(call) == DEVICE_OFFERS_EJECT_REQUEST)
         device->eject_requests++;
-    device->then = then;
-    device->call = call;
-    if (mail)
-        actor_ask(backend->self, device->address, MAIL_DEVICE_CALL, mail, answered, backend);
-    else
-        asked(backend, NULL);
+    struct device_question *question = MEM_NEW(struct device_question);
+    *question = (struct device_question){device->questions, backend, call, then};
+    device->questions = question;
+    actor_ask(backend->self, device->address, MAIL_DEVICE_CALL, mail, answered, question);
 }
 
 void backend_device_abort(struct backend *backend)
 {
+    struct device_question *question;
     struct err err = {0};
-    err_set(&err, -ESHUTDOWN,
-            "the device of backend '%.63s' did not answer before the engine's end",
+    err_set(&err, -ESHUTDOWN, "the device of backend '%.63s' did not answer before the end",
             actor_name(backend->self));
-    if (backend->device.then)
-        asked(backend, backend->device.call == SLUICE__DEVICE_CALL__CALL__LOAD ? &err : NULL);
+    while ((question = awaited(backend))) {
+        device_fn *then = question->then;
+        question->then = NULL;
+        then(backend, question->call == SLUICE__DEVICE_CALL__CALL__LOAD ? &err : NULL);
+    }
 }
 
 /* --- What the device's owner asks */
@@ -340,6 +366,8 @@ void backend_on_device_describe(struct actor *self, struct mail *mail)
 
 void backend_device_fini(struct backend *backend)
 {
+    while (backend->device.questions)
+        forget(backend->device.questions);
     free(backend->device.id);
     free(backend->device.path);
 }

@@ -62,11 +62,9 @@ struct backend_device {
     uint64_t tag;       /* and as whom */
     unsigned offers;    /* enum device_offers; of what it is not told, nothing is known */
     bool tray_open, locked;
-    uint64_t eject_requests; /* while it is attached */
-
-    device_fn *then; /* runs when what it is asked now is done; null: it is asked nothing */
-    Sluice__DeviceCall__Call call;
-    struct ticket asker; /* who waits for it */
+    uint64_t eject_requests;           /* while it is attached */
+    struct device_question *questions; /* that it has not answered */
+    struct ticket asker;               /* who waits for what a console or its owner has asked */
 };
 
 /* A change of the medium that is under way; see backend_change.c. */
@@ -284,7 +282,7 @@ void backend_device_ask(struct backend *backend, Sluice__DeviceCall__Call call, 
 /* A drained region begins or ends: the first, the last. */
 void backend_device_drained(struct backend *backend, bool begin);
 void backend_device_resized(struct backend *backend);
-/* No answer is waited for any more. */
+/* No answer is waited for any more: the backend or the engine ends. */
 void backend_device_abort(struct backend *backend);
 /* The session with this number has ended. */
 void backend_device_session_ended(struct backend *backend, uint64_t session);

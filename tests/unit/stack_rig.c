@@ -26,8 +26,11 @@ static struct {
     struct world world;
     struct stack_news news;
     struct stack_device device;
-    struct ticket caller; /* who waits for the device */
-    Sluice__DeviceCall__Call call;
+    struct {
+        struct ticket caller;
+        Sluice__DeviceCall__Call call;
+    } calls[4]; /* what the device has not answered, the oldest first */
+    unsigned ncalls;
     struct stack_media media;
     struct {
         actor_addr backend;
@@ -333,18 +336,20 @@ void stack_device_state(actor_addr backend, Sluice__DeviceState__Act act)
 void stack_device_answer(void)
 {
     struct err err = {0};
-    struct ticket caller = stack.caller;
-    stack.caller = (struct ticket){0};
-    if (stack.call == SLUICE__DEVICE_CALL__CALL__LOAD && stack.device.load_error) {
+    assert_true(stack.ncalls > 0);
+    struct ticket caller = stack.calls[0].caller;
+    Sluice__DeviceCall__Call call = stack.calls[0].call;
+    memmove(stack.calls, stack.calls + 1, --stack.ncalls * sizeof *stack.calls);
+    if (call == SLUICE__DEVICE_CALL__CALL__LOAD && stack.device.load_error) {
         err_set(&err, stack.device.load_error, "the rig does not load");
         port_refuse(stack.port, caller, &err);
         return;
     }
-    if (stack.call == SLUICE__DEVICE_CALL__CALL__LOAD)
+    if (call == SLUICE__DEVICE_CALL__CALL__LOAD)
         stack.device.tray_open = false;
-    else if (stack.call == SLUICE__DEVICE_CALL__CALL__EJECT)
+    else if (call == SLUICE__DEVICE_CALL__CALL__EJECT)
         stack.device.tray_open = true;
-    else if (stack.call == SLUICE__DEVICE_CALL__CALL__FORCED_EJECT_REQUEST)
+    else if (call == SLUICE__DEVICE_CALL__CALL__FORCED_EJECT_REQUEST)
         stack.device.locked = false;
     port_reply(stack.port, caller, MAIL_DEVICE_STATE,
                device_state(SLUICE__DEVICE_STATE__ACT__NONE));
@@ -361,8 +366,9 @@ static void device_called(const struct mail *mail)
     assert_int_equal(call->tag, STACK_DEVICE_TAG);
     if (!mail->correlation)
         return;
-    stack.caller = mail_ticket(mail);
-    stack.call = call->call;
+    assert_true(stack.ncalls < sizeof stack.calls / sizeof *stack.calls);
+    stack.calls[stack.ncalls].caller = mail_ticket(mail);
+    stack.calls[stack.ncalls++].call = call->call;
     if (!stack.device.hold)
         stack_device_answer();
 }
@@ -516,8 +522,7 @@ static void start(unsigned threads, uint64_t seed, bool incoming)
     stack.news = (struct stack_news){0};
     stack.device = (struct stack_device){0};
     stack.media = (struct stack_media){0};
-    stack.nnoted = 0;
-    stack.caller = (struct ticket){0};
+    stack.nnoted = stack.ncalls = 0;
     static bool watched;
     if (!watched)
         atexit(tell_failed);

@@ -91,7 +91,7 @@ struct stack_device *stack_device(void);
 void stack_device_ops(actor_addr backend, unsigned offers);
 /* Tells it how the device stands, and what that has done. */
 void stack_device_state(actor_addr backend, Sluice__DeviceState__Act act);
-void stack_device_answer(void);
+void stack_device_answer(void); /* the oldest call */
 struct stack_media *stack_media(void);
 /* Opens a session that is told, and returns its number. */
 uint64_t stack_media_session(actor_addr backend);

@@ -227,6 +227,94 @@ static void a_device_that_is_gone_while_it_is_asked_does_not_load(void **state)
     }
 }
 
+static void ask_device(struct stack_answer *answer, actor_addr b, Sluice__DeviceCall__Call call)
+{
+    Sluice__DeviceAsk *ask = MAIL_NEW(sluice__device_ask);
+    ask->call = call;
+    stack_ask(answer, b, MAIL_DEVICE_ASK, ask);
+}
+
+/* The medium was about to come or to go when its owner asked, and each has its own answer. */
+static void what_the_owner_asks_and_what_a_medium_asks_are_two_questions(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_op op;
+        struct stack_answer removed, asked, inserted;
+        stack_do("node-add driver=mock name=m hold=on");
+        stack_do("backend-add name=b node=m");
+        actor_addr b = stack_find("b");
+        stack_device_ops(b, DEVICE_OFFERS_CHANGE_MEDIA | DEVICE_OFFERS_EJECT_REQUEST);
+        stack_device()->hold = true;
+        stack_submit(&op, b, OP_WRITE, 0, 512, 0, NULL);
+        stack_settle();
+        stack_send(&removed, "medium-remove b");
+        stack_settle();
+        ask_device(&asked, b, SLUICE__DEVICE_CALL__CALL__EJECT_REQUEST);
+        stack_settle();
+        stack_do("node-set m hold=off");
+        stack_settle();
+        assert_string_equal(stack_device()->log, "eject-request, eject");
+        stack_device_answer();
+        stack_await(&asked);
+        assert_int_equal(asked.code, 0);
+        stack_settle();
+        assert_false(removed.came);
+        stack_device_answer();
+        stack_await(&removed);
+        assert_int_equal(removed.code, 0);
+        stack_await_op(&op);
+
+        uint64_t session = stack_media_session(b);
+        stack_media()->hold = true;
+        stack_device()->load_error = -EIO;
+        stack_send(&inserted, "medium-insert backend=b node=m");
+        stack_settle();
+        ask_device(&asked, b, SLUICE__DEVICE_CALL__CALL__EJECT_REQUEST);
+        stack_settle();
+        stack_media_answer();
+        stack_settle();
+        assert_string_equal(stack_device()->log, "eject-request, eject, eject-request, load");
+        stack_device_answer();
+        stack_await(&asked);
+        stack_device_answer();
+        stack_media()->hold = false;
+        stack_settle();
+        stack_media_answer();
+        stack_await(&inserted);
+        assert_int_equal(asked.code, 0);
+        assert_int_equal(inserted.code, -EIO);
+        assert_null(shown()->node);
+        stack_call(b, MAIL_SESSION_CLOSE, stack_session_end(session));
+    }
+}
+
+static void a_backend_that_goes_answers_who_has_asked_its_device(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_answer load, eject;
+        stack_do("backend-add name=b");
+        actor_addr b = stack_find("b");
+        stack_device()->hold = true;
+        stack_device_ops(b, DEVICE_OFFERS_CHANGE_MEDIA);
+        bool loads = seed / 3 % 2;
+        ask_device(&load, b,
+                   loads ? SLUICE__DEVICE_CALL__CALL__LOAD : SLUICE__DEVICE_CALL__CALL__EJECT);
+        stack_settle();
+        ask_device(&eject, b, SLUICE__DEVICE_CALL__CALL__EJECT);
+        stack_await(&eject);
+        assert_int_equal(eject.code, -EBUSY);
+        stack_release("b");
+        stack_do("backend-remove b");
+        stack_await(&load);
+        assert_int_equal(load.code, loads ? -ESHUTDOWN : 0);
+        stack_device_answer();
+    }
+}
+
 /* --- Changes */
 
 static void a_change_goes_through_the_tray_and_ends_closed(void **state)
@@ -527,6 +615,8 @@ int main(void)
         cmocka_unit_test(eject_opens_the_tray_and_takes_the_medium_out),
         cmocka_unit_test(a_load_that_fails_is_told_to_who_asked_and_by_no_event),
         cmocka_unit_test(a_device_that_is_gone_while_it_is_asked_does_not_load),
+        cmocka_unit_test(what_the_owner_asks_and_what_a_medium_asks_are_two_questions),
+        cmocka_unit_test(a_backend_that_goes_answers_who_has_asked_its_device),
         cmocka_unit_test(a_change_goes_through_the_tray_and_ends_closed),
         cmocka_unit_test(
             a_change_waits_for_what_is_in_flight_and_what_comes_meanwhile_goes_on_after),
