@@ -75,7 +75,8 @@ static void finish(struct activity_round *round)
         round->all[i]->round = NULL;
         round->all[i]->state = READY;
     }
-    if (round->leaves)
+    bool leaves = round->leaves;
+    if (leaves)
         graph->leaving = false;
     if (round->err.code)
         actor_refuse(graph->self, round->ticket, &round->err);
@@ -85,6 +86,8 @@ static void finish(struct activity_round *round)
         actor_reply(graph->self, round->ticket, MAIL_REPLY, reply_done());
     free_round(round);
     graph->gathers--;
+    if (leaves)
+        graph_add_waiting(graph);
     graph_settled(graph);
 }
 
@@ -515,7 +518,9 @@ void graph_active_init(struct object *object, struct standing *standing, void *b
         open->inactive = object->inactive;
     } else if (object->kind == BACKEND) {
         object->allow_inactivate = ((const Sluice__BackendOpen *)body)->spec->allow_inactivate;
-        if (graph->incoming && !graph->leaving)
-            standing->activity = INACTIVE;
+        object->waits_for_leaving = graph->leaving;
+        /* Known at once, so that who leaves incoming before it is made sees it. */
+        if (graph->incoming)
+            standing->activity = object->standing.activity = INACTIVE;
     }
 }

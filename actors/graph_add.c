@@ -152,8 +152,6 @@ static struct object *new_backend(struct graph *graph, Sluice__BackendAdd *spec,
 void graph_place_backend(struct object *backend, struct object *node)
 {
     Sluice__BackendOpen *open = backend->body;
-    open->has_paused = true;
-    open->paused = backend->graph->paused;
     if (backend->group)
         open->throttle = graph_join_mail(backend->group);
     if (node) {

@@ -83,6 +83,7 @@ struct object {
     bool inactive, inactive_next;                /* a node that has released what it stands on */
     bool above_next, active_next;                /* backends are above it; one of them is active */
     bool allow_inactivate;                       /* a backend, in any case */
+    bool waits_for_leaving;                      /* a backend that is added amid that */
     bool turned;                                 /* by the round */
     struct activity_round *round;                /* that changes its activity */
     unsigned drained, drained_next;              /* regions that a backend was told of */
@@ -189,6 +190,8 @@ int graph_remove(struct graph *graph, enum object_kind kind, const char *name, s
                  struct err *err);
 /* Makes its actor, when it can have `standing`; takes over `body`, which opens it. */
 void graph_begin_add(struct object *object, struct standing standing, void *body);
+/* The engine is no longer about to leave incoming: makes the backends that waited for that. */
+void graph_add_waiting(struct graph *graph);
 /* Of one that nothing uses. */
 void graph_close_object(struct object *object, struct ticket ticket);
 

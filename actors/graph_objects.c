@@ -389,6 +389,11 @@ static void placed(struct object *object, const struct err *err)
         graph_fail(object);
         return;
     }
+    if (object->kind == BACKEND) { /* from here on it is told */
+        Sluice__BackendOpen *open = object->body;
+        open->has_paused = true;
+        open->paused = object->graph->paused;
+    }
     object->address = actor_spawn(self, hosts[object->kind].type, object->name, object->reactor);
     if (object->address) {
         actor_ask(self, object->address, hosts[object->kind].open, object->body, opened, object);
@@ -407,7 +412,26 @@ void graph_begin_add(struct object *object, struct standing standing, void *body
 {
     object->body = body;
     graph_active_init(object, &standing, body);
-    graph_change(object, standing, placed);
+    if (object->waits_for_leaving)
+        object->standing = standing; /* so that what it is to stand on stays */
+    else
+        graph_change(object, standing, placed);
+}
+
+static struct object *next_waiting(const struct graph *graph)
+{
+    const struct table *backends = &graph->tables[BACKEND];
+    for (size_t i = 0; i < backends->n; i++)
+        if (backends->all[i]->waits_for_leaving)
+            return backends->all[i];
+    return NULL;
+}
+
+void graph_add_waiting(struct graph *graph)
+{
+    struct object *backend;
+    while ((backend = next_waiting(graph)))
+        graph_begin_add(backend, (struct standing){.to = {backend->standing.to[0]}}, backend->body);
 }
 
 /* --- Removing */

@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+#include "drivers/driver.h"
+
 /* --- Means */
 
 static actor_addr backend;
@@ -374,6 +376,41 @@ static void the_engine_s_pause_covers_backends_that_are_added_meanwhile(void **s
     }
 }
 
+/* What it is to stand on is asked for permissions, for another one, when the state changes. */
+static void a_backend_that_is_being_added_knows_the_state_it_comes_into(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        bool pauses = seed / 3 % 2;
+        struct stack_answer claimed, added, paused;
+        struct stack_op op = {0};
+        stack_do("node-add driver=mock name=n reactor=%u",
+                 (unsigned)(seed / 6) % STACK_THREADS(seed));
+        stack_do("backend-add name=a node=n");
+        if (!pauses)
+            stack_do("pause");
+        stack_claim(&claimed, "a", PERM_WRITE, PERM_ALL);
+        stack_send_graph(&added, "backend-add name=b node=n");
+        for (uint64_t steps = 0; steps < seed / 6; steps++)
+            stack_step();
+        stack_send_graph(&paused, pauses ? "pause" : "resume");
+        stack_await(&claimed);
+        stack_await(&added);
+        stack_await(&paused);
+        assert_int_equal(claimed.code | added.code | paused.code, 0);
+        assert_int_equal(stack_do("backend-show b")->backend->run_state,
+                         pauses ? SLUICE__RUN_STATE__PAUSED : SLUICE__RUN_STATE__RUNNING);
+        stack_submit(&op, stack_find("b"), OP_READ, 0, 512, 0, NULL);
+        stack_settle();
+        assert_int_equal(op.came, !pauses);
+        if (pauses)
+            stack_do("resume");
+        stack_await_op(&op);
+        assert_int_equal(op.ret, 0);
+    }
+}
+
 static void an_error_can_pause_the_whole_engine(void **state)
 {
     (void)state;
@@ -526,6 +563,7 @@ int main(void)
         cmocka_unit_test(windows_and_histograms_begin_when_they_are_chosen),
         cmocka_unit_test(a_pause_is_done_when_nothing_is_in_flight_and_loses_nothing),
         cmocka_unit_test(the_engine_s_pause_covers_backends_that_are_added_meanwhile),
+        cmocka_unit_test(a_backend_that_is_being_added_knows_the_state_it_comes_into),
         cmocka_unit_test(an_error_can_pause_the_whole_engine),
         cmocka_unit_test(resume_ends_stops_by_errors_but_no_pause_that_was_asked_for),
         cmocka_unit_test(what_a_medium_never_does_is_not_its_error),

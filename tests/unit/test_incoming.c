@@ -266,6 +266,67 @@ static void what_is_added_while_it_is_resumed_is_not_left_inactive(void **state)
     }
 }
 
+/* Whose change waits for one of permissions. */
+static void one_that_is_still_to_be_made_counts_when_it_is_resumed(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED_INCOMING(seed)
+    {
+        struct stack_answer claimed, added, resumed;
+        stack_do("node-add driver=mock name=m size=1M reactor=%u",
+                 (unsigned)(seed / 3) % STACK_THREADS(seed));
+        stack_do("backend-add name=b node=m");
+        stack_do("backend-activate b");
+        stack_claim(&claimed, "b", PERM_WRITE, PERM_ALL);
+        stack_send_graph(&added, "backend-add name=c node=m");
+        for (uint64_t steps = 0; steps < seed / 6; steps++)
+            stack_step();
+        stack_send_graph(&resumed, "resume");
+        stack_await(&claimed);
+        stack_await(&added);
+        stack_await(&resumed);
+        assert_int_equal(claimed.code | added.code, 0);
+        if (resumed.code) {
+            assert_int_equal(resumed.code, -EBUSY);
+            stack_do("resume");
+        }
+        assert_int_equal(run_state(), RUNNING);
+        assert_activity("b", ACTIVE);
+        assert_activity("c", ACTIVE);
+    }
+}
+
+static void what_is_added_is_inactive_when_a_resume_fails_meanwhile(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED_INCOMING(seed)
+    {
+        struct stack_answer added, resumed, removed;
+        stack_do("node-add driver=mock name=m size=1M");
+        stack_do("node-add driver=mock name=no size=1M deny-activate=on");
+        stack_do("node-add driver=mock name=n size=1M");
+        stack_do("backend-add name=b node=m");
+        stack_do("backend-add name=other node=no");
+        stack_send(&resumed, "resume");
+        for (uint64_t steps = 0; steps < seed / 3; steps++)
+            stack_step();
+        stack_send(&added, "backend-add name=c node=n");
+        stack_send(&removed, "node-remove n");
+        stack_await(&resumed);
+        stack_await(&added);
+        stack_await(&removed);
+        assert_int_equal(resumed.code, -EBUSY);
+        assert_int_equal(added.code, 0);
+        assert_int_equal(removed.code, -EBUSY);
+        assert_int_equal(run_state(), INCOMING);
+        assert_activity("c", INACTIVE);
+        assert_node("n", true, "", ALL);
+        stack_do("node-set no deny-activate=off");
+        stack_do("resume");
+        assert_activity("c", ACTIVE);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -278,6 +339,8 @@ int main(void)
         cmocka_unit_test(it_stays_incoming_when_one_can_not_be_activated),
         cmocka_unit_test(a_pause_holds_requests_and_stays_a_pause_of_an_incoming_engine),
         cmocka_unit_test(what_is_added_while_it_is_resumed_is_not_left_inactive),
+        cmocka_unit_test(one_that_is_still_to_be_made_counts_when_it_is_resumed),
+        cmocka_unit_test(what_is_added_is_inactive_when_a_resume_fails_meanwhile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
