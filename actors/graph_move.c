@@ -120,8 +120,9 @@ static void unlink_move(struct move *move)
     *at = move->next;
 }
 
-/* Those who use the backend are told before and after. */
-static void tell_claims(const struct move *move, unsigned reactor, bool arrived)
+/* Those who use the backend are told before, where it is to go, and after, where it is: when it
+ * could not go, where it was. */
+static void tell_claims(const struct move *move, bool arrived)
 {
     const struct table *claims = &move->graph->tables[CLAIM];
     for (size_t i = 0; i < claims->n; i++) {
@@ -130,7 +131,7 @@ static void tell_claims(const struct move *move, unsigned reactor, bool arrived)
             continue;
         Sluice__Moving *moving = MAIL_NEW(sluice__moving);
         moving->claim = claims->all[i]->id;
-        moving->reactor = reactor;
+        moving->reactor = arrived ? backend->reactor : move->reactor;
         moving->arrived = arrived;
         actor_tell(move->graph->self, claims->all[i]->owner, MAIL_MOVING, moving);
     }
@@ -152,7 +153,7 @@ static void finish(struct move *move)
     struct graph *graph = move->graph;
     struct object *backend = backend_of(move);
     if (move->region)
-        tell_claims(move, move->reactor, true);
+        tell_claims(move, true);
     for (unsigned kind = 0; kind <= BACKEND; kind++)
         for (size_t i = 0; i < graph->tables[kind].n; i++) {
             struct object *object = graph->tables[kind].all[i];
@@ -282,7 +283,7 @@ static void try(struct move *move)
         return;
     }
     take_marked(move);
-    tell_claims(move, move->reactor, false);
+    tell_claims(move, false);
     graph_drain_begin(backend, true, quiet, move, &move->region);
 }
 

@@ -157,6 +157,11 @@ void stack_ask(struct stack_answer *answer, actor_addr to, unsigned kind, void *
     port_ask(stack.port, to, kind, body, answered, answer);
 }
 
+void stack_tell(actor_addr to, unsigned kind, void *body)
+{
+    port_tell(stack.port, to, kind, body);
+}
+
 static void send_words(struct stack_answer *answer, actor_addr to, const char *format, va_list args)
 {
     char line[512];
@@ -429,6 +434,7 @@ static void on_mail(struct port *port, struct mail *mail, void *arg)
         stack.news.moves += moving->arrived;
         assert_int_equal(stack.news.leaving, moving->arrived); /* in turn */
         stack.news.leaving = !moving->arrived;
+        stack.news.reactor = moving->reactor;
         return;
     }
     assert_int_equal(mail->kind, MAIL_BACKEND_CHANGED);

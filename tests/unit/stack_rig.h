@@ -54,8 +54,9 @@ struct stack_news {
     unsigned count, at;
     int64_t length;
     bool inserted;
-    unsigned moves; /* of a backend that is claimed, */
-    bool leaving;   /* and whether one is under way */
+    unsigned moves;   /* of a backend that is claimed, */
+    bool leaving;     /* and whether one is under way */
+    unsigned reactor; /* where to, or where it is since the last one */
 };
 
 /* The port as a device: what it is called to do is noted, and obeyed. */
@@ -98,6 +99,8 @@ uint64_t stack_media_session(actor_addr backend);
 void stack_media_answer(void);
 /* Asks from the port; an answer that comes meanwhile or later is noted. */
 void stack_ask(struct stack_answer *answer, actor_addr to, unsigned kind, void *body);
+/* Tells; there is no answer. */
+void stack_tell(actor_addr to, unsigned kind, void *body);
 /* A request as words, to control: "node add n driver=null". */
 void stack_send(struct stack_answer *answer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -304,6 +304,30 @@ static void a_move_that_cant_be_is_refused(void **state)
     stack_stop();
 }
 
+static void when_one_cant_go_all_come_back_and_who_uses_them_is_told_where_they_are(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        unsigned from = (unsigned)seed % THREADS, to = (from + 1) % THREADS;
+        stack_do("node-add driver=memory name=n size=1M reactor=%u", from);
+        stack_do("backend-add name=b node=n");
+        actor_addr b = stack_find("b");
+        stack_do("backend-move name=b reactor=%u", to);
+        assert_int_equal(stack_news()->reactor, to);
+        uint64_t before = stack_do("status")->status->sequence;
+        stack_tell(b, MAIL_ABORT, NULL); /* it ends, so it does not go any more */
+        stack_settle();
+        stack_refused(-ESHUTDOWN, "backend 'b' can't move any more",
+                      "backend-move name=b reactor=%u", from);
+        assert_int_equal(stack_news()->moves, 2);
+        assert_int_equal(stack_news()->reactor, to);
+        assert_int_equal(at("b"), to);
+        assert_int_equal(node_at("n"), to);
+        assert_string_equal(stack_story(before + 1), "");
+    }
+}
+
 static void what_blocks_moves_on_any_of_the_nodes_is_not_set_aside_by_force(void **state)
 {
     (void)state;
@@ -388,6 +412,7 @@ int main(void)
         cmocka_unit_test(a_backend_follows_a_node_that_others_hold),
         cmocka_unit_test(movers_at_once_take_turns),
         cmocka_unit_test(a_move_that_cant_be_is_refused),
+        cmocka_unit_test(when_one_cant_go_all_come_back_and_who_uses_them_is_told_where_they_are),
         cmocka_unit_test(what_blocks_moves_on_any_of_the_nodes_is_not_set_aside_by_force),
         cmocka_unit_test(what_is_blocked_while_a_move_waits_refuses_it),
         cmocka_unit_test(a_shutdown_during_moves_ends_all),
