@@ -88,24 +88,6 @@ static void add_option(Sluice__BackendAdd *add, const char *key, const char *val
     add->options[add->n_options++] = option;
 }
 
-static bool has_option(const Sluice__BackendAdd *add, const char *key)
-{
-    for (size_t i = 0; i < add->n_options; i++)
-        if (!strcmp(add->options[i]->key, key))
-            return true;
-    return false;
-}
-
-static bool knows_option(const char *driver, const char *key)
-{
-    const struct driver *known = driver_find(driver);
-    for (const struct option *option = known ? known->options : NULL; option && option->name;
-         option++)
-        if (!strcmp(option->name, key))
-            return true;
-    return false;
-}
-
 /* The options as what control takes for a backend that has no name yet. */
 static Sluice__BackendAdd *parse_options(const char *options, char **error)
 {
@@ -129,15 +111,11 @@ static Sluice__BackendAdd *parse_options(const char *options, char **error)
 /* What the name and the flags say, too. */
 static void complete(Sluice__BackendAdd *add, const char *filename, int flags)
 {
-    bool changes = flags & (BLK_WRITABLE | BLK_RESIZE);
     if (filename && !add->driver)
         mail_set(&add->driver, "file");
     if (filename)
         add_option(add, "filename", filename);
-    if (add->driver && !changes && !has_option(add, "read-only") &&
-        knows_option(add->driver, "read-only"))
-        add_option(add, "read-only", "on");
-    if (!changes)
+    if (!(flags & (BLK_WRITABLE | BLK_RESIZE)))
         add->has_read_only = add->read_only = true;
 }
 

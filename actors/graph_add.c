@@ -3,11 +3,14 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "engine/mem.h"
+#include "proto/reflect.h"
 
 #define BACKEND_REQUESTS 65536
 #define BACKEND_BYTES    (UINT64_C(4) << 30) /* so that NBD connections by the hundred have theirs */
+#define READ_ONLY        "read-only"         /* what drivers call it */
 
 /* --- Nodes */
 
@@ -91,8 +94,24 @@ int graph_node_add(struct graph *graph, const Sluice__NodeAdd *spec, struct tick
 
 /* --- Backends */
 
+static bool knows(const struct driver *driver, const char *key)
+{
+    const struct option *option = driver ? driver->options : NULL;
+    while (option && option->name && strcmp(option->name, key) != 0)
+        option++;
+    return option && option->name;
+}
+
+static bool is_given(const Sluice__NodeAdd *node, const char *key)
+{
+    for (size_t i = 0; i < node->n_options; i++)
+        if (reflect_same_name(node->options[i]->key, key))
+            return true;
+    return false;
+}
+
 /* The node that a backend's request describes, so that both are made in one step. Its name is one
- * that nobody can choose. */
+ * that nobody can choose. What is only read from is opened for reading. */
 static Sluice__NodeAdd *own_node(const struct graph *graph, const Sluice__BackendAdd *spec)
 {
     char name[32];
@@ -109,6 +128,13 @@ static Sluice__NodeAdd *own_node(const struct graph *graph, const Sluice__Backen
     node->options = mem_new((spec->n_options + 1) * sizeof *node->options);
     for (; node->n_options < spec->n_options; node->n_options++)
         node->options[node->n_options] = mail_copy(spec->options[node->n_options]);
+    if (spec->read_only && knows(driver_find(spec->driver), READ_ONLY) &&
+        !is_given(node, READ_ONLY)) {
+        Sluice__Option *option = MAIL_NEW(sluice__option);
+        mail_set(&option->key, READ_ONLY);
+        mail_set(&option->value, "on");
+        node->options[node->n_options++] = option;
+    }
     return node;
 }
 

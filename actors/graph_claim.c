@@ -12,10 +12,15 @@ static struct driver_perms wanted(const Sluice__Permissions *permissions)
     return (struct driver_perms){permissions->perm & PERM_ALL, permissions->shared & PERM_ALL};
 }
 
+static bool changes(struct driver_perms wants)
+{
+    return wants.perm & (PERM_WRITE | PERM_WRITE_UNCHANGED | PERM_RESIZE);
+}
+
 int graph_check_writable(const struct object *backend, const char *who, struct driver_perms wants,
                          struct err *err)
 {
-    if (!backend->read_only || !(wants.perm & (PERM_WRITE | PERM_WRITE_UNCHANGED | PERM_RESIZE)))
+    if (!backend->read_only || !changes(wants))
         return 0;
     return err_set(
         err, -EPERM,
@@ -64,6 +69,18 @@ static struct object *find_claimed(const struct graph *graph, const Sluice__Clai
     return NULL;
 }
 
+/* Of the backend that is to be made for it. */
+static int make_claimed(struct graph *graph, struct object *claim, const Sluice__BackendAdd *make,
+                        struct err *err)
+{
+    if (make->read_only && changes(claim->standing.wants[0]))
+        return err_set(err, -EPERM,
+                       "'%.100s' can't write to the new backend: it is to be read-only; leave "
+                       "read-only=on out, or ask for reading only",
+                       claim->name);
+    return graph_backend_make(graph, make, claim, (struct ticket){0}, err);
+}
+
 static int begin_claim(struct graph *graph, struct object *claim, const Sluice__Claim *asked,
                        struct err *err)
 {
@@ -71,7 +88,7 @@ static int begin_claim(struct graph *graph, struct object *claim, const Sluice__
     claim->references = 1;
     claim->standing.wants[0] = wants;
     if (asked->make)
-        return graph_backend_make(graph, asked->make, claim, (struct ticket){0}, err);
+        return make_claimed(graph, claim, asked->make, err);
     struct object *backend = find_claimed(graph, asked, err);
     if (!backend || graph_check_writable(backend, asked->name, wants, err) < 0 ||
         graph_blocked_any(backend, asked->operations, err) < 0)

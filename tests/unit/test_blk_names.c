@@ -241,6 +241,35 @@ static void a_node_or_options_open_in_one_step_too(void **state)
     rig_close(&rig);
 }
 
+/* The image is locked for readers, who don't exclude each other, and what it is on may be
+ * read-only. */
+static void one_that_only_reads_opens_its_image_for_reading(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(0, "driver=null");
+    char path[] = "/tmp/sluice-names-XXXXXX", text[100], *error;
+    blk *blk;
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, 1 << 20), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        snprintf(text, sizeof text, "backend-add name=b%u driver=file filename=%s read-only=on", i,
+                 path);
+        request(rig.context, text);
+    }
+    snprintf(text, sizeof text, "driver=file filename=%s", path);
+    worked(blk_new_open(rig.context, NULL, NULL, text, 0, &blk, &error), &error);
+    assert_true(blk_is_read_only(blk));
+    blk_close(&blk);
+    snprintf(text, sizeof text, "driver=mock read-only=on");
+    worked(blk_new_open(rig.context, NULL, NULL, text, 0, &blk, &error), &error);
+    assert_true(blk_is_read_only(blk));
+    blk_close(&blk);
+    close(fd);
+    unlink(path);
+    rig_close(&rig);
+}
+
 static void what_cannot_be_opened_in_one_step_leaves_nothing(void **state)
 {
     (void)state;
@@ -254,6 +283,9 @@ static void what_cannot_be_opened_in_one_step_leaves_nothing(void **state)
     assert_null(blk);
     REFUSED(-ENOENT, "there is no node", NULL, "none", NULL, 0, &blk, &error);
     REFUSED(-EPERM, "read-only", NULL, "ro", NULL, BLK_WRITABLE, &blk, &error);
+    REFUSED(-EPERM, "is to be read-only", NULL, "node", "read-only=on", BLK_WRITABLE, &blk, &error);
+    REFUSED(-EPERM, "is to be read-only", NULL, NULL, "driver=null read-only=on",
+            BLK_NO_IO | BLK_RESIZE, &blk, &error);
     REFUSED(-EINVAL, "nothing to open", NULL, NULL, NULL, 0, &blk, &error);
     REFUSED(-EINVAL, "nothing to open", NULL, NULL, "werror=stop", 0, &blk, &error);
     REFUSED(-EINVAL, "another one", NULL, "node", "node=node", 0, &blk, &error);
@@ -389,6 +421,7 @@ int main(void)
         TEST(a_file_opens_in_one_step_with_the_permissions_of_the_flags),
         TEST(a_node_or_options_open_in_one_step_too),
         TEST(what_cannot_be_opened_in_one_step_leaves_nothing),
+        TEST(one_that_only_reads_opens_its_image_for_reading),
         TEST(a_name_makes_a_blk_visible),
         TEST(walks_meet_all_or_the_named_ones_and_go_on_when_one_is_gone),
         TEST(a_backend_is_found_by_name_device_and_node_and_opened),
