@@ -51,7 +51,7 @@ static void calm(struct backend *backend)
         backend_removed(backend);
     if (backend->waiters)
         backend_settle(backend);
-    else if (backend->closing)
+    else if (backend->closing && !backend->carried)
         backend_closed(backend);
 }
 

@@ -212,7 +212,8 @@ void backend_hold(struct backend *backend, struct op *op, uint64_t arrival, int 
 void backend_on_move(struct actor *self, struct mail *mail);
 void backend_leave(struct actor *self);
 void backend_arrive(struct actor *self);
-/* Whether the operation was held when the backend left; then it is held again. */
+/* Whether the operation was held when the backend left; then it is held again, or ends with its
+ * error in a backend that ends. */
 bool backend_was_held(struct backend *backend, struct op *op);
 void backend_move_fini(struct backend *backend);
 

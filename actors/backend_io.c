@@ -330,11 +330,13 @@ void backend_submit(struct actor *self, struct op *op)
         cancel_one(backend, op);
     } else if (!backend->waits) {
         begin(backend, op, backend->arrivals++);
+    } else if (backend->carried && backend_was_held(backend, op)) {
+        return; /* it has been waiting all the time */
     } else if (backend->closing || backend->aborted) {
         op_complete(op, -ESHUTDOWN);
     } else if (op->flags & OP_DRAINING && backend->quiesced && !backend->pauses) {
         begin(backend, op, backend->arrivals++);
-    } else if (!backend->carried || !backend_was_held(backend, op)) {
+    } else {
         op_enqueue(&backend->queue, op);
         backend->queued_bytes += op->bytes;
     }

@@ -87,8 +87,13 @@ bool backend_was_held(struct backend *backend, struct op *op)
     *at = carried->next;
     backend_hold(backend, op, carried->held.arrival, carried->held.error);
     free(carried);
-    if (!backend->carried)
-        backend_go(backend);
+    if (backend->closing || backend->aborted)
+        backend_end_waiting(backend);
+    if (backend->carried)
+        return true;
+    backend_go(backend);
+    if (backend->closing && !backend->in_flight)
+        backend_settle(backend);
     return true;
 }
 

@@ -195,6 +195,80 @@ static void what_is_held_goes_along_and_is_tried_again_over_there(void **state)
     }
 }
 
+static uint64_t drain(actor_addr backend)
+{
+    Sluice__Drain *drain = MAIL_NEW(sluice__drain);
+    drain->has_backend = true;
+    drain->backend = backend;
+    return ((const Sluice__Drained *)stack_call(stack_world()->graph, MAIL_DRAIN, drain))->region;
+}
+
+static void end_region(uint64_t region)
+{
+    Sluice__RegionEnd *end = MAIL_NEW(sluice__region_end);
+    end->region = region;
+    stack_call(stack_world()->graph, MAIL_REGION_END, end);
+}
+
+/* A resume reaches the backend before the move, or amid it: before what was held has come. */
+static void what_its_holder_has_held_in_a_region_is_tried_again_after_a_move(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_op held[2], next;
+        struct stack_answer moved, resumed;
+        stack_do("node-add driver=mock name=m size=1M error=28 reactor=0");
+        stack_do("backend-add name=b node=m werror=stop");
+        actor_addr b = stack_find("b");
+        uint64_t region = drain(b);
+        for (unsigned i = 0; i < 2; i++)
+            stack_submit(&held[i], b, OP_WRITE, 512 * i, 512, OP_DRAINING, NULL);
+        stack_settle();
+        assert_false(held[0].came || held[1].came);
+        stack_do("node-set m error=0");
+        if (seed & 1)
+            stack_do("backend-resume b");
+        stack_send(&moved, "backend-move name=b reactor=%u", (unsigned)(seed + 1) % THREADS);
+        for (uint64_t steps = seed / 2 % 24; steps; steps--)
+            stack_step();
+        stack_send(&resumed, "backend-resume b");
+        stack_await(&moved);
+        stack_await(&resumed);
+        end_region(region);
+        stack_submit(&next, b, OP_WRITE, 1024, 512, 0, NULL);
+        stack_settle();
+        assert_true(held[0].came && held[1].came && next.came);
+        assert_true(held[0].ret == 0 && held[1].ret == 0 && next.ret == 0);
+    }
+}
+
+/* The end reaches the backend anywhere on its way: before what was held has come, too. */
+static void one_that_was_held_before_a_move_ends_with_its_error_when_the_backend_does(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_op held, queued;
+        struct stack_answer moved, closed;
+        stack_do("node-add driver=mock name=m size=1M error=28 reactor=0");
+        stack_do("backend-add name=b node=m werror=stop");
+        actor_addr b = stack_find("b");
+        stack_submit(&held, b, OP_WRITE, 0, 512, 0, NULL);
+        stack_settle();
+        stack_submit(&queued, b, OP_WRITE, 0, 512, 0, NULL);
+        stack_send(&moved, "backend-move name=b reactor=1");
+        for (uint64_t steps = seed % 24; steps; steps--)
+            stack_step();
+        stack_ask(&closed, b, MAIL_CLOSE, NULL);
+        stack_await(&closed);
+        stack_await(&moved);
+        stack_settle();
+        assert_true(held.came && held.ret == -ENOSPC);
+        assert_true(queued.came && (queued.ret == -ESHUTDOWN || queued.ret == -ENXIO));
+    }
+}
+
 static void a_drained_backend_moves_and_stays_drained(void **state)
 {
     (void)state;
@@ -204,16 +278,13 @@ static void a_drained_backend_moves_and_stays_drained(void **state)
         stack_do("node-add driver=null name=n reactor=0");
         stack_do("backend-add name=b node=n");
         actor_addr b = stack_find("b");
-        Sluice__Drain *drain = MAIL_NEW(sluice__drain);
-        const Sluice__Drained *drained = stack_call(stack_world()->graph, MAIL_DRAIN, drain);
+        uint64_t region = drain(0);
         stack_submit(&op, b, OP_READ, 0, 512, 0, NULL);
         stack_do("backend-move name=b reactor=1");
         stack_settle();
         assert_false(op.came);
         assert_int_equal(at("b"), 1);
-        Sluice__RegionEnd *end = MAIL_NEW(sluice__region_end);
-        end->region = drained->region;
-        stack_call(stack_world()->graph, MAIL_REGION_END, end);
+        end_region(region);
         stack_await_op(&op);
         assert_int_equal(op.ret, 0);
     }
@@ -407,6 +478,8 @@ int main(void)
         cmocka_unit_test(under_load_nothing_is_lost_reordered_or_seen_twice),
         cmocka_unit_test(a_move_waits_for_what_is_in_flight_and_takes_what_queues_along),
         cmocka_unit_test(what_is_held_goes_along_and_is_tried_again_over_there),
+        cmocka_unit_test(what_its_holder_has_held_in_a_region_is_tried_again_after_a_move),
+        cmocka_unit_test(one_that_was_held_before_a_move_ends_with_its_error_when_the_backend_does),
         cmocka_unit_test(a_drained_backend_moves_and_stays_drained),
         cmocka_unit_test(an_empty_backend_remembers_and_its_medium_comes_to_it_and_goes_home),
         cmocka_unit_test(a_backend_follows_a_node_that_others_hold),
