@@ -24,7 +24,7 @@ static void on_pause(struct actor *self, struct mail *mail)
     unsigned why = pause->engine ? PAUSE_ENGINE : PAUSE_REQUEST;
     if (pause->on) {
         backend_pause(backend, why, "asked for");
-        backend_await_quiet(backend, mail_ticket(mail));
+        backend_await_quiet(backend, why, mail_ticket(mail));
         return;
     }
     backend_resume(backend, why | (pause->error ? PAUSE_ERROR : 0));

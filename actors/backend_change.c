@@ -209,7 +209,7 @@ static void was_asked(struct backend *backend, const struct err *err)
 static void come_to_rest(struct backend *backend)
 {
     backend_quiesce(backend);
-    backend_await_quiet(backend, backend->change.ticket);
+    backend_await_quiet(backend, 0, backend->change.ticket);
 }
 
 static void prepare(struct backend *backend, bool force, struct ticket ticket)

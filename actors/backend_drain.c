@@ -41,6 +41,26 @@ static void answer(struct backend *backend, struct waiter **waiters)
     }
 }
 
+static void answer_over(struct backend *backend, struct waiter **at)
+{
+    struct waiter *waiter;
+    while ((waiter = *at)) {
+        if (waiter->pause ? backend->pauses & waiter->pause : backend->quiesced) {
+            at = &waiter->next;
+            continue;
+        }
+        *at = waiter->next;
+        actor_reply(backend->self, waiter->ticket, MAIL_NONE, NULL);
+        free(waiter);
+    }
+}
+
+void backend_await_over(struct backend *backend)
+{
+    answer_over(backend, &backend->waiters);
+    answer_over(backend, &backend->calm_waiters);
+}
+
 /* All callbacks of what was in flight have returned. */
 static void calm(struct backend *backend)
 {
@@ -99,10 +119,11 @@ void backend_drain_abort(struct backend *backend)
         answered(backend, session);
 }
 
-void backend_await_quiet(struct backend *backend, struct ticket ticket)
+void backend_await_quiet(struct backend *backend, unsigned pause, struct ticket ticket)
 {
     struct waiter *waiter = MEM_NEW(struct waiter);
     waiter->ticket = ticket;
+    waiter->pause = pause;
     waiter->next = backend->waiters;
     backend->waiters = waiter;
     if (!backend->in_flight)
@@ -123,6 +144,7 @@ void backend_unquiesce(struct backend *backend)
 {
     if (!backend->quiesced || --backend->quiesced)
         return;
+    backend_await_over(backend);
     backend_device_drained(backend, false);
     backend_throttle_look(backend);
     backend_go(backend);
@@ -132,7 +154,7 @@ void backend_on_drain_begin(struct actor *self, struct mail *mail)
 {
     struct backend *backend = actor_state(self);
     backend_quiesce(backend);
-    backend_await_quiet(backend, mail_ticket(mail));
+    backend_await_quiet(backend, 0, mail_ticket(mail));
 }
 
 void backend_on_drain_end(struct actor *self, struct mail *mail)

@@ -199,6 +199,7 @@ void backend_resume(struct backend *backend, unsigned pauses)
 {
     unsigned ended = backend->pauses & pauses;
     backend->pauses &= ~pauses;
+    backend_await_over(backend);
     backend_throttle_look(backend);
     if (ended & PAUSE_ERROR)
         backend_reset_io_status(backend);

@@ -40,6 +40,7 @@ struct session {
 struct waiter {
     struct waiter *next;
     struct ticket ticket;
+    unsigned pause; /* the enum pause for whose sake it waits; 0: for a region's */
 };
 
 /* In the frame of an operation that is held. */
@@ -194,8 +195,11 @@ void backend_cancel(struct backend *backend, unsigned peer, const uint64_t *tags
 void backend_on_drain_begin(struct actor *self, struct mail *mail);
 void backend_on_drain_end(struct actor *self, struct mail *mail);
 void backend_on_session_calm(struct actor *self, struct mail *mail);
-/* Answers `ticket` when nothing is in flight; new operations are to wait by then. */
-void backend_await_quiet(struct backend *backend, struct ticket ticket);
+/* Answers `ticket` when nothing is in flight; new operations are to wait by then, for the sake of
+ * this pause, or, when it is 0, of regions. Where that is over first nobody knows when it would be
+ * quiet: backend_await_over() answers. */
+void backend_await_quiet(struct backend *backend, unsigned pause, struct ticket ticket);
+void backend_await_over(struct backend *backend);
 /* Nothing is in flight any more, and operations wait: goes on with whatever waited for that. */
 void backend_settle(struct backend *backend);
 /* The session ends. */

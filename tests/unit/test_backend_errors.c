@@ -346,6 +346,40 @@ static void a_pause_is_done_when_nothing_is_in_flight_and_loses_nothing(void **s
     }
 }
 
+/* Whoever waits for its quiet hears of the end, however long requests go on. */
+static void a_pause_that_ends_before_all_is_quiet_is_done_then(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        static const char *const whom[][2] = {{"pause", "resume"},
+                                              {"backend-pause b", "backend-resume b"}};
+        bool alone = seed & 1;
+        built("", "");
+        stack_do("node-set m hold=on");
+        struct stack_op slow = {0}, queued = {0};
+        struct stack_answer paused = {0}, drained = {0};
+        stack_submit(&slow, backend, OP_WRITE, 0, 512, 0, NULL);
+        stack_settle();
+        stack_send(&paused, "%s", whom[alone][0]);
+        stack_ask(&drained, backend, MAIL_DRAIN_BEGIN, NULL);
+        stack_settle();
+        assert_false(paused.came || drained.came);
+        stack_submit(&queued, backend, OP_WRITE, 512, 512, 0, NULL);
+        stack_do("%s", whom[alone][1]);
+        stack_settle();
+        assert_true(paused.came && paused.code == 0);
+        assert_false(drained.came || slow.came || queued.came); /* which is not over */
+        stack_call(backend, MAIL_DRAIN_END, NULL);
+        stack_settle();
+        assert_true(drained.came && !slow.came);
+        assert_int_equal(shown()->in_flight, 2);
+        stack_do("node-set m hold=off");
+        stack_await_op(&slow);
+        stack_await_op(&queued);
+    }
+}
+
 static void the_engine_s_pause_covers_backends_that_are_added_meanwhile(void **state)
 {
     (void)state;
@@ -562,6 +596,7 @@ int main(void)
         cmocka_unit_test(a_flood_of_errors_is_counted_in_few_events),
         cmocka_unit_test(windows_and_histograms_begin_when_they_are_chosen),
         cmocka_unit_test(a_pause_is_done_when_nothing_is_in_flight_and_loses_nothing),
+        cmocka_unit_test(a_pause_that_ends_before_all_is_quiet_is_done_then),
         cmocka_unit_test(the_engine_s_pause_covers_backends_that_are_added_meanwhile),
         cmocka_unit_test(a_backend_that_is_being_added_knows_the_state_it_comes_into),
         cmocka_unit_test(an_error_can_pause_the_whole_engine),

@@ -250,6 +250,31 @@ static void after_a_pause_limits_hold_again(void **state)
     }
 }
 
+static void after_a_pause_that_was_never_quiet_limits_hold_again(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_op ops[OPS];
+        struct stack_answer paused = {0};
+        stack_do("throttle-add slow iops-total=1");
+        stack_do("node-add driver=mock name=m size=1M hold=on");
+        stack_do("node-add driver=throttle name=t child=m throttle-group=slow");
+        stack_do("backend-add name=b node=t");
+        actor_addr b = stack_find("b");
+        submit(ops, b);
+        stack_send(&paused, seed & 1 ? "pause" : "backend-pause b");
+        stack_settle();
+        stack_do(seed & 1 ? "resume" : "backend-resume b");
+        stack_do("node-set m hold=off");
+        stack_settle();
+        assert_true(paused.came);
+        assert_done(ops); /* the pause had let them go */
+        submit(ops, b);
+        run_out(ops);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -259,6 +284,7 @@ int main(void)
         cmocka_unit_test(a_node_that_comes_into_a_region_lets_go_too),
         cmocka_unit_test(whatever_brings_a_backend_to_rest_does_not_wait_for_limits),
         cmocka_unit_test(after_a_pause_limits_hold_again),
+        cmocka_unit_test(after_a_pause_that_was_never_quiet_limits_hold_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
