@@ -63,7 +63,7 @@ struct job_kind {
     void (*begin)(struct job *job); /* once; ends in job_begun() */
     void (*slice)(struct job *job); /* some more; ends in job_sliced(), job_through() or
                                        job_failed() */
-    /* The slice that has failed is left out for good. */
+    /* What the slice that has failed was about is left out for good, so it does not come again. */
     void (*leave_out)(struct job *job);
     /* Ends the slice under way early, in job_failed() with -ECANCELED; it may be asked again. */
     void (*cancel)(struct job *job);

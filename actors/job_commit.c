@@ -18,14 +18,15 @@
 #define BUFFER (UINT64_C(1) << 20)
 
 struct commit {
-    uint64_t length; /* of the overlay */
-    bool grows;      /* the backing is shorter, and is to be made as long first */
-    uint64_t offset; /* where the next slice begins, */
-    uint64_t stop;   /* and ends */
-    uint64_t at;     /* in the slice: what is before is copied */
-    uint64_t data;   /* data up to there */
-    uint64_t moved;  /* bytes of this slice */
-    uint64_t chunk;  /* bytes of the copy that is under way */
+    uint64_t length;  /* of what is merged: the overlay, */
+    uint64_t backing; /* and of what it goes into; meaningful when that */
+    bool grows;       /* is shorter, and is to be made as long first */
+    uint64_t offset;  /* where the next slice begins, */
+    uint64_t stop;    /* and ends */
+    uint64_t at;      /* in the slice: what is before is copied */
+    uint64_t data;    /* data up to there */
+    uint64_t moved;   /* bytes of this slice */
+    uint64_t chunk;   /* bytes of the copy that is under way */
     uint64_t region;
     const struct op *op;                        /* under way, or null; */
     actor_addr to;                              /* who has it */
@@ -130,6 +131,7 @@ static void backing_known(struct actor *self, struct mail *reply, void *arg)
     }
     int64_t length = ((Sluice__NodeFacts *)reply->body)->length;
     commit_of(job)->grows = length >= 0 && (uint64_t)length < job->total;
+    commit_of(job)->backing = (uint64_t)length;
     job_begun(job, NULL);
 }
 
@@ -185,6 +187,18 @@ static void pass(struct job *job)
 {
     struct commit *commit = commit_of(job);
     commit->offset = job->done = commit->stop;
+}
+
+/* What a backing that can't grow has no room for stays in the overlay as a whole. */
+static void leave_out(struct job *job)
+{
+    struct commit *commit = commit_of(job);
+    if (commit->grows) {
+        commit->grows = false;
+        commit->length = commit->backing;
+    } else {
+        pass(job);
+    }
 }
 
 static void emptied(struct job *job, int64_t ret)
@@ -327,6 +341,7 @@ static void commit_slice(struct job *job)
         return;
     }
     if (!left) {
+        job->done = job->total; /* less is through when the rest was left out */
         job_through(job);
         return;
     }
@@ -344,7 +359,7 @@ const struct job_kind job_commit = {
     .size = sizeof(struct commit),
     .begin = commit_begin,
     .slice = commit_slice,
-    .leave_out = pass,
+    .leave_out = leave_out,
     .cancel = commit_cancel,
     .end = commit_end,
 };

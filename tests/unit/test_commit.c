@@ -38,6 +38,17 @@ static uint64_t sequence(void)
     return stack_do("status")->status->sequence;
 }
 
+/* How the newest job has ended. */
+static const Sluice__JobEvent *completed(void)
+{
+    const Sluice__EventList *list = stack_do("events-since")->events;
+    for (size_t i = list->n_events; i-- > 0;)
+        if (list->events[i]->body_case == SLUICE__EVENT__BODY_JOB_COMPLETED)
+            return list->events[i]->job_completed;
+    fail_msg("no job has completed");
+    return NULL;
+}
+
 /* What a range reads as, all of it the same byte. */
 static unsigned filled(const char *backend, int64_t offset, uint64_t bytes)
 {
@@ -178,6 +189,33 @@ static void a_backing_that_is_shorter_grows(void **state)
         assert_int_equal(stack_do("node-show lower")->node->length, SIZE);
         assert_int_equal(filled("below", MIB, MIB), 0);
         assert_int_equal(filled("below", 6 * MIB, MIB), 5);
+    }
+}
+
+/* Whether the job waits for the refusal, or has it at once, as on one reactor. */
+static void
+what_a_backing_that_can_not_grow_has_no_room_for_stays_when_errors_are_ignored(void **state)
+{
+    static const char *const backings[] = {"driver=raw child=store size=1M",
+                                           "driver=fault child=store rules='truncate errno=EIO'"};
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        bool fails = seed / 3 % 2;
+        stack_do("node-add driver=memory name=store size=%dM", fails ? 1 : 2);
+        add_stack(backings[fails]);
+        fill("b", 512 * KIB, MIB, 5);
+        fill("b", 6 * MIB, MIB, 6);
+        stack_do("commit b on-error=ignore");
+        run_out();
+        const Sluice__JobEvent *end = completed();
+        assert_non_null(strstr(end->reason, "writing its target failed"));
+        assert_int_equal(end->done_bytes, SIZE);
+        assert_int_equal(stack_do("node-show lower")->node->length, MIB);
+        assert_int_equal(filled("below", 512 * KIB, 512 * KIB), 5);
+        assert_int_equal(filled("b", 512 * KIB, MIB), 5);
+        assert_int_equal(filled("b", 6 * MIB, MIB), 6);
+        assert_int_equal(allocated("b"), 512 * KIB + MIB);
     }
 }
 
@@ -438,6 +476,8 @@ int main(void)
         cmocka_unit_test(what_the_overlay_has_goes_into_the_backing_and_the_overlay_is_empty),
         cmocka_unit_test(zeroes_are_made_as_zeroes),
         cmocka_unit_test(a_backing_that_is_shorter_grows),
+        cmocka_unit_test(
+            what_a_backing_that_can_not_grow_has_no_room_for_stays_when_errors_are_ignored),
         cmocka_unit_test(an_overlay_below_filters_is_the_backends),
         cmocka_unit_test(what_is_written_meanwhile_is_never_lost),
         cmocka_unit_test(a_slice_that_has_failed_is_copied_from_its_start),
