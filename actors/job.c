@@ -234,7 +234,8 @@ void job_begun(struct job *job, const struct err *err)
     job->busy = false;
     if (err) {
         actor_refuse(job->self, job->opening, err);
-        job->concluded = true; /* nobody has heard of it */
+        job->concluded = true; /* nobody has heard of it, */
+        answer_waiters(job);   /* but for those who drain everything */
         if (job->closing)
             close_now(job);
         return;

@@ -341,6 +341,31 @@ static void a_job_that_begins_in_a_drained_region_waits_for_its_end(void **state
     }
 }
 
+static void a_drained_region_does_not_wait_for_a_job_that_fails_to_begin(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_answer commit = {0}, drained = {0};
+        add_stack(0);
+        stack_do("node-set upper length-error=5");
+        stack_send(&commit, "commit b");
+        for (uint64_t n = seed / 3 % 20; n; n--)
+            stack_step();
+        stack_ask(&drained, stack_world()->graph, MAIL_DRAIN, region(seed % 2 ? "lower" : NULL));
+        stack_await(&commit);
+        assert_int_equal(commit.code, -EIO);
+        assert_non_null(strstr(commit.text, "the overlay can't tell its length"));
+        stack_settle();
+        assert_true(drained.came);
+        end_region(&drained);
+        stack_do("node-set upper length-error=0");
+        stack_do("commit b");
+        run_out();
+        assert_null(completed()->reason);
+    }
+}
+
 static void requests_wait_for_a_slice_and_then_go(void **state)
 {
     (void)state;
@@ -570,6 +595,7 @@ int main(void)
         cmocka_unit_test(a_paused_job_does_nothing_until_it_is_resumed),
         cmocka_unit_test(a_drained_region_pauses_a_job_when_nothing_of_it_is_in_flight),
         cmocka_unit_test(a_job_that_begins_in_a_drained_region_waits_for_its_end),
+        cmocka_unit_test(a_drained_region_does_not_wait_for_a_job_that_fails_to_begin),
         cmocka_unit_test(requests_wait_for_a_slice_and_then_go),
         cmocka_unit_test(a_cancelled_job_ends_what_it_has_under_way),
         cmocka_unit_test(
