@@ -1,9 +1,10 @@
 /* graph_block.c — op blockers: kinds of operations that somebody does not want at a node, each with
  * his reason, which the refusal quotes.
  *
- * They are asked through a backend about its medium: without one, nothing is blocked. Each is one
- * entry, so that two who block the same for the same reason take back one each. A backend is told
- * what it does without the graph: changing the length. */
+ * They are asked through a backend about its medium, and what lies below filters there, for what is
+ * done to a filter is done to that: without a medium, nothing is blocked. Each is one entry, so
+ * that two who block the same for the same reason take back one each. A backend is told what it
+ * does without the graph: changing the length. */
 #include "actors/graph_impl.h"
 
 #include <errno.h>
@@ -22,17 +23,33 @@ struct block {
     char *reason;
 };
 
+struct object *graph_filtered(const struct object *node)
+{
+    return node->standing.to[EDGE_BACKING] ? NULL : node->standing.to[EDGE_CHILD];
+}
+
 static struct object *node_of(const struct object *object)
 {
     return object->kind == BACKEND ? object->standing.to[0] : (struct object *)object;
 }
 
-static const struct block *find(const struct object *node, unsigned ops)
+static const struct block *find_on(const struct object *node, unsigned ops)
 {
     for (const struct block *block = node->blocks; block; block = block->next)
         if (ops >> block->op & 1)
             return block;
     return NULL;
+}
+
+/* `*node` becomes the one where it is blocked. */
+static const struct block *find(const struct object *object, unsigned ops,
+                                const struct object **node)
+{
+    const struct block *block = NULL;
+    *node = node_of(object);
+    while (*node && !(block = find_on(*node, ops)))
+        *node = object->kind == BACKEND ? graph_filtered(*node) : NULL;
+    return block;
 }
 
 static const char *name_of(unsigned op, char *out)
@@ -52,8 +69,8 @@ static int refuse(const struct object *node, const struct block *block, struct e
 
 int graph_blocked_any(const struct object *object, unsigned ops, struct err *err)
 {
-    const struct object *node = node_of(object);
-    const struct block *block = node ? find(node, ops) : NULL;
+    const struct object *node;
+    const struct block *block = find(object, ops, &node);
     return block ? refuse(node, block, err) : 0;
 }
 
@@ -135,8 +152,8 @@ static void sync(struct graph *graph, struct telling *telling)
     const struct table *backends = &graph->tables[BACKEND];
     for (size_t i = 0; i < backends->n; i++) {
         struct object *backend = backends->all[i];
-        const struct object *node = backend->standing.to[0];
-        bool blocked = node && find(node, 1U << SLUICE__OP_BLOCK__OPERATION__RESIZE);
+        const struct object *node;
+        bool blocked = find(backend, 1U << SLUICE__OP_BLOCK__OPERATION__RESIZE, &node);
         if (!backend->address || blocked == backend->resize_blocked)
             continue;
         backend->resize_blocked = blocked;

@@ -329,7 +329,10 @@ bool graph_is_root(const struct object *node);
 #define BLOCKS    17
 #define BLOCK_ALL ((1U << BLOCKS) - 1)
 
-/* Refuses, with the reason, what is blocked on the node, or on the backend's medium. */
+/* What a filter filters; null for a node that is none. */
+struct object *graph_filtered(const struct object *node);
+/* Refuses, with the reason, what is blocked on the node, or on the backend's medium, or below
+ * filters there. */
 int graph_blocked(const struct object *object, Sluice__OpBlock__Operation op, struct err *err);
 int graph_blocked_any(const struct object *object, unsigned ops, struct err *err);
 /* To be followed by graph_block_sync(). */

@@ -40,11 +40,11 @@ static struct object *overlay_of(const struct object *backend)
 {
     struct object *node = backend->standing.to[0];
     while (node && !node->standing.to[EDGE_BACKING])
-        node = node->standing.to[EDGE_CHILD];
+        node = graph_filtered(node);
     return node;
 }
 
-static int check(const struct object *overlay, struct err *err)
+static int check(const struct object *backend, const struct object *overlay, struct err *err)
 {
     const struct object *backing = overlay->standing.to[EDGE_BACKING];
     if (overlay->inactive)
@@ -52,7 +52,7 @@ static int check(const struct object *overlay, struct err *err)
                        "node '%s' is inactive: another process may own what it stands on; activate "
                        "a backend above it first",
                        overlay->name);
-    if (graph_blocked(overlay, SLUICE__OP_BLOCK__OPERATION__COMMIT_SOURCE, err) < 0)
+    if (graph_blocked(backend, SLUICE__OP_BLOCK__OPERATION__COMMIT_SOURCE, err) < 0)
         return err->code;
     return graph_blocked(backing, SLUICE__OP_BLOCK__OPERATION__COMMIT_TARGET, err);
 }
@@ -98,7 +98,7 @@ int graph_commit(struct graph *graph, const Sluice__Commit *spec, struct ticket 
         return err_field(err, "backend", backend->standing.to[0] ? -ENOTSUP : -ENOMEDIUM,
                          "backend '%s' has nothing to commit: %s", backend->name,
                          backend->standing.to[0] ? "its medium is no overlay" : "it has no medium");
-    if (check(overlay, err) < 0)
+    if (check(backend, overlay, err) < 0)
         return err->code;
     start(overlay, id, spec, NULL, ticket);
     return 0;
@@ -132,12 +132,13 @@ static void go_on(struct commits *commits)
     static const Sluice__Commit plain = SLUICE__COMMIT__INIT;
     struct graph *graph = commits->graph;
     struct err err = {0};
+    const struct object *backend = NULL;
     struct object *overlay = NULL;
     while (!overlay && commits->i < commits->n) {
-        const struct object *backend = graph_by_address(graph, commits->backends[commits->i++]);
+        backend = graph_by_address(graph, commits->backends[commits->i++]);
         overlay = backend ? overlay_of(backend) : NULL;
     }
-    if (!overlay || graph_refuse_ending(graph, &err) < 0 || check(overlay, &err) < 0) {
+    if (!overlay || graph_refuse_ending(graph, &err) < 0 || check(backend, overlay, &err) < 0) {
         end_all(commits, err.code ? &err : NULL);
         return;
     }

@@ -397,8 +397,8 @@ enum blk_op {
     BLK_OP_EXTERNAL_DATA_PLANE,
     BLK_OP_DRIVE_DEL /* removing the node, or a backend that has it */
 };
-/* True when it is blocked on the medium, and then `error` has the reason in it; without a medium
- * nothing is. A blk that is about to do such a thing itself asks first. */
+/* True when it is blocked on the medium, or below filters there, and then `error` has the reason in
+ * it; without a medium nothing is. A blk that is about to do such a thing itself asks first. */
 bool blk_op_is_blocked(blk *blk, enum blk_op op, char **error);
 /* Blocks it, or takes that back, for the same reason. What is blocked stays blocked on that medium
  * when the blk is closed. -ENOMEDIUM without one; unblocking what is not blocked for this reason is

@@ -234,6 +234,53 @@ static void an_overlay_below_filters_is_the_backends(void **state)
     }
 }
 
+/* Who stands on a filter above it could change its length, or take it away, as well. */
+static void a_commit_blocks_those_above_filters_too(void **state)
+{
+    static const char *const filters[] = {"driver=raw", "driver=write-threshold", "driver=fault",
+                                          "driver=copy-on-read"};
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        add_stack("driver=memory size=8M");
+        stack_do("node-add name=near child=top %s", filters[seed / 3 % 4]);
+        stack_do("node-add name=window child=near driver=raw");
+        stack_do("backend-add name=far node=window");
+        actor_addr far = stack_find("far");
+        fill("b", 0, 8 * MIB, 9);
+        stack_do(seed % 2 ? "commit b speed=1M" : "commit far id=b speed=1M");
+        assert_int_equal(stack_run(far, OP_TRUNCATE, MIB, 0, 0), -EBUSY);
+        stack_refused(-EBUSY, "resize is blocked on node 'top': job 'b' works on it",
+                      "io-truncate far size=9M");
+        stack_refused(-EBUSY, "eject is blocked on node 'top'", "medium-remove far");
+        stack_refused(-EBUSY, "commit-source is blocked on node 'top'", "commit far id=second");
+        stack_release("far");
+        stack_refused(-EBUSY, "drive-del is blocked on node 'top'", "backend-remove far");
+        stack_do("job-set b speed=0");
+        run_out();
+        assert_null(completed()->reason);
+        stack_do("io-truncate far size=9M");
+        stack_do("medium-remove far");
+    }
+}
+
+static void what_is_blocked_on_a_filter_is_not_committed_through_it(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        add_stack("driver=memory size=8M");
+        stack_do("node-add name=window child=top driver=raw");
+        stack_do("backend-add name=far node=window");
+        stack_do("op-block node=window op=commit-source reason='it is mine'");
+        stack_refused(-EBUSY, "commit-source is blocked on node 'window': it is mine",
+                      "commit far");
+        stack_do("commit b");
+        run_out();
+        assert_null(completed()->reason);
+    }
+}
+
 /* --- While others write */
 
 #define AREAS 8 /* that are written to at once */
@@ -479,6 +526,8 @@ int main(void)
         cmocka_unit_test(
             what_a_backing_that_can_not_grow_has_no_room_for_stays_when_errors_are_ignored),
         cmocka_unit_test(an_overlay_below_filters_is_the_backends),
+        cmocka_unit_test(a_commit_blocks_those_above_filters_too),
+        cmocka_unit_test(what_is_blocked_on_a_filter_is_not_committed_through_it),
         cmocka_unit_test(what_is_written_meanwhile_is_never_lost),
         cmocka_unit_test(a_slice_that_has_failed_is_copied_from_its_start),
         cmocka_unit_test(an_overlay_is_emptied_only_of_what_is_durable_below),
