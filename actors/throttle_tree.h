@@ -146,9 +146,12 @@ struct throttle_lease throttle_lease(struct throttle_tree *tree, struct throttle
                                      unsigned direction, struct throttle_lease want);
 /* It has given back all that it did not spend. */
 void throttle_return(struct throttle_tree *tree, struct throttle_place *place);
+/* Whether it has anything left of leases, be it too little to spend: that is added to the next. */
 static inline bool throttle_has_lease(const struct throttle_place *place)
 {
-    return place->leases[THROTTLE_READ].requests || place->leases[THROTTLE_WRITE].requests;
+    const struct throttle_lease *reads = &place->leases[THROTTLE_READ];
+    const struct throttle_lease *writes = &place->leases[THROTTLE_WRITE];
+    return reads->requests || reads->bytes || writes->requests || writes->bytes;
 }
 
 /* Lets go what may go now. Places where something has are in `news` then: each queue's `head` tells

@@ -44,6 +44,19 @@ static void look_later(struct throttle_member *member)
                   now(member) + LOOK_EVERY);
 }
 
+static bool is_limited(uint64_t leased)
+{
+    return leased <= UNLIMITED / 2; /* what has no limit is counted down, too */
+}
+
+/* Whether it has something that the group has reserved for it: requests or bytes, be it of no use
+ * without the other. */
+static bool holds_lease(const struct throttle_side *side)
+{
+    return (side->requests && is_limited(side->requests)) ||
+           (side->bytes && is_limited(side->bytes));
+}
+
 /* --- What is told */
 
 /* Those that were let through, then those that wait, in the order of their arrival. */
@@ -209,7 +222,7 @@ static void spend(struct throttle_member *member, struct throttle_side *side)
         throttle_spend(member, side, side->fresh.head->bytes);
         go(member, &side->fresh);
     }
-    if (side->told.head && side->requests && side->requests < UNLIMITED / 2)
+    if (side->told.head && holds_lease(side))
         member->returns = true;
 }
 
@@ -310,7 +323,7 @@ void throttle_member_refill(struct throttle_member *member, struct throttle_side
 {
     side->few = side->few_bytes = 0; /* until there is more, or none left */
     look_later(member);
-    if (side->requests > UNLIMITED / 2 && side->bytes > UNLIMITED / 2)
+    if (!is_limited(side->requests) && !is_limited(side->bytes))
         return;
     side->due = true;
     ask(member);
@@ -524,11 +537,10 @@ static void look(struct timer *timer)
     }
     for (unsigned i = 0; i < 2; i++) {
         struct throttle_side *side = &member->sides[i];
-        bool unlimited = side->requests > UNLIMITED / 2 && side->bytes > UNLIMITED / 2;
-        if (unlimited)
-            side->few = UNLIMITED; /* the next one begins to look again */
-        else if (side->requests)
+        if (holds_lease(side))
             member->returns = true;
+        else if (side->requests && side->bytes)
+            side->few = UNLIMITED; /* the next one begins to look again */
     }
     if (member->returns)
         ask(member);

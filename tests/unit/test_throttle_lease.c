@@ -1,0 +1,100 @@
+/* What a throttle group's members have leased comes back, in a whole stepped engine: when it is not
+ * used, when it is of no use, and when limits change. Each seed is another order of what happens.
+ */
+#include "stack_rig.h"
+
+#define OPS 256
+
+static struct stack_op ops[OPS];
+
+/* A backend on a null node, as a member of the group. */
+static actor_addr member(const char *name, const char *group)
+{
+    stack_do("backend-add name=%s driver=null size=1G throttle=%s", name, group);
+    return stack_find(name);
+}
+
+static void submit(unsigned n, actor_addr to, enum op_kind kind, uint64_t bytes)
+{
+    memset(ops, 0, sizeof ops);
+    for (unsigned i = 0; i < n; i++)
+        stack_submit(&ops[i], to, kind, 0, bytes, 0, NULL);
+    stack_settle();
+}
+
+static unsigned came(unsigned n)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < n; i++)
+        count += ops[i].came && !ops[i].ret;
+    return count;
+}
+
+static const Sluice__ThrottleInfo *shown(const char *group)
+{
+    return stack_do("throttle-show %s", group)->throttle;
+}
+
+/* --- Requests and bytes limited together */
+
+/* Small requests use up the requests of a lease first, and leave bytes. */
+static void bytes_that_small_requests_leave_of_leases_come_back(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add name=g iops-total=1000 bps-total=10M");
+        actor_addr b = member("b", "g");
+        for (unsigned i = 0; i < 5; i++) {
+            submit(200, b, OP_READ, 512);
+            stack_pass(NS_PER_S);
+            assert_int_equal(came(200), 200);
+            assert_int_equal(shown("g")->leased_bytes, 0);
+            assert_int_equal(shown("g")->leased_ops, 0);
+        }
+    }
+}
+
+/* Whatever was left over. */
+static void a_lower_limit_of_bytes_does_not_stop_a_group(void **state)
+{
+    static const char *const limits[] = {"bps-total=1M", "iops-size=512", "iops-total=100"};
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add name=g iops-total=1000 bps-total=10M");
+        actor_addr b = member("b", "g"), other = member("other", "g");
+        submit(200, b, OP_READ, 512);
+        stack_do("throttle-set g %s", limits[seed / 3 % 3]);
+        submit(100, other, OP_READ, 512);
+        stack_pass(2 * NS_PER_S);
+        assert_int_equal(came(100), 100);
+    }
+}
+
+/* A lease under which bytes had no limit is none when they have one. */
+static void a_new_limit_of_bytes_holds_at_once(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add name=g iops-total=1000");
+        actor_addr b = member("b", "g");
+        submit(200, b, OP_READ, 512);
+        stack_pass(NS_PER_S);
+        stack_do("throttle-set g bps-total=10M"); /* it holds 1 MiB */
+        submit(1, b, OP_READ, 512);
+        submit(31, b, OP_READ, 64 << 10);
+        assert_in_range(came(31), 16, 17);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bytes_that_small_requests_leave_of_leases_come_back),
+        cmocka_unit_test(a_lower_limit_of_bytes_does_not_stop_a_group),
+        cmocka_unit_test(a_new_limit_of_bytes_holds_at_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
