@@ -62,7 +62,7 @@ static double part_of(const struct throttle_tree *tree, struct throttle_group *g
         if (!throttle_has_limit(group, number))
             continue;
         double share = throttle_room(group, number) / (2 * (double)group->members);
-        part = fmin(part, share / (limit_is_of_bytes(number) ? bytes : ops));
+        part = fmin(part, share / fmax(1, limit_is_of_bytes(number) ? bytes : ops));
         limited[limit_is_of_bytes(number)] = true;
         limited[1] |= group->limits.iops_size > 0;
     }
@@ -75,7 +75,7 @@ struct throttle_lease throttle_lease(struct throttle_tree *tree, struct throttle
     const struct throttle_lease none = {0};
     double part = 1;
     bool limited[2] = {false};
-    if (!want.requests || !want.bytes)
+    if (!want.requests)
         return none;
     throttle_dispatch(tree); /* who waits comes first */
     for (struct throttle_group *group = place->group; group; group = group->parent)

@@ -136,6 +136,14 @@ static void adapt(struct throttle_side *side, uint64_t at)
         side->want /= 2;
 }
 
+/* Bytes for all requests that it will have then, less those that it has. */
+static uint64_t lacks_bytes(const struct throttle_side *side)
+{
+    uint64_t typical = side->typical > BYTES_LEAST ? side->typical : BYTES_LEAST;
+    uint64_t requests = side->want + (is_limited(side->requests) ? side->requests : 0);
+    return requests * typical > side->bytes ? requests * typical - side->bytes : 0;
+}
+
 static void tell_wants(struct throttle_member *member, Sluice__ThrottleAsk *ask)
 {
     if (!member->sides[0].due && !member->sides[1].due)
@@ -144,11 +152,10 @@ static void tell_wants(struct throttle_member *member, Sluice__ThrottleAsk *ask)
     ask->want_bytes = mem_new(2 * sizeof *ask->want_bytes);
     for (unsigned i = 0; i < 2; i++) {
         struct throttle_side *side = &member->sides[i];
-        uint64_t bytes = side->typical > BYTES_LEAST ? side->typical : BYTES_LEAST;
         if (side->due)
             adapt(side, now(member));
         ask->want_requests[ask->n_want_requests++] = side->due ? side->want : 0;
-        ask->want_bytes[ask->n_want_bytes++] = side->due ? side->want * bytes : 0;
+        ask->want_bytes[ask->n_want_bytes++] = side->due ? lacks_bytes(side) : 0;
         side->due = false;
     }
 }

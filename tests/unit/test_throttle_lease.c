@@ -89,12 +89,34 @@ static void a_new_limit_of_bytes_holds_at_once(void **state)
     }
 }
 
+/* It asks for the bytes that it lacks, not for those that it has left, too. */
+static void small_requests_do_not_gather_bytes(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add name=g iops-total=100000 bps-total=100M"); /* 10 MiB fit in */
+        actor_addr b = member("b", "g");
+        double most = 0;
+        for (unsigned i = 0; i < 400; i++) {
+            submit(16, b, OP_READ, 512);
+            assert_int_equal(came(16), 16);
+            stack_pass(NS_PER_MS);
+            double leased = shown("g")->leased_bytes;
+            most = leased > most ? leased : most;
+        }
+        /* 64 requests at a time, when half of those before are left. */
+        assert_true(most > 0 && most <= 128 * 4096);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_that_small_requests_leave_of_leases_come_back),
         cmocka_unit_test(a_lower_limit_of_bytes_does_not_stop_a_group),
         cmocka_unit_test(a_new_limit_of_bytes_holds_at_once),
+        cmocka_unit_test(small_requests_do_not_gather_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
