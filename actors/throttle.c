@@ -330,15 +330,21 @@ static void on_leave(struct actor *self, struct mail *mail)
 
 /* --- What is told */
 
-/* What a lease is worth is told where there is a limit to it. */
-static void describe_lease(const uint64_t requests[2], const uint64_t bytes[2],
-                           protobuf_c_boolean *has_ops, double *ops, protobuf_c_boolean *has_bytes,
-                           double *all_bytes)
+/* Whether leases in this group are limited, in any direction: their requests, or their bytes. */
+static bool is_limited(const struct throttle_group *group, bool bytes)
 {
-    *has_ops = requests[0] != UINT64_MAX && requests[1] != UINT64_MAX;
-    *has_bytes = bytes[0] != UINT64_MAX && bytes[1] != UINT64_MAX;
-    *ops = *has_ops ? (double)requests[0] + (double)requests[1] : 0;
-    *all_bytes = *has_bytes ? (double)bytes[0] + (double)bytes[1] : 0;
+    for (; group; group = group->parent)
+        for (unsigned i = 0; i < LIMITS; i++)
+            if (group->limits.limit[i].average > 0 &&
+                (bytes ? i >= LIMIT_BPS_TOTAL || group->limits.iops_size : i < LIMIT_BPS_TOTAL))
+                return true;
+    return false;
+}
+
+/* What a direction has without limit does not count. */
+static double both(uint64_t reads, uint64_t writes)
+{
+    return (reads != UINT64_MAX ? (double)reads : 0) + (writes != UINT64_MAX ? (double)writes : 0);
 }
 
 static Sluice__ThrottleMemberInfo *describe_member(const struct throttle_tree *tree,
@@ -351,29 +357,13 @@ static Sluice__ThrottleMemberInfo *describe_member(const struct throttle_tree *t
     info->bps = rate.bytes;
     info->waiting = place->counts.waiting;
     info->waited_ns = throttle_waited(tree, &place->counts);
-    describe_lease((uint64_t[]){place->leases[0].requests, place->leases[1].requests},
-                   (uint64_t[]){place->leases[0].bytes, place->leases[1].bytes},
-                   &info->has_leased_ops, &info->leased_ops, &info->has_leased_bytes,
-                   &info->leased_bytes);
+    const struct throttle_lease *reads = &place->leases[THROTTLE_READ];
+    const struct throttle_lease *writes = &place->leases[THROTTLE_WRITE];
+    info->has_leased_ops = is_limited(place->group, false);
+    info->leased_ops = both(reads->requests, writes->requests);
+    info->has_leased_bytes = is_limited(place->group, true);
+    info->leased_bytes = both(reads->bytes, writes->bytes);
     return info;
-}
-
-static uint64_t sum(uint64_t a, uint64_t b)
-{
-    return a == UINT64_MAX || b == UINT64_MAX ? UINT64_MAX : a + b;
-}
-
-static void describe_leases(const struct throttle_tree *tree, const struct throttle_group *group,
-                            Sluice__ThrottleInfo *info)
-{
-    uint64_t requests[THROTTLE_DIRECTIONS] = {0}, bytes[THROTTLE_DIRECTIONS] = {0};
-    for (const struct throttle_place *place = tree->places; place; place = place->next)
-        for (unsigned d = 0; is_below(place, group) && d < THROTTLE_DIRECTIONS; d++) {
-            requests[d] = sum(requests[d], place->leases[d].requests);
-            bytes[d] = sum(bytes[d], place->leases[d].bytes);
-        }
-    describe_lease(requests, bytes, &info->has_leased_ops, &info->leased_ops,
-                   &info->has_leased_bytes, &info->leased_bytes);
 }
 
 static void on_describe(struct actor *self, struct mail *mail)
@@ -392,7 +382,12 @@ static void on_describe(struct actor *self, struct mail *mail)
     info->bps = rate.bytes;
     info->waiting = group->counts.waiting;
     info->waited_ns = throttle_waited(tree, &group->counts);
-    describe_leases(tree, group, info);
+    info->has_leased_ops = is_limited(group, false);
+    info->leased_ops =
+        both(group->leased_requests[THROTTLE_READ], group->leased_requests[THROTTLE_WRITE]);
+    info->has_leased_bytes = is_limited(group, true);
+    info->leased_bytes =
+        both(group->leased_bytes[THROTTLE_READ], group->leased_bytes[THROTTLE_WRITE]);
     info->has_limiting = true;
     info->limiting = group->limiting;
     size_t n = 0;

@@ -110,6 +110,29 @@ static void small_requests_do_not_gather_bytes(void **state)
     }
 }
 
+/* --- What is shown */
+
+static void what_is_leased_is_shown_also_when_one_direction_has_no_limit(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add name=all bps-read=100M");
+        stack_do("throttle-add name=g iops-read=100000 parent=all");
+        actor_addr b = member("b", "g");
+        submit(8, b, OP_WRITE, 512);
+        submit(8, b, OP_READ, 512);
+        const Sluice__ThrottleInfo *g = shown("g"), *all = shown("all");
+        assert_true(g->has_leased_ops && g->leased_ops >= 24);
+        assert_true(g->has_leased_bytes && g->leased_bytes >= 24 * 512);
+        assert_true(g->members[0]->has_leased_ops && g->members[0]->has_leased_bytes);
+        assert_true(g->members[0]->leased_ops == g->leased_ops);
+        assert_true(g->members[0]->leased_bytes == g->leased_bytes);
+        assert_false(all->has_leased_ops); /* that limits bytes only */
+        assert_true(all->has_leased_bytes && all->leased_bytes == g->leased_bytes);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -117,6 +140,7 @@ int main(void)
         cmocka_unit_test(a_lower_limit_of_bytes_does_not_stop_a_group),
         cmocka_unit_test(a_new_limit_of_bytes_holds_at_once),
         cmocka_unit_test(small_requests_do_not_gather_bytes),
+        cmocka_unit_test(what_is_leased_is_shown_also_when_one_direction_has_no_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
