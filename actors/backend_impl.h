@@ -189,6 +189,8 @@ void backend_end_waiting(struct backend *backend);
  * for all of them: unlike an OP_CANCEL this lets go on what somebody will end, that which is with
  * the medium or waits for the end of a drained region. */
 void backend_cancel(struct backend *backend, unsigned peer, const uint64_t *tags, size_t n);
+/* Ends those of them that wait for a limit, here or in a node below, with -ECANCELED. */
+void backend_cancel_limited(struct backend *backend, unsigned peer, const uint64_t *tags, size_t n);
 
 /* backend_drain.c */
 

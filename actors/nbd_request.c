@@ -203,6 +203,8 @@ void nbd_requests_cancel(struct nbd_conn *conn)
     for (uint32_t i = 0; i < conn->pool_size; i++)
         if (conn->pool[i].op)
             cancel->tags[cancel->n_tags++] = op_tag(conn->pool[i].op);
+    cancel->has_unwanted = true;
+    cancel->unwanted = !conn->orderly || conn->broken;
     actor_tell(conn->self, conn->backend, MAIL_CANCEL, cancel);
 }
 

@@ -1,6 +1,7 @@
 /* node_cancel.c — the early end of an operation, which its sender asks for with an OP_CANCEL. It
  * reaches the node after the operation that it names. An operation that has ended by then keeps its
- * result, and so does one that the driver ends with one. */
+ * result, and so does one that the driver ends with one. With OP_LIMITED only those end that wait
+ * for a limit: with a driver that makes them wait, or a piece of one with such a driver below. */
 #include "actors/node_slow.h"
 
 #include <errno.h>
@@ -10,30 +11,43 @@ static void passed(struct op *cancel, void *who)
     node_end(who, cancel);
 }
 
-/* The driver has the operation, or, of a filter, the child may have it. */
-static void ask(struct node *node, struct op *cancel, struct op *op)
+/* What the driver has passed on, or does for the operation below. */
+static void ask_below(struct node *node, struct op *cancel, struct op *op)
 {
     const struct driver *driver = node->base.driver;
-    if (driver->cancel && driver->cancel(&node->base, op)) {
-        op_complete(cancel, 0);
-    } else if (node->base.child) {
+    enum driver_edge edge = EDGE_CHILD;
+    struct op *piece = driver->piece ? driver->piece(&node->base, op, &edge) : NULL;
+    if (node->base.below[edge]) {
         node->in_flight++;
         op_push(cancel, passed, node);
-        op_send_cancel(cancel, op, node->base.child);
+        op_send_cancel(cancel, piece ? piece : op, node->base.below[edge]);
     } else {
         op_complete(cancel, -ENOTSUP);
     }
 }
 
+/* The driver has the operation, or, of a filter, the child may have it. */
+static void ask(struct node *node, struct op *cancel, struct op *op)
+{
+    const struct driver *driver = node->base.driver;
+    bool asks = driver->cancel && (driver->drain || !(cancel->flags & OP_LIMITED));
+    if (asks && driver->cancel(&node->base, op))
+        op_complete(cancel, 0);
+    else
+        ask_below(node, cancel, op);
+}
+
 static void ask_slow(struct slow *slow, struct op *cancel)
 {
-    slow->cancelled = true;
+    bool limited = cancel->flags & OP_LIMITED;
+    slow->cancelled |= !limited;
     if (!slow->waiting) {
         ask(slow->node, cancel, slow->piece ? slow->piece : slow->op);
         return;
     }
-    slow_give_up(slow);
-    op_complete(cancel, 0);
+    if (!limited)
+        slow_give_up(slow);
+    op_complete(cancel, limited ? -ENOENT : 0);
 }
 
 void node_cancel(struct node *node, struct op *cancel)

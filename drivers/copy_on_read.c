@@ -208,6 +208,13 @@ static bool copy_on_read_cancel(struct driver_node *node, struct op *op)
     return true;
 }
 
+static struct op *copy_on_read_piece(struct driver_node *node, struct op *op,
+                                     enum driver_edge *edge)
+{
+    const struct request *request = op_frame(op, request_done, node->state);
+    return request ? sequence_piece(&request->sequence, edge) : NULL;
+}
+
 static void copy_on_read_abort(struct driver_node *node)
 {
     struct copy_on_read *self = node->state;
@@ -281,6 +288,7 @@ const struct driver driver_copy_on_read = {
     .close = copy_on_read_close,
     .submit = copy_on_read_submit,
     .cancel = copy_on_read_cancel,
+    .piece = copy_on_read_piece,
     .abort = copy_on_read_abort,
     .needs = copy_on_read_needs,
     .child_changed = copy_on_read_child_changed,

@@ -155,6 +155,9 @@ struct driver {
      * care of; false sends the question on to a filter's child. Optional: without it, and a child,
      * the operation ends as it would have. */
     bool (*cancel)(struct driver_node *node, struct op *op);
+    /* The operation of its own which one that it was given waits for, and where that is; null, and
+     * `edge` as it is, when there is none. Optional, but due for a driver that has such. */
+    struct op *(*piece)(struct driver_node *node, struct op *op, enum driver_edge *edge);
     /* Time is up: completes with -ESHUTDOWN what is not in the hands of a medium. Optional. */
     void (*abort)(struct driver_node *node);
     /* Takes new values of the options that are `live`; at once, or it fails with a sentence and
@@ -194,7 +197,8 @@ struct driver {
     void (*inactivate)(struct driver_node *node);
     /* From the first drained region of somebody who stands on it (on) to the last: what waits by
      * the driver's own will goes on at once, and nothing waits so. Optional, but due for a driver
-     * that makes requests wait when nothing else does. Called while the instance is open. */
+     * that makes requests wait when nothing else does; its cancel() ends just those that wait so.
+     * Called while the instance is open. */
     void (*drain)(struct driver_node *node, bool on);
     /* Before it leaves a reactor and after it arrived at another; no operation is outstanding.
      * Optional. */

@@ -214,7 +214,7 @@ static uint16_t piece_flags(const struct request *request, uint64_t stop)
 static int send_whole(struct request *request, enum driver_edge edge)
 {
     request->step = STEP_WHOLE;
-    driver_send(request->overlay->node, edge, request->sequence.op);
+    sequence_pass(&request->sequence, request->overlay->node, edge);
     return SEQUENCE_GONE;
 }
 
@@ -507,6 +507,12 @@ static bool overlay_cancel(struct driver_node *node, struct op *op)
     return true;
 }
 
+static struct op *overlay_piece(struct driver_node *node, struct op *op, enum driver_edge *edge)
+{
+    const struct request *request = op_frame(op, request_done, node->state);
+    return request ? sequence_piece(&request->sequence, edge) : NULL;
+}
+
 static void overlay_abort(struct driver_node *node)
 {
     struct overlay *overlay = node->state;
@@ -624,6 +630,7 @@ const struct driver driver_overlay = {
     .close = overlay_close,
     .submit = overlay_submit,
     .cancel = overlay_cancel,
+    .piece = overlay_piece,
     .abort = overlay_abort,
     .needs = overlay_needs,
     .describe = overlay_describe,

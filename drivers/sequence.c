@@ -29,6 +29,7 @@ void sequence_run(struct sequence *sequence)
 static void piece_done(struct op *piece, void *who)
 {
     struct sequence *sequence = who;
+    sequence->below = false;
     sequence->result = piece->ret;
     if (piece->iov != &piece->one)
         free(piece->iov);
@@ -36,11 +37,25 @@ static void piece_done(struct op *piece, void *who)
     sequence_run(sequence);
 }
 
+static void send_below(struct sequence *sequence, const struct driver_node *node,
+                       enum driver_edge edge, struct op *op)
+{
+    sequence->below = true;
+    sequence->piece = op;
+    sequence->edge = (uint8_t)edge;
+    driver_send(node, edge, op);
+}
+
 void sequence_send(struct sequence *sequence, struct driver_node *node, enum driver_edge edge,
                    struct op *piece)
 {
     op_push(piece, piece_done, sequence);
-    driver_send(node, edge, piece);
+    send_below(sequence, node, edge, piece);
+}
+
+void sequence_pass(struct sequence *sequence, struct driver_node *node, enum driver_edge edge)
+{
+    send_below(sequence, node, edge, sequence->op);
 }
 
 /* One entry of the vector from `*from` on, `*bytes` of it at most; both become what is left. */

@@ -20,7 +20,12 @@ typedef int sequence_next_fn(struct sequence *sequence);
 struct sequence {
     struct op *op;
     sequence_next_fn *next;
-    int64_t result; /* of the last piece */
+    union {
+        int64_t result;   /* of the last piece */
+        struct op *piece; /* while one is below; it may be the request itself, */
+    };
+    bool below;
+    uint8_t edge;   /* and where: enum driver_edge */
     bool cancelled; /* no further step */
     bool inside, ended;
 };
@@ -36,6 +41,18 @@ void sequence_run(struct sequence *sequence);
 /* Sends a piece, which is freed when it has ended, along with a vector of its own. */
 void sequence_send(struct sequence *sequence, struct driver_node *node, enum driver_edge edge,
                    struct op *piece);
+
+/* The piece under way, and where: see driver's piece(). */
+static inline struct op *sequence_piece(const struct sequence *sequence, enum driver_edge *edge)
+{
+    if (!sequence->below)
+        return NULL;
+    *edge = (enum driver_edge)sequence->edge;
+    return sequence->piece;
+}
+
+/* Sends the request itself, whose next step this was. */
+void sequence_pass(struct sequence *sequence, struct driver_node *node, enum driver_edge edge);
 
 /* Makes `bytes` of the request's data, from its byte `from` on, the data of a piece. */
 void sequence_slice(const struct sequence *sequence, struct op *piece, uint64_t from,
