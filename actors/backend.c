@@ -552,6 +552,7 @@ const struct actor_type backend_type = {
             [MAIL_PAUSE] = on_pause,
             [MAIL_MOVE] = backend_on_move,
             [MAIL_CANCEL] = on_cancel,
+            [MAIL_LET_THROUGH] = backend_on_let_through,
             [MAIL_BUFFER] = backend_on_buffer,
             [MAIL_CLOSE] = on_close,
             [MAIL_ABORT] = on_abort,

@@ -122,6 +122,7 @@ struct backend {
     /* What waits. */
     unsigned quiesced;       /* drained regions */
     unsigned pauses;         /* enum pause */
+    bool lets_through;       /* what waits for limits goes at once */
     struct op_queue held;    /* failed, to be tried again; in the order in which they were begun */
     struct op_queue queue;   /* not begun yet */
     struct carried *carried; /* those that were held before a move, and are still to come */
@@ -269,8 +270,10 @@ void backend_unquiesce(struct backend *backend);
 void backend_throttle_open(struct backend *backend, const Sluice__ThrottleJoin *join);
 void backend_on_throttle_join(struct actor *self, struct mail *mail);
 void backend_on_throttle_grant(struct actor *self, struct mail *mail);
-/* Whether limits hold has changed, maybe: they don't while it is drained, paused or closing. */
+/* Whether limits hold has changed, maybe: they don't while it is drained, paused or closing, or the
+ * graph says so. */
 void backend_throttle_look(struct backend *backend);
+void backend_on_let_through(struct actor *self, struct mail *mail);
 void backend_throttle_end_waiting(struct backend *backend);
 /* Whether it is in no group; else it leaves, and backend_closed() is called then. */
 bool backend_throttle_close(struct backend *backend);

@@ -91,8 +91,16 @@ void backend_on_throttle_grant(struct actor *self, struct mail *mail)
 void backend_throttle_look(struct backend *backend)
 {
     if (backend->throttle)
-        throttle_member_open(backend->throttle, backend->quiesced || backend->closing ||
+        throttle_member_open(backend->throttle, backend->lets_through || backend->quiesced ||
+                                                    backend->closing ||
                                                     backend->pauses & (unsigned)~PAUSE_ERROR);
+}
+
+void backend_on_let_through(struct actor *self, struct mail *mail)
+{
+    struct backend *backend = actor_state(self);
+    backend->lets_through = ((const Sluice__LetThrough *)mail->body)->on;
+    backend_throttle_look(backend);
 }
 
 void backend_throttle_end_waiting(struct backend *backend)

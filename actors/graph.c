@@ -97,6 +97,8 @@ static void on_shutdown(struct actor *self, struct mail *mail)
         graph_moves_refuse(graph);
         graph->deadline = wait > UINT64_MAX - now ? UINT64_MAX : now + wait;
         timer_arm(reactor_timers(reactor), &graph->again, now + CLOSE_AGAIN);
+        for (size_t i = 0; i < graph->tables[BACKEND].n; i++)
+            graph_look_abandoned(graph->tables[BACKEND].all[i]);
     } else if (graph->aborted) {
         graph->deadline = now + ABORT_TIME;
     }

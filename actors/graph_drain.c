@@ -295,12 +295,23 @@ static void went_through(void *arg)
     (void)arg; /* nobody waits for that */
 }
 
+static void tell_through(const struct object *backend, bool on)
+{
+    Sluice__LetThrough *mail = MAIL_NEW(sluice__let_through);
+    mail->on = on;
+    if (backend->address)
+        actor_tell(backend->graph->self, backend->address, MAIL_LET_THROUGH, mail);
+    else
+        mail_free_body(mail);
+}
+
 /* Without a node that makes requests wait there is no region to be kept. */
 void graph_let_through(struct object *backend)
 {
     struct graph *graph = backend->graph;
     bool any = false;
-    backend->throughs++;
+    if (!backend->throughs++)
+        tell_through(backend, true);
     for (size_t i = 0; i < graph->tables[NODE].n; i++)
         any |=
             makes_wait(graph->tables[NODE].all[i]) && reaches(backend, graph->tables[NODE].all[i]);
@@ -314,10 +325,12 @@ void graph_let_through(struct object *backend)
 void graph_let_through_end(struct object *backend)
 {
     struct region *region = backend->through;
-    if (--backend->throughs || !region)
+    if (--backend->throughs)
         return;
+    tell_through(backend, false);
     backend->through = NULL;
-    graph_drain_end(region);
+    if (region)
+        graph_drain_end(region);
 }
 
 void graph_drain_free(struct graph *graph)

@@ -102,6 +102,7 @@ struct object {
     struct throttle *throttle;                   /* what a group is; see graph_throttle.c */
     unsigned throughs;                           /* why what waits below it is let through, */
     struct region *through;                      /* and how: see graph_let_through() */
+    bool abandoned;                              /* that is why: see graph_look_abandoned() */
 };
 
 /* A change has been committed (`err` is null), or has changed nothing. */
@@ -248,8 +249,8 @@ typedef void region_fn(void *arg);
 void graph_drain_begin(const struct object *target, bool connected, region_fn *then, void *arg,
                        struct region **region);
 void graph_drain_end(struct region *region);
-/* A backend gets quiet by itself: what waits in nodes below it for a limit's sake goes on at once,
- * until that ends. They count. */
+/* A backend gets quiet by itself: what waits there, or in nodes below it, for a limit's sake goes
+ * on at once, until that ends. They count. */
 void graph_let_through(struct object *backend);
 void graph_let_through_end(struct object *backend);
 /* Objects stand elsewhere now. */
@@ -310,6 +311,8 @@ bool graph_let_go_below(struct object *object, struct ticket ticket, const struc
 void graph_fail(struct object *object);
 /* What is made on top of an object comes next, if anything does: true. */
 bool graph_go_on(struct object *object);
+/* The engine ends, maybe: then limits don't hold up what the backend still has to do. */
+void graph_look_abandoned(struct object *backend);
 void graph_on_claim_refs(struct actor *self, struct mail *mail);
 void graph_on_backend_name(struct actor *self, struct mail *mail);
 

@@ -70,6 +70,18 @@ bool graph_let_go_below(struct object *object, struct ticket ticket, const struc
     return false;
 }
 
+void graph_look_abandoned(struct object *backend)
+{
+    bool is = backend->address && backend->state != CLOSING && backend->graph->ending;
+    if (is == backend->abandoned)
+        return;
+    backend->abandoned = is;
+    if (is)
+        graph_let_through(backend);
+    else
+        graph_let_through_end(backend);
+}
+
 void graph_on_claim_refs(struct actor *self, struct mail *mail)
 {
     const Sluice__ClaimRefs *refs = (const Sluice__ClaimRefs *)mail->body;

@@ -463,11 +463,19 @@ static void let_go(struct actor *self, struct mail *reply, void *arg)
     graph_change(arg, (struct standing){0}, left);
 }
 
+/* Of what waits for limits when the object goes: its backend, or null. */
+static struct object *waits_at(struct object *object)
+{
+    return object->kind == BACKEND  ? object
+           : object->kind == EXPORT ? object->standing.to[0]
+                                    : NULL;
+}
+
 static void closed(struct actor *self, struct mail *reply, void *arg)
 {
     struct object *object = arg;
-    if (object->kind == BACKEND)
-        graph_let_through_end(object);
+    if (waits_at(object))
+        graph_let_through_end(waits_at(object));
     if (mail_fault(reply)) {
         struct err err = {0};
         mail_fault_err(reply, &err);
@@ -491,8 +499,8 @@ void graph_close_object(struct object *object, struct ticket ticket)
     object->state = CLOSING;
     object->err = (struct err){0};
     object->ticket = ticket;
-    if (object->kind == BACKEND)
-        graph_let_through(object);
+    if (waits_at(object))
+        graph_let_through(waits_at(object));
     actor_ask(object->graph->self, object->address, MAIL_CLOSE, NULL, closed, object);
 }
 

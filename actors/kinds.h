@@ -74,6 +74,7 @@
     X(NODE_MEDIUM, node_medium) /* to a node; no answer */                                         \
     X(PAUSE, pause)             /* to a backend; answered without a body, see Pause */             \
     X(CANCEL, cancel)           /* to a backend; no answer */                                      \
+    X(LET_THROUGH, let_through) /* graph to backend; no answer */                                  \
     X(STOP, stop)               /* backend to graph; no answer */                                  \
     X(CLOSE, close)       /* to everyone else; answered without a body when nothing is left */     \
     X(ABORT, abort)       /* to everyone, when the time for closing is up; no answer */            \

@@ -1,5 +1,5 @@
-/* What waits for limits when somebody goes: clients of an export die or say goodbye. Each seed is
- * another order of what happens. */
+/* What waits for limits when somebody goes: clients of an export die or say goodbye, the export is
+ * removed, the engine ends. Each seed is another order of what happens. */
 #include "stack_rig.h"
 
 #include <endian.h>
@@ -224,11 +224,124 @@ static void a_client_that_says_goodbye_waits_for_the_limit(void **state)
     }
 }
 
+static void a_removed_export_lets_go_what_waits(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_answer removed;
+        set_up(seed % WAYS, "iops-total=10");
+        int fd = client();
+        ask(fd, 0);
+        submit(b);
+        uint64_t begun = engine_now(stack_engine());
+        stack_send(&removed, "export-remove e");
+        stack_await(&removed);
+        assert_int_equal(removed.code, 0);
+        assert_true(engine_now(stack_engine()) - begun < NS_PER_MS);
+        assert_int_equal(replies(fd), ASKED);
+        assert_true(is_closed(fd));
+        close(fd);
+        assert_true(came(0) < OPS);
+
+        /* It is paid by its own turns, each second one. */
+        unsigned before = came(0);
+        stack_pass(NS_PER_S);
+        assert_in_range(came(0), before + 4, before + 6);
+
+        /* From now on limits hold again. */
+        stack_do("export-add type=nbd backend=e unix=%s", path);
+        fd = client();
+        ask(fd, ASKED); /* what was copied up needs nothing below */
+        assert_int_equal(replies(fd), 0);
+        close(fd);
+        settle();
+    }
+}
+
+/* --- The end of the engine */
+
+static struct stack_answer ended;
+
+static void begin_end(uint64_t deadline)
+{
+    Sluice__Shutdown *shutdown = MAIL_NEW(sluice__shutdown);
+    shutdown->deadline = deadline;
+    stack_ask(&ended, stack_world()->graph, MAIL_SHUTDOWN, shutdown);
+}
+
+static void an_engine_that_ends_lets_go_what_waits(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_answer done[5];
+        set_up(seed % WAYS, "iops-total=1");
+        int fd = client();
+        ask(fd, 0);
+        submit(b);
+        for (unsigned i = 0; i < 5; i++)
+            stack_send(&done[i], "io-write e offset=%uK data=x", 8 * i);
+        settle();
+        assert_true(came(0) < OPS);
+        uint64_t begun = engine_now(stack_engine());
+        begin_end(30 * NS_PER_S);
+        settle();
+        assert_int_equal(came(0), OPS);
+        assert_int_equal(replies(fd), ASKED);
+        assert_true(is_closed(fd));
+        close(fd);
+        for (unsigned i = 0; i < 5; i++) {
+            assert_true(done[i].came);
+            assert_int_equal(done[i].code, 0);
+        }
+        assert_false(ended.came); /* somebody has a backend open */
+        stack_release("b");
+        stack_await(&ended);
+        assert_int_equal(ended.code, 0);
+        assert_true(engine_now(stack_engine()) - begun < NS_PER_S);
+    }
+}
+
+/* What a medium keeps can't be helped. */
+static void at_the_deadline_only_that_fails_which_the_medium_keeps(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add g iops-total=1");
+        stack_do("node-add driver=mock name=m size=1M");
+        stack_do("node-add driver=throttle name=t child=m throttle-group=g");
+        stack_do("backend-add name=e node=%s", seed & 1 ? "t" : "m throttle=g");
+        stack_do("backend-add name=b driver=null size=1M throttle=g");
+        struct stack_op kept[OPS];
+        actor_addr e = stack_find("e");
+        submit(stack_find("b"));
+        stack_do("node-set m hold=on");
+        for (unsigned i = 0; i < OPS; i++)
+            stack_submit(&kept[i], e, OP_WRITE, i * 4096, 512, 0, NULL);
+        stack_settle();
+        begin_end(NS_PER_S);
+        stack_pass(NS_PER_S - 1);
+        assert_int_equal(came(0), OPS);
+        for (unsigned i = 0; i < OPS; i++)
+            assert_false(kept[i].came);
+        stack_pass(20 * NS_PER_MS);
+        for (unsigned i = 0; i < OPS; i++) {
+            assert_true(kept[i].came);
+            assert_int_equal(kept[i].ret, -ESHUTDOWN);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_client_that_dies_takes_its_requests_along),
         cmocka_unit_test(a_client_that_says_goodbye_waits_for_the_limit),
+        cmocka_unit_test(a_removed_export_lets_go_what_waits),
+        cmocka_unit_test(an_engine_that_ends_lets_go_what_waits),
+        cmocka_unit_test(at_the_deadline_only_that_fails_which_the_medium_keeps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
