@@ -53,8 +53,16 @@ static void end_claim(blk_context *context, uint64_t claim)
     context_call(context, context->sluice->world.graph, MAIL_CLAIM_END, end, NULL, NULL);
 }
 
-/* Returns what the backend grants, or null with `err`. */
-static Sluice__SessionGrant *open_session(struct blk *blk, struct err *err)
+static void take_grant(const void *reply, void *arg)
+{
+    const Sluice__SessionGrant *grant = reply;
+    struct blk *blk = arg;
+    blk->session = grant->session;
+    blk->granted = grant->requests;
+    take_facts(blk, grant->facts, grant->inserted, grant->available);
+}
+
+static int open_session(struct blk *blk, struct err *err)
 {
     blk_context *context = blk->context;
     char who[32];
@@ -69,9 +77,23 @@ static Sluice__SessionGrant *open_session(struct blk *blk, struct err *err)
     session->has_told = true;
     session->told = (uint64_t)(uintptr_t)&blk->told;
     mail_set(&session->name, who);
-    void *reply = NULL;
-    context_call(context, blk->backend, MAIL_SESSION_OPEN, session, &reply, err);
-    return reply;
+    return context_call_take(context, blk->backend, MAIL_SESSION_OPEN, session, take_grant, blk,
+                             err);
+}
+
+/* From then on it hears what the backend tells. */
+static void list(struct blk *blk)
+{
+    blk->next = blk->context->blks;
+    blk->context->blks = blk;
+}
+
+static void unlist(struct blk *blk)
+{
+    struct blk **at = &blk->context->blks;
+    while (*at != blk)
+        at = &(*at)->next;
+    *at = blk->next;
 }
 
 static void blk_free(struct blk *blk)
@@ -109,18 +131,13 @@ int blk_claim(blk_context *context, Sluice__Claim *claim, blk **out, char **erro
     blk->perms = perms;
     blk->writable = perms.perm & PERM_WRITE;
     mail_free_body(claimed);
-    Sluice__SessionGrant *grant = open_session(blk, &err);
-    if (!grant) {
+    list(blk); /* before the session: what changes after it has been granted is told at once */
+    if (open_session(blk, &err) < 0) {
+        unlist(blk);
         end_claim(context, blk->claim);
         blk_free(blk);
         return context_error(error, err.code, err.text);
     }
-    blk->session = grant->session;
-    blk->granted = grant->requests;
-    take_facts(blk, grant->facts, grant->inserted, grant->available);
-    mail_free_body(grant);
-    blk->next = context->blks;
-    context->blks = blk;
     *out = blk;
     return context_error(error, 0, NULL);
 }
@@ -158,10 +175,7 @@ static void end(struct blk *blk)
     while (blk->regions)
         region_end(context, &blk->regions);
     end_claim(context, blk->claim);
-    struct blk **at = &context->blks;
-    while (*at != blk)
-        at = &(*at)->next;
-    *at = blk->next;
+    unlist(blk);
     blk->closed = true;
     blk_free_closed(blk);
 }

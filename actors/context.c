@@ -218,6 +218,8 @@ bool blk_arm(blk_context *context)
 
 struct context_answer {
     bool came;
+    context_take_fn *take;
+    void *arg;
     void *body;
     struct err *err;
     int code;
@@ -235,25 +237,43 @@ static void answered(struct port *port, struct mail *reply, void *arg)
             mail_fault_err(reply, answer->err);
         return;
     }
+    if (answer->take)
+        answer->take(reply->body, answer->arg);
     answer->body = reply->body;
     reply->body = NULL;
+}
+
+static void await_answer(blk_context *context, actor_addr to, unsigned kind, void *body,
+                         struct context_answer *answer)
+{
+    unsigned plugged = context_wait_begin(context);
+    port_ask(context->port, to, kind, body, answered, answer);
+    while (!answer->came) {
+        port_wait(context->port, UINT64_MAX);
+        run_ended(context);
+    }
+    context_wait_end(context, plugged);
 }
 
 int context_call(blk_context *context, actor_addr to, unsigned kind, void *body, void **reply,
                  struct err *err)
 {
     struct context_answer answer = {.err = err};
-    unsigned plugged = context_wait_begin(context);
-    port_ask(context->port, to, kind, body, answered, &answer);
-    while (!answer.came) {
-        port_wait(context->port, UINT64_MAX);
-        run_ended(context);
-    }
-    context_wait_end(context, plugged);
+    await_answer(context, to, kind, body, &answer);
+    assert(answer.code <= 0);
     if (reply && answer.code == 0)
         *reply = answer.body;
     else
         mail_free_body(answer.body);
+    return answer.code;
+}
+
+int context_call_take(blk_context *context, actor_addr to, unsigned kind, void *body,
+                      context_take_fn *take, void *arg, struct err *err)
+{
+    struct context_answer answer = {.take = take, .arg = arg, .err = err};
+    await_answer(context, to, kind, body, &answer);
+    mail_free_body(answer.body);
     return answer.code;
 }
 

@@ -112,6 +112,11 @@ int context_error(char **error, int code, const char *text);
  */
 int context_call(blk_context *context, actor_addr to, unsigned kind, void *body, void **reply,
                  struct err *err);
+/* The same, for an answer that tells how things are, as mail does, which may come with it or before
+ * the call returns: it is taken when it comes, in that order. It stays the context's. */
+typedef void context_take_fn(const void *reply, void *arg);
+int context_call_take(blk_context *context, actor_addr to, unsigned kind, void *body,
+                      context_take_fn *take, void *arg, struct err *err);
 /* Begins a region and adds it to a list, or ends it and takes it out. */
 int region_begin(blk_context *context, struct held_region **list, Sluice__Drain *drain);
 int region_end(blk_context *context, struct held_region **at);
