@@ -159,6 +159,12 @@ static void count(struct blk *blk, uint32_t more)
     atomic_store_explicit(&blk->in_flight, now + more, memory_order_release);
 }
 
+static void end_regions(struct blk *blk)
+{
+    while (blk->regions)
+        region_end(blk->context, &blk->regions);
+}
+
 /* The last reference has gone. */
 static void end(struct blk *blk)
 {
@@ -172,8 +178,7 @@ static void end(struct blk *blk)
     Sluice__SessionClose *close = MAIL_NEW(sluice__session_close);
     close->session = blk->session;
     context_call(context, blk->backend, MAIL_SESSION_CLOSE, close, NULL, NULL);
-    while (blk->regions)
-        region_end(context, &blk->regions);
+    end_regions(blk);
     end_claim(context, blk->claim);
     unlist(blk);
     blk->closed = true;
@@ -206,6 +211,7 @@ void blk_unref(blk *blk)
             return;
         blk->closing = true;
         while (blk->in_flight > blk->running) {
+            end_regions(blk);        /* what waits for that is not to be waited for */
             blk_cancel_waiting(blk); /* again, as mail may be faster than what it names */
             blk_wait(blk->context, CANCEL_AGAIN_MS);
         }

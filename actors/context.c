@@ -111,19 +111,33 @@ int blk_context_open(sluice *engine, unsigned depth, blk_context **out, char **e
     return context_error(error, 0, NULL);
 }
 
+/* Before anything waits: for requests that wait for the end of one. */
+static void end_regions(blk_context *context)
+{
+    while (context->regions)
+        region_end(context, &context->regions);
+    for (struct blk *blk = context->blks; blk;)
+        if (blk->regions) {
+            region_end(context, &blk->regions);
+            blk = context->blks; /* callbacks have run */
+        } else {
+            blk = blk->next;
+        }
+}
+
 void blk_context_close(blk_context **self)
 {
     blk_context *context = *self;
     if (!context)
         return;
     assert(!context->running); /* the callback that closes it would return into nothing */
+    end_regions(context);
     while (context->blks) {
         struct blk *blk = context->blks;
         blk->references = 1; /* whoever had others has no context any more */
         blk_close(&blk);
     }
-    while (context->regions)
-        region_end(context, &context->regions);
+    end_regions(context);       /* that callbacks have begun meanwhile */
     while (run_note(context)) { /* nobody is left who would be called, but somebody may wait */
     }
     *self = NULL;

@@ -62,6 +62,67 @@ static void a_blk_or_a_context_that_closes_ends_its_regions(void **state)
     rig_close(&rig);
 }
 
+static void a_context_closes_in_its_own_region_of_everything_or_of_a_node(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(0, memory);
+    char data[512];
+    for (unsigned all = 0; all < 2; all++) {
+        struct tally tally = {0};
+        blk_context *context = context_on(rig.engine, 0);
+        blk *blk = open_blk(context, "disk", 0);
+        if (all)
+            assert_int_equal(blk_drain_all_begin(context), 0);
+        else
+            assert_int_equal(blk_node_drain_begin(context, "node"), 0);
+        assert_int_equal(blk_aio_pread(blk, 0, 512, data, 0, count, &tally), 0);
+        blk_context_close(&context);
+        assert_int_equal(tally.calls, 1);
+        assert_int_equal(tally.ret, 0);
+        assert_int_equal(blk_pread(rig.blk, 0, 512, data, 0), 512);
+    }
+    rig_close(&rig);
+}
+
+static void a_context_closes_in_a_region_that_another_blk_of_it_has_begun(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(0, memory);
+    struct tally tally = {0};
+    char data[512];
+    request(rig.context, "backend-add name=sibling node=node");
+    blk_context *context = context_on(rig.engine, 0);
+    blk *first = open_blk(context, "disk", 0), *second = open_blk(context, "sibling", 0);
+    assert_int_equal(blk_drain_begin(first), 0);
+    assert_int_equal(blk_aio_pread(second, 0, 512, data, 0, count, &tally), 0);
+    blk_context_close(&context);
+    assert_int_equal(tally.calls, 1);
+    assert_int_equal(tally.ret, 0);
+    rig_close(&rig);
+}
+
+/* The request waits for the other one's region first, and so does not count in its own. */
+static void a_blk_closes_in_its_own_region_with_a_request_from_before_it(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(0, memory);
+    struct tally tally = {0};
+    char data[512];
+    blk_context *context = context_on(rig.engine, 0);
+    blk *blk = open_blk(context, "disk", 0);
+    assert_int_equal(blk_drain_begin(rig.blk), 0);
+    assert_int_equal(blk_aio_pread(blk, 0, 512, data, 0, count, &tally), 0);
+    assert_int_equal(blk_drain_begin(blk), 0);
+    assert_int_equal(blk_drain_end(rig.blk), 0);
+    blk_wait(context, 20);
+    assert_int_equal(tally.calls, 0);
+    blk_close(&blk);
+    assert_int_equal(tally.calls, 1);
+    assert_int_equal(tally.ret, 0);
+    blk_context_close(&context);
+    rig_close(&rig);
+}
+
 /* --- Callbacks */
 
 struct drainer {
@@ -224,6 +285,9 @@ int main(void)
         TEST(a_drain_lets_requests_queue_and_run_in_order_at_its_end),
         TEST(the_holder_of_a_region_goes_on),
         TEST(a_blk_or_a_context_that_closes_ends_its_regions),
+        TEST(a_context_closes_in_its_own_region_of_everything_or_of_a_node),
+        TEST(a_context_closes_in_a_region_that_another_blk_of_it_has_begun),
+        TEST(a_blk_closes_in_its_own_region_with_a_request_from_before_it),
         TEST(draining_from_inside_a_callback_waits_for_the_others_but_not_for_itself),
         TEST(a_drain_waits_until_the_callbacks_of_another_thread_have_returned),
         TEST(a_thread_that_has_nothing_outstanding_holds_up_no_drain),
