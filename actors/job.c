@@ -12,6 +12,7 @@
 #include "engine/reactor.h"
 
 #define TELL_PERIOD  NS_PER_S /* between news of progress */
+#define ERROR_PERIOD NS_PER_S /* and of errors that were ignored */
 #define SLICES_PER_S 20       /* of a job with a speed: how smooth it is */
 #define SLICE_LEAST  65536    /* bytes */
 
@@ -57,15 +58,70 @@ static void tell_progress(struct job *job)
     tell(job, SLUICE__EVENT__BODY_JOB_PROGRESS);
 }
 
-static void tell_error(struct job *job, bool reading, int code, Sluice__IoErrorEvent__Action action)
+/* --- Telling errors: as backends do, the first at once, and what follows within a second as one */
+
+static void tell_error(struct job *job, Sluice__JobErrorEvent *event)
 {
+    emit_event(job->self, "job", actor_name(job->self), SLUICE__EVENT__SEVERITY__ERROR,
+               SLUICE__EVENT__BODY_BLOCK_JOB_ERROR, event);
+}
+
+static void tell_gathered(struct job *job, struct job_errors *errors)
+{
+    if (!errors->event)
+        return;
+    tell_error(job, errors->event);
+    errors->event = NULL;
+    errors->until = now(job) + ERROR_PERIOD;
+}
+
+static void tell_all_gathered(struct job *job)
+{
+    for (int i = 0; i < 2; i++)
+        tell_gathered(job, &job->errors[i]);
+}
+
+static void arm_errors(struct job *job)
+{
+    uint64_t next = UINT64_MAX;
+    for (int i = 0; i < 2; i++)
+        if (job->errors[i].event && job->errors[i].until < next)
+            next = job->errors[i].until;
+    if (next != UINT64_MAX)
+        timer_arm(reactor_timers(actor_reactor(job->self)), &job->error_timer, next);
+}
+
+static void second_over(struct timer *timer)
+{
+    struct job *job = (struct job *)((char *)timer - offsetof(struct job, error_timer));
+    for (int i = 0; i < 2; i++)
+        if (now(job) >= job->errors[i].until)
+            tell_gathered(job, &job->errors[i]);
+    arm_errors(job);
+}
+
+/* What was gathered is told before what happens because of an error. */
+static void note_error(struct job *job, bool reading, int code, Sluice__IoErrorEvent__Action action)
+{
+    struct job_errors *errors = &job->errors[!reading];
     Sluice__JobErrorEvent *event = MAIL_NEW(sluice__job_error_event);
     mail_set(&event->id, actor_name(job->self));
     mail_set(&event->operation, reading ? "read" : "write");
     event->action = action;
     mail_set(&event->reason, strerror(-code));
-    emit_event(job->self, "job", actor_name(job->self), SLUICE__EVENT__SEVERITY__ERROR,
-               SLUICE__EVENT__BODY_BLOCK_JOB_ERROR, event);
+    event->has_count = true;
+    if (action != SLUICE__IO_ERROR_EVENT__ACTION__IGNORE) {
+        tell_all_gathered(job);
+        tell_error(job, event);
+    } else if (now(job) >= errors->until) {
+        tell_error(job, event);
+        errors->until = now(job) + ERROR_PERIOD;
+    } else {
+        event->count += errors->event ? errors->event->count : 0;
+        mail_free_body(errors->event);
+        errors->event = event;
+        arm_errors(job);
+    }
 }
 
 /* --- The end */
@@ -84,6 +140,7 @@ static void conclude(struct job *job)
             err_set(&job->err, -ECANCELED, "it was cancelled");
         else if (!job->err.code)
             job->err = job->left_out;
+        tell_all_gathered(job);
         set_status(job, SLUICE__JOB_EVENT__STATUS__CONCLUDED);
         Sluice__JobEnded *ended = MAIL_NEW(sluice__job_ended);
         ended->code = job->err.code;
@@ -205,6 +262,7 @@ void job_failed(struct job *job, bool reading, int code)
 {
     Sluice__IoErrorEvent__Action action = action_for(job, code);
     struct err err = {0};
+    uint64_t bytes = 0;
     if (job->cancelled && code == -ECANCELED) {
         job_sliced(job, 0);
         return;
@@ -219,12 +277,12 @@ void job_failed(struct job *job, bool reading, int code)
     } else if (action == SLUICE__IO_ERROR_EVENT__ACTION__IGNORE) {
         if (!job->left_out.code)
             job->left_out = err;
-        job->kind->leave_out(job);
+        bytes = job->kind->leave_out(job);
     } else {
         job->err = err;
     }
-    tell_error(job, reading, code, action);
-    job_sliced(job, 0);
+    note_error(job, reading, code, action);
+    job_sliced(job, bytes);
 }
 
 /* --- Mail */
@@ -415,6 +473,7 @@ static void job_init(struct actor *self)
     struct job *job = actor_state(self);
     job->self = self;
     job->timer.fire = fire;
+    job->error_timer.fire = second_over;
 }
 
 static void job_fini(struct actor *self)
@@ -422,6 +481,9 @@ static void job_fini(struct actor *self)
     struct job *job = actor_state(self);
     struct job_waiter *waiter;
     timer_cancel(reactor_timers(actor_reactor(self)), &job->timer);
+    timer_cancel(reactor_timers(actor_reactor(self)), &job->error_timer);
+    for (int i = 0; i < 2; i++)
+        mail_free_body(job->errors[i].event);
     while ((waiter = job->waiters)) {
         job->waiters = waiter->next;
         free(waiter);

@@ -50,6 +50,11 @@ struct job {
     uint64_t next;  /* not before this time, ns: what was moved is to take its time */
     struct timer timer;
     uint64_t tell_next; /* no news of progress before this time, ns */
+    struct job_errors {
+        uint64_t until;               /* what comes before this time, ns, is gathered */
+        Sluice__JobErrorEvent *event; /* not told yet, or null */
+    } errors[2];                      /* of reading, and of writing */
+    struct timer error_timer;
 
     struct job_waiter *waiters; /* for nothing to be in flight */
     struct ticket opening, closer;
@@ -63,8 +68,9 @@ struct job_kind {
     void (*begin)(struct job *job); /* once; ends in job_begun() */
     void (*slice)(struct job *job); /* some more; ends in job_sliced(), job_through() or
                                        job_failed() */
-    /* What the slice that has failed was about is left out for good, so it does not come again. */
-    void (*leave_out)(struct job *job);
+    /* What the slice that has failed was about is left out for good, so it does not come again.
+     * Returns what of it counts for the speed, bytes. */
+    uint64_t (*leave_out)(struct job *job);
     /* Ends the slice under way early, in job_failed() with -ECANCELED; it may be asked again. */
     void (*cancel)(struct job *job);
     void (*end)(struct job *job); /* frees what it has; optional */

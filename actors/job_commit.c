@@ -189,16 +189,20 @@ static void pass(struct job *job)
     commit->offset = job->done = commit->stop;
 }
 
-/* What a backing that can't grow has no room for stays in the overlay as a whole. */
-static void leave_out(struct job *job)
+/* What a backing that can't grow has no room for stays in the overlay as a whole. Slices take the
+ * time that they would have taken, so that a job with a speed does not rush through what is broken.
+ */
+static uint64_t leave_out(struct job *job)
 {
     struct commit *commit = commit_of(job);
     if (commit->grows) {
         commit->grows = false;
         commit->length = commit->backing;
-    } else {
-        pass(job);
+        return 0;
     }
+    uint64_t bytes = commit->stop - commit->offset;
+    pass(job);
+    return bytes;
 }
 
 static void emptied(struct job *job, int64_t ret)

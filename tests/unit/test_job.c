@@ -559,6 +559,65 @@ static void what_an_ignored_error_is_about_is_left_and_told_at_the_end(void **st
     }
 }
 
+/* How many errors were told, and in how many events. */
+static uint64_t told_errors(unsigned *events)
+{
+    const Sluice__EventList *list = stack_do("events-since")->events;
+    uint64_t sum = 0;
+    *events = 0;
+    for (size_t i = 0; i < list->n_events; i++)
+        if (list->events[i]->body_case == SLUICE__EVENT__BODY_BLOCK_JOB_ERROR) {
+            sum += list->events[i]->block_job_error->count;
+            ++*events;
+        }
+    return sum;
+}
+
+static void errors_that_come_thick_and_fast_are_counted_in_few_events(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        unsigned events;
+        add_stack(0);
+        stack_do("node-set lower error=5");
+        /* A slice that fails takes the time of what it is about: 64 KiB, then 192 KiB. */
+        stack_do("commit b on-error=ignore speed=1M");
+        stack_pass(NS_PER_MS);
+        assert_int_equal(told_errors(&events), 1);
+        stack_pass(NS_PER_S / 2);
+        assert_int_equal(events, 1);
+        stack_do("job-set b speed=4M");
+        double took = (double)run_out() / NS_PER_S;
+        assert_true(took > 3.8 && took < 4.0);
+        assert_non_null(completed()->reason);
+        assert_int_equal(told_errors(&events), 9 + 83);
+        assert_in_range(events, 5, 7);
+    }
+}
+
+static void what_was_gathered_is_told_before_the_error_that_ends_it(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        unsigned events;
+        add_stack(0);
+        stack_do("node-set lower error=5");
+        stack_do("commit b on-error=ignore speed=4M");
+        stack_pass(NS_PER_S / 2);
+        stack_do("job-set b on-error=%s", seed % 2 ? "stop" : "report");
+        stack_pass(NS_PER_S / 10);
+        told_errors(&events);
+        assert_int_equal(events, 3);
+        const Sluice__JobErrorEvent *last =
+            last_event(SLUICE__EVENT__BODY_BLOCK_JOB_ERROR)->block_job_error;
+        assert_int_equal(last->count, 1);
+        assert_int_equal(last->action, seed % 2 ? SLUICE__IO_ERROR_EVENT__ACTION__STOP
+                                                : SLUICE__IO_ERROR_EVENT__ACTION__REPORT);
+    }
+}
+
 static void a_reset_of_the_backends_io_status_is_one_of_the_job_on_its_medium(void **state)
 {
     (void)state;
@@ -606,6 +665,8 @@ int main(void)
         cmocka_unit_test(an_error_that_stops_a_job_is_tried_again_when_it_is_resumed),
         cmocka_unit_test(an_error_that_is_not_one_of_space_ends_it_with_enospc),
         cmocka_unit_test(what_an_ignored_error_is_about_is_left_and_told_at_the_end),
+        cmocka_unit_test(errors_that_come_thick_and_fast_are_counted_in_few_events),
+        cmocka_unit_test(what_was_gathered_is_told_before_the_error_that_ends_it),
         cmocka_unit_test(a_reset_of_the_backends_io_status_is_one_of_the_job_on_its_medium),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
