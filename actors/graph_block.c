@@ -20,6 +20,7 @@ _Static_assert(SLUICE__OP_BLOCK__OPERATION__DRIVE_DEL + 1 == BLOCKS, "all of the
 struct block {
     struct block *next;
     unsigned op;
+    const struct object *owner; /* a job, which alone takes it back; or null */
     char *reason;
 };
 
@@ -81,13 +82,13 @@ int graph_blocked(const struct object *object, Sluice__OpBlock__Operation op, st
 
 /* --- Blocking */
 
-void graph_block(struct object *node, unsigned ops, const char *reason)
+void graph_block(struct object *node, unsigned ops, const struct object *owner, const char *reason)
 {
     for (unsigned op = 0; op < BLOCKS; op++) {
         if (!(ops >> op & 1))
             continue;
         struct block *block = MEM_NEW(struct block);
-        *block = (struct block){node->blocks, op, mem_string(reason)};
+        *block = (struct block){node->blocks, op, owner, mem_string(reason)};
         node->blocks = block;
     }
 }
@@ -100,13 +101,13 @@ static void drop(struct block **at)
     free(block);
 }
 
-/* Returns those of the kinds that were blocked for this reason. */
-unsigned graph_unblock(struct object *node, unsigned ops, const char *reason)
+/* One of each kind. Returns those that were blocked for this reason. */
+static unsigned unblock(struct object *node, unsigned ops, const char *reason)
 {
     unsigned found = 0;
     for (struct block **at = &node->blocks; *at;) {
         unsigned bit = 1U << (*at)->op;
-        if (ops & bit & ~found && !strcmp((*at)->reason, reason)) {
+        if (ops & bit & ~found && !(*at)->owner && !strcmp((*at)->reason, reason)) {
             found |= bit;
             drop(at);
         } else {
@@ -114,6 +115,15 @@ unsigned graph_unblock(struct object *node, unsigned ops, const char *reason)
         }
     }
     return found;
+}
+
+void graph_unblock(struct object *node, const struct object *owner)
+{
+    for (struct block **at = &node->blocks; *at;)
+        if ((*at)->owner == owner)
+            drop(at);
+        else
+            at = &(*at)->next;
 }
 
 void graph_block_free(struct object *object)
@@ -185,10 +195,10 @@ static int change(struct object *node, bool block, unsigned ops, const char *rea
                   struct err *err)
 {
     if (block) {
-        graph_block(node, ops, reason);
+        graph_block(node, ops, NULL, reason);
         return 0;
     }
-    if (graph_unblock(node, ops, reason))
+    if (unblock(node, ops, reason))
         return 0;
     return err_field(err, "reason", -ENOENT,
                      "nothing of that is blocked on node '%s' for the reason \"%.150s\"; show the "

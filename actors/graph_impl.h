@@ -338,9 +338,10 @@ struct object *graph_filtered(const struct object *node);
  * filters there. */
 int graph_blocked(const struct object *object, Sluice__OpBlock__Operation op, struct err *err);
 int graph_blocked_any(const struct object *object, unsigned ops, struct err *err);
-/* To be followed by graph_block_sync(). */
-void graph_block(struct object *node, unsigned ops, const char *reason);
-unsigned graph_unblock(struct object *node, unsigned ops, const char *reason);
+/* To be followed by graph_block_sync(). A job is the owner of what it has blocked, and takes back
+ * all of that. */
+void graph_block(struct object *node, unsigned ops, const struct object *owner, const char *reason);
+void graph_unblock(struct object *node, const struct object *owner);
 /* Backends have other media now, or something has been blocked or unblocked. */
 void graph_block_sync(struct graph *graph);
 void graph_block_free(struct object *object);

@@ -16,20 +16,11 @@
 /* Places of nodes in a job's standing. */
 enum { SOURCE, TARGET };
 
-/* Why operations are blocked. */
-static const char *reason_of(const struct object *job, char *out, size_t size)
-{
-    snprintf(out, size, "job '%s' works on it", job->name);
-    return out;
-}
-
 static void unblock(const struct object *job)
 {
     struct graph *graph = job->graph;
-    char reason[100];
-    reason_of(job, reason, sizeof reason);
     for (size_t i = 0; i < graph->tables[NODE].n; i++)
-        graph_unblock(graph->tables[NODE].all[i], BLOCK_ALL, reason);
+        graph_unblock(graph->tables[NODE].all[i], job);
     graph_block_sync(graph);
 }
 
@@ -66,8 +57,9 @@ static void start(struct object *overlay, const char *id, const Sluice__Commit *
     job->type = mem_string("commit");
     job->reactor = overlay->reactor;
     job->commits = commits;
-    graph_block(overlay, BLOCK_ALL, reason_of(job, reason, sizeof reason));
-    graph_block(backing, BLOCK_ALL, reason);
+    snprintf(reason, sizeof reason, "job '%s' works on it", job->name);
+    graph_block(overlay, BLOCK_ALL, job, reason);
+    graph_block(backing, BLOCK_ALL, job, reason);
     graph_block_sync(job->graph);
     struct standing standing = {
         .to = {[SOURCE] = overlay, [TARGET] = backing},

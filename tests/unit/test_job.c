@@ -121,6 +121,29 @@ static void whoever_hears_of_the_end_finds_nothing_in_his_way(void **state)
     }
 }
 
+static void what_a_job_has_blocked_is_not_for_others_to_unblock(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        add_stack(0);
+        stack_do("commit b speed=1M");
+        stack_refused(-ENOENT, "nothing of that is blocked on node 'top'",
+                      "op-unblock node=top reason=\"job 'b' works on it\"");
+        /* Nor does the job take back what somebody has blocked in its words. */
+        stack_do("op-block node=top op=eject reason=\"job 'b' works on it\"");
+        stack_do("op-block node=top op=eject reason=\"job 'b' works on it\"");
+        stack_do("op-unblock node=top op=eject reason=\"job 'b' works on it\"");
+        assert_int_equal(stack_do("node-show top")->node->n_blocked, 18);
+        stack_do("job-set b speed=0");
+        run_out();
+        assert_int_equal(stack_do("node-show top")->node->n_blocked, 1);
+        stack_refused(-EBUSY, "eject is blocked on node 'top'", "medium-remove b");
+        stack_do("op-unblock node=top reason=\"job 'b' works on it\"");
+        stack_do("medium-remove b");
+    }
+}
+
 static void a_job_without_the_permissions_it_needs_leaves_nothing_behind(void **state)
 {
     (void)state;
@@ -644,6 +667,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_job_tells_its_states_and_its_end_and_is_seen_meanwhile),
         cmocka_unit_test(whoever_hears_of_the_end_finds_nothing_in_his_way),
+        cmocka_unit_test(what_a_job_has_blocked_is_not_for_others_to_unblock),
         cmocka_unit_test(a_job_without_the_permissions_it_needs_leaves_nothing_behind),
         cmocka_unit_test(who_shares_no_writing_of_an_overlay_does_not_mind_a_commit_of_it),
         cmocka_unit_test(what_has_no_backing_can_not_be_committed),
