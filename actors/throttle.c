@@ -275,6 +275,19 @@ static void take_spent(struct throttle_tree *tree, struct throttle_place *place,
                        ask->spent_beyond + d * levels, levels);
 }
 
+/* What was recalled may come in parts. */
+static void take_returns(struct throttle *throttle, struct throttle_place *place,
+                         const Sluice__ThrottleAsk *ask)
+{
+    for (unsigned d = 0; d < THROTTLE_DIRECTIONS && d < ask->n_returns; d++)
+        if (ask->returns[d])
+            throttle_return(place, d);
+    if (!ask->n_returns || throttle_has_lease(place))
+        return;
+    place->recalled = false;
+    settle(throttle);
+}
+
 static void give_lease(struct throttle_tree *tree, struct throttle_place *place,
                        const Sluice__ThrottleAsk *ask, Sluice__ThrottleGrant *grant)
 {
@@ -304,11 +317,7 @@ static void on_ask(struct actor *self, struct mail *mail)
     }
     take_spent(tree, place, ask);
     take_queues(tree, place, ask);
-    if (ask->returns) {
-        throttle_return(tree, place);
-        place->recalled = false;
-        settle(throttle);
-    }
+    take_returns(throttle, place, ask);
     go_on(throttle, place);
     Sluice__ThrottleGrant *grant = grant_of(place);
     give_lease(tree, place, ask, grant);

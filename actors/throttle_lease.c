@@ -94,9 +94,7 @@ struct throttle_lease throttle_lease(struct throttle_tree *tree, struct throttle
     return lease;
 }
 
-void throttle_return(struct throttle_tree *tree, struct throttle_place *place)
+void throttle_return(struct throttle_place *place, unsigned direction)
 {
-    (void)tree;
-    for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++)
-        lease_is(place, d, (struct throttle_lease){0});
+    lease_is(place, direction, (struct throttle_lease){0});
 }

@@ -591,8 +591,8 @@ struct throttle_place *throttle_find(const struct throttle_tree *tree, uint64_t 
 
 void throttle_leave(struct throttle_tree *tree, struct throttle_place *place)
 {
-    throttle_return(tree, place);
     for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++) {
+        throttle_return(place, d);
         struct throttle_queue *queue = &place->queues[d];
         count_waiting(tree, place, -waiting_between(queue, 0, queue->tail));
         if (queue->tail > queue->through)

@@ -145,7 +145,7 @@ void throttle_spent(struct throttle_tree *tree, struct throttle_place *place, un
 struct throttle_lease throttle_lease(struct throttle_tree *tree, struct throttle_place *place,
                                      unsigned direction, struct throttle_lease want);
 /* It has given back all that it did not spend. */
-void throttle_return(struct throttle_tree *tree, struct throttle_place *place);
+void throttle_return(struct throttle_place *place, unsigned direction);
 /* Whether it has anything left of leases, be it too little to spend: that is added to the next. */
 static inline bool throttle_has_lease(const struct throttle_place *place)
 {

@@ -120,7 +120,7 @@ static void tell_spent(struct throttle_member *member, Sluice__ThrottleAsk *ask)
             ask->spent_beyond[ask->n_spent_beyond++] = side->beyond[level];
         if (side->spent_requests)
             side->typical = side->spent_bytes / side->spent_requests;
-        member->told += side->spent_requests;
+        side->paid += side->spent_requests;
         side->spent_requests = side->spent_bytes = 0;
         memset(side->beyond, 0, sizeof side->beyond);
     }
@@ -160,12 +160,33 @@ static void tell_wants(struct throttle_member *member, Sluice__ThrottleAsk *ask)
     }
 }
 
+static void drop_lease(struct throttle_side *side)
+{
+    side->requests = side->bytes = side->few = side->few_bytes = 0;
+    side->due = side->returns = false;
+}
+
 static void drop_leases(struct throttle_member *member)
 {
+    for (unsigned i = 0; i < 2; i++)
+        drop_lease(&member->sides[i]);
+}
+
+static bool has_returns(const struct throttle_member *member)
+{
+    return member->sides[0].returns || member->sides[1].returns;
+}
+
+static void tell_returns(struct throttle_member *member, Sluice__ThrottleAsk *ask)
+{
+    if (!has_returns(member))
+        return;
+    ask->returns = mem_new(2 * sizeof *ask->returns);
     for (unsigned i = 0; i < 2; i++) {
         struct throttle_side *side = &member->sides[i];
-        side->requests = side->bytes = side->few = side->few_bytes = 0;
-        side->due = false;
+        ask->returns[ask->n_returns++] = side->returns;
+        if (side->returns)
+            drop_lease(side);
     }
 }
 
@@ -177,11 +198,7 @@ static void send_ask(struct throttle_member *member)
     member->again = false;
     tell_queues(member, ask);
     tell_spent(member, ask);
-    if (member->returns) {
-        ask->has_returns = ask->returns = true;
-        drop_leases(member);
-        member->returns = false;
-    }
+    tell_returns(member, ask);
     tell_wants(member, ask);
     member->asking++;
     member->send(member->self, member->group, THROTTLE_MAIL_ASK, ask, answered, member);
@@ -230,7 +247,7 @@ static void spend(struct throttle_member *member, struct throttle_side *side)
         go(member, &side->fresh);
     }
     if (side->told.head && holds_lease(side))
-        member->returns = true;
+        side->returns = true;
 }
 
 static uint64_t more(uint64_t has, uint64_t gets)
@@ -267,10 +284,11 @@ void throttle_member_on_grant(struct throttle_member *member, const Sluice__Thro
         lease(member, &member->sides[i], grant->lease_requests[i], grant->lease_bytes[i]);
     for (size_t i = 0; i < 2 && i < grant->n_go; i++)
         let_go(member, &member->sides[i], grant->go[i]);
-    for (size_t i = 0; i < 2; i++)
+    for (size_t i = 0; i < 2; i++) {
         spend(member, &member->sides[i]);
-    member->returns |= grant->recall;
-    if (member->returns || member->sides[0].fresh.head || member->sides[1].fresh.head)
+        member->sides[i].returns |= grant->recall;
+    }
+    if (has_returns(member) || member->sides[0].fresh.head || member->sides[1].fresh.head)
         ask(member);
 }
 
@@ -458,10 +476,10 @@ static void begin_anew(struct throttle_member *member)
             op_enqueue(&side->fresh, op);
         side->next = side->through = side->want = 0;
         side->n_owed = side->n_cancelled = 0;
-        side->through_is_news = false;
+        side->through_is_news = side->returns = false;
         side->due = side->fresh.head;
     }
-    member->again = member->returns = false;
+    member->again = false;
     member->levels = 0;
 }
 
@@ -534,22 +552,21 @@ static void look(struct timer *timer)
 {
     struct throttle_member *member =
         (struct throttle_member *)((char *)timer - offsetof(struct throttle_member, timer));
-    uint64_t spent =
-        member->told + member->sides[0].spent_requests + member->sides[1].spent_requests;
-    if (spent != member->looked) {
-        member->looked = spent;
-        look_later(member);
-        ask(member);
-        return;
-    }
+    bool busy = false;
     for (unsigned i = 0; i < 2; i++) {
         struct throttle_side *side = &member->sides[i];
-        if (holds_lease(side))
-            member->returns = true;
+        uint64_t spent = side->paid + side->spent_requests;
+        if (spent != side->looked)
+            busy = true;
+        else if (holds_lease(side))
+            side->returns = true;
         else if (side->requests && side->bytes)
             side->few = UNLIMITED; /* the next one begins to look again */
+        side->looked = spent;
     }
-    if (member->returns)
+    if (busy)
+        look_later(member);
+    if (busy || has_returns(member))
         ask(member);
 }
 

@@ -43,10 +43,13 @@ struct throttle_member {
         size_t n_owed, owed_capacity;
         uint64_t *cancelled; /* numbers */
         size_t n_cancelled;
+        bool returns;     /* what was leased is to be given back */
         bool due;         /* it would lease more */
         uint64_t want;    /* so many requests, */
         uint64_t typical; /* of so many bytes */
         uint64_t leased;  /* when it did last, ns */
+        uint64_t paid;    /* requests that were paid from leases: told, */
+        uint64_t looked;  /* and all there were at the last look */
     } sides[2];
     uint64_t sizes[THROTTLE_LEVELS]; /* bytes of one operation, or 0 */
     unsigned levels;
@@ -59,12 +62,10 @@ struct throttle_member {
 
     actor_addr group; /* 0: none */
     uint64_t group_id;
-    bool entered;          /* it knows this member */
-    unsigned asking;       /* questions under way */
-    bool again;            /* there is more to tell */
-    bool returns;          /* what was leased is to be given back */
-    bool open;             /* whatever waits goes at once: see throttle_member_open() */
-    uint64_t told, looked; /* requests that were paid from leases: told; at the last look */
+    bool entered;    /* it knows this member */
+    unsigned asking; /* questions under way */
+    bool again;      /* there is more to tell */
+    bool open;       /* whatever waits goes at once: see throttle_member_open() */
     struct timer timer;
 
     /* A change of the group. */

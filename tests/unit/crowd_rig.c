@@ -170,9 +170,10 @@ static void ask(struct crowd *crowd, struct crowd_member *member, unsigned direc
 static void return_leases(struct crowd *crowd, struct crowd_member *member)
 {
     tell_spent(crowd, member);
-    throttle_return(&crowd->tree, member->place);
-    for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++)
+    for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++) {
+        throttle_return(member->place, d);
         member->streams[d].lease = (struct throttle_lease){0};
+    }
     member->return_at = UINT64_MAX;
 }
 

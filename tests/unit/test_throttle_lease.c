@@ -110,6 +110,28 @@ static void small_requests_do_not_gather_bytes(void **state)
     }
 }
 
+/* --- Idle */
+
+static void a_direction_s_idle_lease_comes_back_while_the_other_is_busy(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add name=g iops-write=100000 bps-read=1G");
+        actor_addr b = member("b", "g");
+        submit(200, b, OP_WRITE, 512);
+        assert_int_equal(came(200), 200);
+        assert_true(shown("g")->has_leased_ops && shown("g")->leased_ops > 0);
+        for (unsigned i = 0; i < 8; i++) {
+            submit(8, b, OP_READ, 512);
+            assert_int_equal(came(8), 8);
+            stack_pass(5 * NS_PER_MS);
+        }
+        assert_true(shown("g")->has_leased_ops && shown("g")->leased_ops == 0);
+        assert_true(shown("g")->leased_bytes > 0); /* the other's is kept */
+    }
+}
+
 /* --- What is shown */
 
 static void what_is_leased_is_shown_also_when_one_direction_has_no_limit(void **state)
@@ -140,6 +162,7 @@ int main(void)
         cmocka_unit_test(a_lower_limit_of_bytes_does_not_stop_a_group),
         cmocka_unit_test(a_new_limit_of_bytes_holds_at_once),
         cmocka_unit_test(small_requests_do_not_gather_bytes),
+        cmocka_unit_test(a_direction_s_idle_lease_comes_back_while_the_other_is_busy),
         cmocka_unit_test(what_is_leased_is_shown_also_when_one_direction_has_no_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -385,7 +385,7 @@ static void what_is_leased_is_reserved_until_it_is_spent_or_given_back(void **st
     assert_int_equal(lessee->leases[READ].requests, 15);
     throttle_dispatch(&s.tree);
     assert_int_equal(gone(other, WRITE), 76);
-    throttle_return(&s.tree, lessee);
+    throttle_return(lessee, READ);
     assert_false(throttle_has_lease(lessee));
     throttle_dispatch(&s.tree);
     assert_int_equal(gone(other, WRITE), 91);
@@ -426,7 +426,7 @@ static void nothing_is_leased_where_a_limit_holds_requests_back(void **state)
     assert_int_equal(throttle_lease(&s.tree, place, WRITE, plenty).requests, 0);
     assert_int_equal(throttle_lease(&s.tree, place, READ, plenty).requests, 50); /* that is free */
     throttle_group_set(&s.tree, s.tree.root, &(struct limits){.limit[0] = {10, 0, 1}});
-    throttle_return(&s.tree, place);
+    throttle_return(place, READ);
     step_to(&s.tree, SEC);
     assert_int_equal(throttle_lease(&s.tree, place, READ, plenty).requests, 0);
     tear_down(&s);
@@ -490,7 +490,7 @@ static void a_lease_that_lost_its_limit_leaves_nothing_reserved(void **state)
     assert_true(lease.requests == UINT64_MAX && lease.bytes == UINT64_MAX);
     assert_int_equal(s.tree.root->leased_requests[READ], 0);
     throttle_group_set(&s.tree, s.tree.root, &limits);
-    throttle_return(&s.tree, s.members[0]);
+    throttle_return(s.members[0], READ);
     assert_int_equal(s.tree.root->leased_requests[READ], 0);
     assert_true(s.tree.root->buckets[LIMIT_IOPS_TOTAL].reserved == 0);
     tear_down(&s);

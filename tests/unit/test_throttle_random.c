@@ -397,9 +397,10 @@ static void tell_spent(struct member *member)
 static void give_back(struct member *member)
 {
     tell_spent(member);
-    throttle_return(&run.tree, member->place);
-    for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++)
+    for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++) {
+        throttle_return(member->place, d);
         member->requests[d].lease = (struct throttle_lease){0};
+    }
     assert_false(throttle_has_lease(member->place));
 }
 
