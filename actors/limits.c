@@ -14,17 +14,21 @@ const char *const limit_names[LIMITS] = {
 
 /* --- Checks */
 
+/* The sentence is about all that has to be changed: who does what it says is not refused again. */
 static int check_together(const struct limits *limits, unsigned total, struct err *err)
 {
     for (unsigned number = total + 1; number < total + 3; number++) {
         const struct limit *all = &limits->limit[total], *one = &limits->limit[number];
-        bool maximum = all->maximum > 0 && one->maximum > 0;
-        if (!maximum && !(all->average > 0 && one->average > 0))
+        bool averages = all->average > 0 && one->average > 0;
+        if (!averages && !(all->maximum > 0 && one->maximum > 0))
             continue;
-        const char *suffix = maximum ? "-max" : "";
+        const char *suffix = averages ? "" : "-max";
+        const char *what = averages && (all->maximum > 0 || one->maximum > 0)
+                               ? "one of them, and its -max,"
+                               : "one of them";
         return err_field(err, limit_names[number], -EINVAL,
-                         "%s%s and %s%s can't be limited together; set one of them to 0",
-                         limit_names[total], suffix, limit_names[number], suffix);
+                         "%s%s and %s%s can't be limited together; set %s to 0", limit_names[total],
+                         suffix, limit_names[number], suffix, what);
     }
     return 0;
 }

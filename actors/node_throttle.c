@@ -27,7 +27,9 @@ void node_on_throttle_join(struct actor *self, struct mail *mail)
     struct node *node = actor_state(self);
     const Sluice__ThrottleJoin *join = (const Sluice__ThrottleJoin *)mail->body;
     struct err err = {0};
-    if (!node->base.member)
+    if (node->stage == NODE_CLOSING)
+        err_set(&err, -EBUSY, "node '%s' is being closed", node->base.name);
+    else if (!node->base.member)
         err_set(&err, -ENOTSUP, "node '%s' is no member of throttle groups: its driver is %s",
                 node->base.name, node->base.driver ? node->base.driver->name : "not there");
     else if (node->joiner.correlation)

@@ -75,14 +75,22 @@ static void total_together_with_read_or_write_of_the_same_unit_is_refused(void *
                      limit_names[total], limit_names[number]);
             refused(limits, limit_names[number], sentence);
             limits.limit[total].maximum = 200;
+            snprintf(sentence, sizeof sentence,
+                     "%s and %s can't be limited together; set one of them, and its -max, to 0",
+                     limit_names[total], limit_names[number]);
             refused(limits, limit_names[number], sentence);
             limits.limit[number].maximum = 200;
+            refused(limits, limit_names[number], sentence);
+            struct limits obeyed = limits;
+            obeyed.limit[number] = (struct limit){0, 0, 1};
+            allowed(obeyed);
+            limits.limit[total].average = 0; /* the maxima alone are enough */
             snprintf(sentence, sizeof sentence,
                      "%s-max and %s-max can't be limited together; set one of them to 0",
                      limit_names[total], limit_names[number]);
             refused(limits, limit_names[number], sentence);
-            limits.limit[total].average = 0; /* the maxima alone are enough */
-            refused(limits, limit_names[number], sentence);
+            limits.limit[total].maximum = 0;
+            allowed(limits);
         }
 }
 

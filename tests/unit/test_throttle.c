@@ -483,6 +483,7 @@ static void members_that_go_while_they_change_their_group_are_answered_and_gone(
             stack_await(&changed[i]);
             stack_await(&removed[i]);
             assert_int_equal(removed[i].code, 0);
+            assert_null(strstr(changed[i].text, "its driver is throttle"));
         }
         stack_do("throttle-remove g");
         stack_do("throttle-remove h");
