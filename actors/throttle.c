@@ -74,6 +74,12 @@ static void tell_limiting(struct throttle *throttle, struct throttle_group *grou
                event);
 }
 
+static void end_limiting(struct throttle *throttle, struct throttle_group *group)
+{
+    group->limiting = false;
+    tell_limiting(throttle, group);
+}
+
 /* Begins with the first request that is held back, and ends when none was for a while. Returns when
  * that may be. */
 static uint64_t look_at(struct throttle *throttle, struct throttle_group *group)
@@ -96,8 +102,7 @@ static uint64_t look_at(struct throttle *throttle, struct throttle_group *group)
         group->idle_since = now;
     if (now < group->idle_since + CALM)
         return group->idle_since + CALM;
-    group->limiting = false;
-    tell_limiting(throttle, group);
+    end_limiting(throttle, group);
     return UINT64_MAX;
 }
 
@@ -226,7 +231,12 @@ static void on_close(struct actor *self, struct mail *mail)
         group_of(throttle, ((const Sluice__ThrottleClose *)mail->body)->group, mail);
     if (!group)
         return;
-    throttle_group_remove(tree_now(throttle), group);
+    tree_now(throttle);
+    if (group->limiting) {
+        group->idle_since = group->idle_since ? group->idle_since : throttle->tree.now;
+        end_limiting(throttle, group);
+    }
+    throttle_group_remove(&throttle->tree, group);
     actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
     if (throttle->tree.root)
         go_on(throttle, NULL);

@@ -539,6 +539,25 @@ static void a_group_at_its_limit_is_told_once(void **state)
     }
 }
 
+static void a_group_that_is_removed_at_its_limit_does_not_hold_any_more(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        if (seed & 1)
+            stack_do("throttle-add name=top");
+        stack_do("throttle-add name=g iops-total=10 %s", seed & 1 ? "parent=top" : "");
+        actor_addr a = member("a", "g");
+        uint64_t before = stack_do("status")->status->sequence;
+        submit(ops, 12, a, OP_READ, 512);
+        assert_int_equal(came(ops, 12), 2);
+        stack_do("backend-set a throttle=''");
+        stack_do("throttle-remove g");
+        assert_string_equal(stack_story(before + 1),
+                            "THROTTLE_BEGIN g, THROTTLE_END g, THROTTLE_DELETED g");
+    }
+}
+
 /* --- All of it, at random */
 
 #define RANDOM_OPS 200
@@ -689,6 +708,7 @@ int main(void)
         cmocka_unit_test(members_that_go_while_they_change_their_group_are_answered_and_gone),
         cmocka_unit_test(a_request_keeps_the_limits_of_all_groups_above_it),
         cmocka_unit_test(a_group_at_its_limit_is_told_once),
+        cmocka_unit_test(a_group_that_is_removed_at_its_limit_does_not_hold_any_more),
         cmocka_unit_test(nothing_is_lost_or_stuck_and_order_is_kept_whatever_happens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
