@@ -475,24 +475,34 @@ void throttle_dispatch(struct throttle_tree *tree)
     }
 }
 
-bool throttle_holds(const struct throttle_tree *tree, struct throttle_group *group)
-{
-    for (unsigned d = 0; group->counts.waiting && d < THROTTLE_DIRECTIONS; d++)
-        if (group->rings[d].n && wait_of(tree, group, d) > 0)
-            return true;
-    return false;
-}
-
-/* Nanoseconds, or infinite. */
 static double next_of(const struct throttle_tree *tree, struct throttle_group *group,
-                      unsigned direction)
+                      unsigned direction);
+
+/* Nanoseconds until a request of this direction may go, as far as limits below this group hold it;
+ * infinite when none waits. */
+static double next_below(const struct throttle_tree *tree, const struct throttle_group *group,
+                         unsigned direction)
 {
     const struct throttle_ring *ring = &group->rings[direction];
     const struct throttle_flow *flow = ring->head;
     double first = (double)INFINITY;
     for (size_t i = 0; i < ring->n && first > 0; i++, flow = flow->next)
         first = fmin(first, flow->sub ? next_of(tree, flow->sub, direction) : 0);
-    return larger(first, wait_of(tree, group, direction));
+    return first;
+}
+
+static double next_of(const struct throttle_tree *tree, struct throttle_group *group,
+                      unsigned direction)
+{
+    return larger(next_below(tree, group, direction), wait_of(tree, group, direction));
+}
+
+bool throttle_holds(const struct throttle_tree *tree, struct throttle_group *group)
+{
+    for (unsigned d = 0; group->counts.waiting && d < THROTTLE_DIRECTIONS; d++)
+        if (wait_of(tree, group, d) > next_below(tree, group, d))
+            return true;
+    return false;
 }
 
 uint64_t throttle_next(struct throttle_tree *tree)

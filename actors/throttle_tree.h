@@ -157,7 +157,7 @@ static inline bool throttle_has_lease(const struct throttle_place *place)
 /* Lets go what may go now. Places where something has are in `news` then: each queue's `head` tells
  * how far. */
 void throttle_dispatch(struct throttle_tree *tree);
-/* Whether requests wait for the limits of this very group. */
+/* Whether requests wait for the limits of this very group, and not for those of groups in it. */
 bool throttle_holds(const struct throttle_tree *tree, struct throttle_group *group);
 /* When to do so again, if nothing else happens: absolute, or UINT64_MAX. */
 uint64_t throttle_next(struct throttle_tree *tree);

@@ -539,6 +539,28 @@ static void a_group_at_its_limit_is_told_once(void **state)
     }
 }
 
+/* Where a group in it lets go less than that anyway, it delays nobody. */
+static void a_group_tells_only_of_its_own_limits(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add name=top iops-total=8"); /* it holds less than one */
+        stack_do("throttle-add name=g parent=top iops-total=5");
+        stack_do("throttle-add name=h parent=top");
+        actor_addr a = member("a", "g");
+        uint64_t before = stack_do("status")->status->sequence;
+        submit(ops, 30, a, OP_READ, 512);
+        stack_pass(2 * NS_PER_S);
+        assert_string_equal(stack_story(before + 1), "THROTTLE_BEGIN g");
+        actor_addr b = member("b", "h");
+        before = stack_do("status")->status->sequence;
+        submit(others, 30, b, OP_READ, 512);
+        stack_pass(NS_PER_S);
+        assert_string_equal(stack_story(before + 1), "THROTTLE_BEGIN top");
+    }
+}
+
 static void a_group_that_is_removed_at_its_limit_does_not_hold_any_more(void **state)
 {
     (void)state;
@@ -708,6 +730,7 @@ int main(void)
         cmocka_unit_test(members_that_go_while_they_change_their_group_are_answered_and_gone),
         cmocka_unit_test(a_request_keeps_the_limits_of_all_groups_above_it),
         cmocka_unit_test(a_group_at_its_limit_is_told_once),
+        cmocka_unit_test(a_group_tells_only_of_its_own_limits),
         cmocka_unit_test(a_group_that_is_removed_at_its_limit_does_not_hold_any_more),
         cmocka_unit_test(nothing_is_lost_or_stuck_and_order_is_kept_whatever_happens),
     };
