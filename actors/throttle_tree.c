@@ -370,6 +370,11 @@ void throttle_through(struct throttle_tree *tree, struct throttle_place *place, 
     if (number <= queue->through)
         return;
     count_waiting(tree, place, -waiting_between(queue, 0, number));
+    /* They pass now, and not when they are paid. */
+    for (uint64_t at = queue->head > queue->through ? queue->head : queue->through;
+         at < number && at < queue->tail; at++)
+        if (*bytes_at(queue, at) != CANCELLED)
+            throttle_count_passed(tree, place, 1, *bytes_at(queue, at));
     queue->through = number;
 }
 
@@ -432,8 +437,8 @@ static void serve(struct throttle_tree *tree, struct throttle_flow *leaf, unsign
         flow = group->parent ? &group->flows[direction] : NULL;
     }
     queue->head++;
-    throttle_count_passed(tree, place, 1, bytes);
     if (waited) {
+        throttle_count_passed(tree, place, 1, bytes);
         count_waiting(tree, place, -1);
         add_news(tree, place);
     }

@@ -597,6 +597,30 @@ static void rates_are_those_of_the_last_second(void **state)
     tear_down(&s);
 }
 
+static void what_was_let_through_counts_when_it_went(void **state)
+{
+    (void)state;
+    struct stage s;
+    struct limits limits = iops(10);
+    set_up(&s, &limits, 1);
+    struct throttle_place *place = s.members[0];
+    ask(&s.tree, place, READ, 602, 512);
+    step_to(&s.tree, SEC);
+    assert_int_equal(gone(place, READ), 2);
+    throttle_cancel(&s.tree, place, READ, 300);
+    throttle_through(&s.tree, place, READ, 302);
+    throttle_through(&s.tree, place, READ, 602);
+    step_to(&s.tree, 2 * SEC);
+    struct rate_slot rate = rate_tell(&place->counts.rate, s.tree.now);
+    assert_true(rate.operations == 601 && rate.bytes == 601 * 512);
+    assert_true(rate_tell(&s.tree.root->counts.rate, s.tree.now).operations == 601);
+    step_to(&s.tree, 4 * SEC); /* it is paid still */
+    assert_in_range(gone(place, READ), 20, 50);
+    assert_true(rate_tell(&place->counts.rate, s.tree.now).operations == 0);
+    assert_true(rate_tell(&s.tree.root->counts.rate, s.tree.now).operations == 0);
+    tear_down(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -625,6 +649,7 @@ int main(void)
         cmocka_unit_test(other_limits_leave_leases_reserved),
         cmocka_unit_test(waiting_requests_and_the_time_they_wait_are_counted_up_to_the_root),
         cmocka_unit_test(rates_are_those_of_the_last_second),
+        cmocka_unit_test(what_was_let_through_counts_when_it_went),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
