@@ -185,14 +185,29 @@ static void end(struct blk *blk)
     blk_free_closed(blk);
 }
 
+/* Tells how often the claim, or the device, refers to the backend. */
+static void tell_references(const struct blk *blk, uint64_t claim, unsigned n)
+{
+    Sluice__ClaimRefs *refs = MAIL_NEW(sluice__claim_refs);
+    refs->claim = claim;
+    refs->references = n;
+    port_tell(blk->context->port, blk->context->sluice->world.graph, MAIL_CLAIM_REFS, refs);
+}
+
+/* One that is about to go does not count: if none is left, nothing waits for limits. */
+static void tell_all_references(const struct blk *blk)
+{
+    unsigned n = blk->references - blk->closing;
+    tell_references(blk, blk->claim, n);
+    if (blk->device)
+        tell_references(blk, blk->device, n > 0);
+    port_flush(blk->context->port);
+}
+
 static void set_references(struct blk *blk, unsigned n)
 {
     blk->references = n;
-    Sluice__ClaimRefs *refs = MAIL_NEW(sluice__claim_refs);
-    refs->claim = blk->claim;
-    refs->references = n;
-    port_tell(blk->context->port, blk->context->sluice->world.graph, MAIL_CLAIM_REFS, refs);
-    port_flush(blk->context->port);
+    tell_all_references(blk);
 }
 
 void blk_ref(blk *blk)
@@ -210,6 +225,8 @@ void blk_unref(blk *blk)
         if (blk->closing)
             return;
         blk->closing = true;
+        if (blk->in_flight > blk->running)
+            tell_all_references(blk);
         while (blk->in_flight > blk->running) {
             end_regions(blk);        /* what waits for that is not to be waited for */
             blk_cancel_waiting(blk); /* again, as mail may be faster than what it names */

@@ -37,8 +37,9 @@ static void claimed(struct object *claim, const struct err *err)
         graph_fail(claim);
         return;
     }
-    const struct object *backend = claim->standing.to[0];
+    struct object *backend = claim->standing.to[0];
     claim->state = READY;
+    graph_look_abandoned(backend);
     Sluice__Claimed *reply = MAIL_NEW(sluice__claimed);
     reply->address = backend->address;
     reply->claim = claim->id;
@@ -171,8 +172,10 @@ void graph_on_claim_allow(struct actor *self, struct mail *mail)
 static void ended(struct object *claim, const struct err *err)
 {
     (void)err; /* giving up is never refused */
-    if (!graph_let_go_below(claim, claim->ticket, NULL))
+    if (!graph_let_go_below(claim, claim->ticket, NULL)) {
         actor_reply(claim->graph->self, claim->ticket, MAIL_NONE, NULL);
+        graph_look_abandoned(claim->was.to[0]);
+    }
     graph_object_drop(claim);
 }
 

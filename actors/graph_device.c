@@ -115,6 +115,7 @@ static void told(struct actor *self, struct mail *reply, void *arg)
     struct object *device = arg;
     (void)reply; /* a backend that has a user is there */
     device->state = READY;
+    graph_look_abandoned(device->standing.to[0]);
     graph_emit_object(device, true);
     Sluice__Claimed *claimed = MAIL_NEW(sluice__claimed);
     claimed->address = device->standing.to[0]->address;
@@ -181,6 +182,7 @@ void graph_on_attach(struct actor *self, struct mail *mail)
     struct object *device = graph_object_add(graph, DEVICE, asked->id);
     device->owner = mail->from;
     device->embedded = true;
+    device->references = 1;
     device->uri = asked->path ? mem_string(asked->path) : NULL;
     device->ticket = mail_ticket(mail);
     graph_change(device, (struct standing){.to = {backend}, .wants = {wants}}, attached);
@@ -190,6 +192,7 @@ static void ended(struct object *device, const struct err *err)
 {
     (void)err; /* giving up is never refused */
     actor_reply(device->graph->self, device->ticket, MAIL_NONE, NULL);
+    graph_look_abandoned(device->was.to[0]);
     graph_object_drop(device);
 }
 

@@ -311,7 +311,8 @@ bool graph_let_go_below(struct object *object, struct ticket ticket, const struc
 void graph_fail(struct object *object);
 /* What is made on top of an object comes next, if anything does: true. */
 bool graph_go_on(struct object *object);
-/* The engine ends, maybe: then limits don't hold up what the backend still has to do. */
+/* All who refer to the backend are about to let go of it, or the engine ends, or no longer, maybe:
+ * then limits don't hold up what it still has to do. */
 void graph_look_abandoned(struct object *backend);
 void graph_on_claim_refs(struct actor *self, struct mail *mail);
 void graph_on_backend_name(struct actor *self, struct mail *mail);

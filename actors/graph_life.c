@@ -70,9 +70,23 @@ bool graph_let_go_below(struct object *object, struct ticket ticket, const struc
     return false;
 }
 
+static bool is_abandoned(const struct object *backend)
+{
+    unsigned kind = 0;
+    size_t i = 0;
+    const struct object *user;
+    if (backend->graph->ending)
+        return true;
+    while ((user = graph_next_user(backend, &kind, &i)))
+        if ((user->kind != CLAIM && !user->embedded) ||
+            (user->references && user->state != CLOSING))
+            return false;
+    return !backend->kept;
+}
+
 void graph_look_abandoned(struct object *backend)
 {
-    bool is = backend->address && backend->state != CLOSING && backend->graph->ending;
+    bool is = backend->address && backend->state != CLOSING && is_abandoned(backend);
     if (is == backend->abandoned)
         return;
     backend->abandoned = is;
@@ -85,9 +99,11 @@ void graph_look_abandoned(struct object *backend)
 void graph_on_claim_refs(struct actor *self, struct mail *mail)
 {
     const Sluice__ClaimRefs *refs = (const Sluice__ClaimRefs *)mail->body;
-    struct object *claim = graph_find_id(actor_state(self), CLAIM, refs->claim);
-    if (claim)
-        claim->references = refs->references;
+    struct object *claim = graph_find_claim(actor_state(self), refs->claim);
+    if (!claim)
+        return;
+    claim->references = refs->references;
+    graph_look_abandoned(claim->standing.to[0]);
 }
 
 /* --- What is made in one step */
@@ -144,6 +160,7 @@ static void rename_to(struct object *backend, const char *name, struct ticket as
     backend->kept = *name;
     if (*name)
         graph_emit_object(backend, true);
+    graph_look_abandoned(backend);
     struct ticket *ticket = MEM_NEW(struct ticket);
     *ticket = asker;
     Sluice__BackendRename *mail = MAIL_NEW(sluice__backend_rename);

@@ -186,8 +186,9 @@ int blk_new_open(blk_context *context, const char *filename, const char *node, c
  * often as blk_ref() was called on it, and once for having been opened. blk_unref() and blk_close()
  * drop one; a null blk has none. The blk's last one waits for its requests, but not for callbacks
  * of its own that call it; those that merely wait, because an error or somebody paused the backend,
- * end with an error. The backend's last one deletes it: it gives its medium up, and is gone when
- * the call returns. */
+ * end with an error. The backend's last one deletes it: what waits for the limits of a throttle
+ * group goes at once, though it counts; it gives its medium up, and is gone when the call
+ * returns. */
 void blk_ref(blk *blk);
 void blk_unref(blk *blk);
 unsigned blk_get_refcnt(const blk *blk); /* of the backend; 0 for null */

@@ -154,6 +154,121 @@ static void what_waits_for_a_limit_goes_when_the_backend_leaves(void **state)
     rig_close(&rig);
 }
 
+/* Without a name, with one write a second allowed. */
+static blk *slow_blk(blk_context *context)
+{
+    const struct blk_io_limits limits = {.iops_write = {.avg = 1}};
+    blk *blk;
+    char *error;
+    worked(blk_new_open(context, NULL, NULL, "driver=memory size=1M", BLK_WRITABLE, &blk, &error),
+           &error);
+    enable(blk, NULL);
+    worked(blk_set_io_limits(blk, &limits, &error), &error);
+    return blk;
+}
+
+/* Many; none of them can be done in the time that the tests wait for. */
+static void write_many(blk_context *context, blk *blk, struct tally *tally)
+{
+    static char data[BYTES];
+    for (int i = 0; i < 2 * PATIENCE_S; i++)
+        assert_int_equal(blk_aio_pwrite(blk, i * BYTES, BYTES, data, 0, count, tally), 0);
+    reap(context, &tally->calls, 1);
+}
+
+static void assert_all_written_since(const struct tally *tally, double begun)
+{
+    assert_int_equal(tally->calls, 2 * PATIENCE_S);
+    assert_int_equal(tally->ret, 0);
+    assert_true(now_s() - begun < PATIENCE_S);
+}
+
+static void the_last_reference_does_not_wait_for_limits(void **state)
+{
+    (void)state;
+    sluice *engine = start(&(struct sluice_options){.threads = 2});
+    blk_context *context = context_on(engine, 0);
+    struct tally tally = {0};
+    char *error;
+    for (unsigned device = 0; device < 2; device++) {
+        blk *blk = slow_blk(context);
+        tally = (struct tally){0};
+        if (device)
+            worked(blk_attach_dev(blk, "disk", NULL, BLK_WRITABLE, &error), &error);
+        write_many(context, blk, &tally);
+        double begun = now_s();
+        blk_unref(blk);
+        assert_all_written_since(&tally, begun);
+        shows_no_groups(context);
+    }
+    slow_blk(context);
+    blk *blk = slow_blk(context);
+    tally = (struct tally){0};
+    write_many(context, blk, &tally);
+    double begun = now_s();
+    blk_context_close(&context);
+    assert_all_written_since(&tally, begun);
+    sluice_stop(&engine);
+}
+
+/* A callback that takes a reference and gives it back. */
+struct taker {
+    blk *blk;
+    struct tally tally;
+};
+
+static void take_and_give(void *opaque, int ret)
+{
+    struct taker *taker = opaque;
+    count(&taker->tally, ret);
+    blk_ref(taker->blk);
+    blk_unref(taker->blk);
+}
+
+static void callbacks_may_take_references_meanwhile(void **state)
+{
+    (void)state;
+    sluice *engine = start(NULL);
+    blk_context *context = context_on(engine, 0);
+    struct taker taker = {.blk = slow_blk(context)};
+    static char data[BYTES];
+    for (int i = 0; i < 2 * PATIENCE_S; i++)
+        assert_int_equal(blk_aio_pwrite(taker.blk, 0, BYTES, data, 0, take_and_give, &taker), 0);
+    double begun = now_s();
+    blk_unref(taker.blk);
+    assert_all_written_since(&taker.tally, begun);
+    shows_no_groups(context);
+    blk_context_close(&context);
+    sluice_stop(&engine);
+}
+
+/* Who is not the last one waits, as the limits are still those of the others. */
+static void another_reference_waits_for_limits_until_it_is_the_last_one(void **state)
+{
+    (void)state;
+    sluice *engine = start(&(struct sluice_options){.threads = 2});
+    blk_context *context = context_on(engine, 0), *other = context_on(engine, 0);
+    const struct blk_io_limits limits = {.iops_write = {.avg = 20}};
+    static char data[BYTES];
+    struct tally tally = {0};
+    blk *blk = slow_blk(context), *second;
+    char *error;
+    worked(blk_set_io_limits(blk, &limits, &error), &error);
+    worked(blk_open_id(other, blk_id(blk), BLK_NO_IO, &second, &error), &error);
+    for (int i = 0; i < 13; i++)
+        assert_int_equal(blk_aio_pwrite(blk, i * BYTES, BYTES, data, 0, count, &tally), 0);
+    double begun = now_s();
+    blk_unref(blk); /* 3 at once, the others each 50 ms */
+    assert_true(now_s() - begun > 0.4);
+    assert_int_equal(tally.calls, 13);
+    assert_int_equal(tally.ret, 0);
+    blk_close(&second);
+    shows_no_groups(context);
+    blk_context_close(&other);
+    blk_context_close(&context);
+    sluice_stop(&engine);
+}
+
 /* Several threads, each with a context and a backend of its own, join and leave one group. */
 struct churn {
     sluice *engine;
@@ -208,6 +323,9 @@ int main(void)
         cmocka_unit_test(a_backend_can_have_a_group_for_itself),
         cmocka_unit_test(limits_are_those_of_the_group_and_wrong_ones_change_nothing),
         cmocka_unit_test(what_waits_for_a_limit_goes_when_the_backend_leaves),
+        cmocka_unit_test(the_last_reference_does_not_wait_for_limits),
+        cmocka_unit_test(callbacks_may_take_references_meanwhile),
+        cmocka_unit_test(another_reference_waits_for_limits_until_it_is_the_last_one),
         cmocka_unit_test(threads_that_join_a_group_as_it_comes_and_goes_never_fail),
     };
     return cmocka_run_group_tests(tests, bound_time, NULL);
