@@ -388,6 +388,8 @@ int graph_throttle_remove(struct graph *graph, const char *name, struct ticket t
                           struct err *err);
 /* A temporary one, for those who wait for it; its name has been checked. */
 void graph_throttle_make(struct graph *graph, const char *name, struct enabler *enablers);
+/* Whether anything but this is in the group. */
+bool graph_throttle_has_others(const struct object *group, const struct object *member);
 /* Something that was in the group is no longer. Null: nothing. */
 void graph_throttle_left(struct object *group);
 /* While ending: closes those that nothing is in any more; returns how many there are. */

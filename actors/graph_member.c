@@ -199,12 +199,31 @@ void graph_throttle_free(struct object *object)
     free(object->throttle);
 }
 
+/* Whether control made the group, or others are in it, or are to be. One that goes is nobody's. */
+static bool is_for_others(const struct object *group, const struct object *backend)
+{
+    struct err none = {0};
+    if (group->state == CLOSING)
+        return false;
+    for (const struct enabler *enabler = group->throttle->enablers; enabler;
+         enabler = enabler->next)
+        if (claimed(group->graph, enabler->claim, &none) != backend)
+            return true;
+    return !group->throttle->temporary || graph_throttle_has_others(group, backend);
+}
+
 /* The backend joins the group, as soon as that is there. */
 static int enable(struct object *backend, const char *name, const Sluice__ClaimThrottle *asked,
                   struct ticket ticket, struct err *err)
 {
     struct graph *graph = backend->graph;
     struct object *group = graph_find(graph, GROUP, name);
+    if (group && group != backend->group && !asked->group && is_for_others(group, backend))
+        return err_field(err, "group", -EBUSY,
+                         "backend '%s' can't have a throttle group for itself: '%.63s' is there "
+                         "already, and is not for this backend alone; name the group that it is "
+                         "to be in",
+                         graph_name(backend), name);
     if (group && group->state == READY) {
         join(backend, group, ticket);
         return 0;

@@ -32,11 +32,19 @@ static const struct object *next_in(const struct object *group, unsigned *kind, 
     return NULL;
 }
 
+bool graph_throttle_has_others(const struct object *group, const struct object *member)
+{
+    const struct object *in;
+    unsigned kind = 0;
+    for (size_t i = 0; (in = next_in(group, &kind, &i));)
+        if (in != member)
+            return true;
+    return false;
+}
+
 static bool is_empty(const struct object *group)
 {
-    unsigned kind = 0;
-    size_t i = 0;
-    return !next_in(group, &kind, &i);
+    return !graph_throttle_has_others(group, NULL);
 }
 
 static unsigned level(const struct object *group)

@@ -295,8 +295,9 @@ struct blk_io_limits {
                            is one */
 };
 
-/* Joins a group; null is one for this backend alone, that has its name. Fine when it is in that
- * group already; -EBUSY when it is in another one. */
+/* Joins a group; null is one for this backend alone, that has its name: -EBUSY when there is one
+ * that others are in, or control has made. Fine when it is in that group already; -EBUSY when it is
+ * in another one. */
 int blk_io_limits_enable(blk *blk, const char *group, char **error);
 /* Goes to another group, with what waits, in its order. Does nothing for a backend that is in that
  * group, or in none. */

@@ -99,6 +99,33 @@ static void a_backend_can_have_a_group_for_itself(void **state)
     rig_close(&rig);
 }
 
+static void a_group_for_itself_is_never_one_of_others(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(0, "driver=null size=1M");
+    char *error;
+    request(rig.context, "backend-add name=two");
+    blk *two = open_blk(rig.context, "two", BLK_NO_IO);
+    request(rig.context, "throttle-add disk");
+    refused(-EBUSY, "'disk' is there already", blk_io_limits_enable(rig.blk, NULL, &error), &error);
+    enable(rig.blk, "disk"); /* who names it may have it */
+    enable(rig.blk, NULL);   /* as it is */
+    assert_int_equal(blk_io_limits_disable(rig.blk), 0);
+    request(rig.context, "throttle-remove disk");
+
+    enable(two, "disk");
+    refused(-EBUSY, "name the group", blk_io_limits_enable(rig.blk, NULL, &error), &error);
+    enable(rig.blk, "gold");
+    refused(-EBUSY, "name the group", blk_io_limits_update_group(rig.blk, NULL, &error), &error);
+    assert_int_equal(blk_io_limits_disable(two), 0);
+    update(rig.blk, NULL);
+    shows(rig.context, "throttle-show disk", "backend 'disk'");
+    enable(two, "disk"); /* as it likes */
+    enable(rig.blk, NULL);
+    blk_close(&two);
+    rig_close(&rig);
+}
+
 static void limits_are_those_of_the_group_and_wrong_ones_change_nothing(void **state)
 {
     (void)state;
@@ -321,6 +348,7 @@ int main(void)
         cmocka_unit_test(a_group_that_is_joined_is_there_and_goes_with_its_last_member),
         cmocka_unit_test(a_group_that_control_made_stays),
         cmocka_unit_test(a_backend_can_have_a_group_for_itself),
+        cmocka_unit_test(a_group_for_itself_is_never_one_of_others),
         cmocka_unit_test(limits_are_those_of_the_group_and_wrong_ones_change_nothing),
         cmocka_unit_test(what_waits_for_a_limit_goes_when_the_backend_leaves),
         cmocka_unit_test(the_last_reference_does_not_wait_for_limits),
