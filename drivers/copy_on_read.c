@@ -193,18 +193,16 @@ static void submit_change(struct copy_on_read *self, struct op *op)
         go(&request->range);
 }
 
-/* A write that does not wait is with the child. */
+/* What does not wait is with the child, as a whole or in pieces. */
 static bool copy_on_read_cancel(struct driver_node *node, struct op *op)
 {
     struct request *request = op_frame(op, request_done, node->state);
     if (!request)
         return false;
-    if (request->listed && request->range.waiting)
-        op_complete(op, -ECANCELED);
-    else if (op->kind == OP_READ)
-        request->sequence.cancelled = true;
-    else
+    request->sequence.cancelled = true;
+    if (!request->listed || !request->range.waiting)
         return false;
+    op_complete(op, -ECANCELED);
     return true;
 }
 

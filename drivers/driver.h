@@ -152,8 +152,9 @@ struct driver {
     void (*submit)(struct driver_node *node, struct op *op);
     /* Asks for the early end of an operation that it was given and has not completed: with
      * -ECANCELED, or with its result if that is faster, now or later. True when it has been taken
-     * care of; false sends the question on to a filter's child. Optional: without it, and a child,
-     * the operation ends as it would have. */
+     * care of; false sends the question on to where the operation was passed on to, or the piece of
+     * it that is under way. Optional: without it, and a child, the operation ends as it would
+     * have. */
     bool (*cancel)(struct driver_node *node, struct op *op);
     /* The operation of its own which one that it was given waits for, and where that is; null, and
      * `edge` as it is, when there is none. Optional, but due for a driver that has such. */

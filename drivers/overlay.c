@@ -494,16 +494,16 @@ static void overlay_submit(struct driver_node *node, struct op *op)
         sequence_run(&request->sequence);
 }
 
-/* One that is below as a whole is asked for there. */
+/* What is below is asked for there. */
 static bool overlay_cancel(struct driver_node *node, struct op *op)
 {
     struct request *request = op_frame(op, request_done, node->state);
-    if (!request || (request->step == STEP_WHOLE && !request->range.waiting))
+    if (!request)
         return false;
-    if (request->range.waiting)
-        op_complete(op, -ECANCELED);
-    else
-        request->sequence.cancelled = request->step != STEP_FREE;
+    request->sequence.cancelled = request->step != STEP_FREE;
+    if (!request->range.waiting)
+        return false;
+    op_complete(op, -ECANCELED);
     return true;
 }
 

@@ -164,6 +164,55 @@ static void it_reaches_the_driver_behind_its_request_through_any_number_of_filte
     }
 }
 
+/* An overlay on a child that has its first 4K, and on the mock, which holds: where the request is,
+ * or the piece of it, there it ends. Filters between, on whatever reactor. */
+static void it_reaches_the_backing_of_an_overlay_and_pieces(void **state)
+{
+    static const struct {
+        enum op_kind kind;
+        int64_t offset;
+        uint64_t bytes;
+        const char *sent;
+    } cases[] = {
+        {OP_READ, 8192, 512, "cancel read 8192+512"},     /* as it is */
+        {OP_READ, 0, 8192, "cancel read 4096+4096"},      /* the second piece */
+        {OP_WRITE, 8192, 512, "cancel read 8192+4096"},   /* which copies up first */
+        {OP_ZEROES, 12000, 9000, "cancel read 8192+4096"} /* the same, of the first of them */
+    };
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        unsigned threads = STACK_THREADS(seed), i = (unsigned)(seed / 3) % 4;
+        struct stack_op op, other, asked;
+        stack_do("node-add driver=mock name=m size=1M reactor=%u", 1 % threads);
+        stack_do("node-add driver=raw name=r child=m reactor=%u", (unsigned)seed / 2 % threads);
+        stack_do("node-add driver=memory name=s size=1M reactor=0");
+        stack_do("node-add driver=overlay name=o block=4K child=s backing=r reactor=0");
+        stack_do("node-add driver=copy-on-read name=c child=o reactor=%u", 2 % threads);
+        stack_do("backend-add name=b node=%s", seed / 12 % 2 ? "o" : "c");
+        actor_addr b = stack_find("b");
+        assert_int_equal(stack_run(b, OP_WRITE, 0, 4096, 0), 0);
+        stack_do("node-set m hold=on");
+        stack_submit(&other, b, OP_READ, 1 << 19, 512, 0, NULL);
+        stack_settle();
+        stack_submit(&op, b, cases[i].kind, cases[i].offset, cases[i].bytes, 0, NULL);
+        stack_settle();
+        assert_false(op.came);
+        cancel(&asked, &op, b);
+        stack_settle();
+        assert_true(op.came && asked.came && !other.came);
+        assert_int_equal(op.ret, -ECANCELED);
+        assert_int_equal(asked.ret, 0);
+        if (seed / 12 % 2)
+            assert_string_equal(last_sent(), cases[i].sent);
+        assert_int_equal(cancelled(&op, b), -ENOENT);
+        stack_do("node-set m hold=off");
+        stack_await_op(&other);
+        assert_int_equal(other.ret, 0);
+        assert_int_equal(stack_run(b, cases[i].kind, cases[i].offset, cases[i].bytes, 0), 0);
+    }
+}
+
 static void a_request_at_the_driver_ends_early(void **state)
 {
     (void)state;
@@ -522,6 +571,7 @@ int main(void)
         TEST(what_a_drain_or_a_pause_queued_ends_at_once_and_never_runs),
         TEST(without_a_medium_and_after_the_end_there_is_nothing_to_cancel),
         TEST(it_reaches_the_driver_behind_its_request_through_any_number_of_filters),
+        TEST(it_reaches_the_backing_of_an_overlay_and_pieces),
         TEST(a_request_at_the_driver_ends_early),
         TEST(a_result_that_is_faster_wins),
         TEST(one_that_fails_after_it_was_cancelled_is_not_held),

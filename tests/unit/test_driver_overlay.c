@@ -497,7 +497,7 @@ static void what_waits_ends_when_it_is_cancelled_or_time_is_up(void **state)
     (void)state;
     struct rig_op ops[4];
     char data[4][100] = {""};
-    build_mocks("size=1M hold=on", "size=1M");
+    build_mocks("size=1M hold=on cancel=off", "size=1M");
     for (int i = 0; i < 4; i++) {
         rig_start(&ops[i], overlay, OP_WRITE, 200 * i, data[i], 100, 0);
         rig_run();
@@ -505,7 +505,7 @@ static void what_waits_ends_when_it_is_cancelled_or_time_is_up(void **state)
     rig_cancel(&ops[2], overlay);
     assert_true(ops[2].done && !ops[3].done);
     assert_int_equal(ops[2].ret, -ECANCELED);
-    rig_cancel(&ops[0], overlay); /* it fetches: it ends after that */
+    rig_cancel(&ops[0], overlay); /* it fetches, which does not end early: it ends after that */
     assert_false(ops[0].done);
     assert_int_equal(rig_set(backing, "release", "1"), 0);
     assert_true(ops[0].done);
