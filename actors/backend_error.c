@@ -175,7 +175,8 @@ static void tell_run(struct backend *backend, Sluice__Event__BodyCase what, cons
 
 void backend_stop(struct backend *backend, const char *reason)
 {
-    if (backend->stop_scope == SLUICE__ON_ERROR__SCOPE__BACKEND) {
+    backend->stop_told = backend->stop_scope == SLUICE__ON_ERROR__SCOPE__BACKEND;
+    if (backend->stop_told) {
         tell_run(backend, SLUICE__EVENT__BODY_STOP, reason);
         return;
     }
@@ -203,8 +204,7 @@ void backend_resume(struct backend *backend, unsigned pauses)
     backend_throttle_look(backend);
     if (ended & PAUSE_ERROR)
         backend_reset_io_status(backend);
-    bool told = ended & PAUSE_REQUEST ||
-                (ended & PAUSE_ERROR && backend->stop_scope == SLUICE__ON_ERROR__SCOPE__BACKEND);
+    bool told = ended & PAUSE_REQUEST || (ended & PAUSE_ERROR && backend->stop_told);
     if (told && !(backend->pauses & (PAUSE_REQUEST | PAUSE_ERROR)))
         tell_run(backend, SLUICE__EVENT__BODY_RESUME, NULL);
     backend_go(backend);

@@ -111,6 +111,7 @@ struct backend {
     /* Errors. */
     Sluice__OnError__Policy on_read_error, on_error;
     Sluice__OnError__Scope stop_scope;
+    bool stop_told; /* that an error stopped it, by its own event and not the engine's */
     bool keeps_io_status;
     Sluice__IoStatus io_status;
     struct quiet_error { /* errors that were not told one by one, of reads and of all else */

@@ -198,6 +198,9 @@ void backend_on_describe(struct actor *self, struct mail *mail)
     info->io_status = backend->io_status;
     info->werror = backend->on_error;
     info->rerror = backend->on_read_error;
+    info->has_stop = info->has_account_failed = true;
+    info->stop = backend->stop_scope;
+    info->account_failed = backend->account.count_failed;
     describe_facts(backend, info);
     backend_device_describe(backend, info);
     describe_root(backend, info);

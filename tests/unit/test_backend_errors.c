@@ -482,6 +482,32 @@ static void resume_ends_stops_by_errors_but_no_pause_that_was_asked_for(void **s
     stack_stop();
 }
 
+static void a_stop_is_told_and_its_end_by_the_same_whatever_is_chosen_meanwhile(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        bool engine = seed / 3 % 2;
+        struct stack_op op = {0};
+        built("write once", engine ? "werror=stop stop=engine" : "werror=stop");
+        assert_int_equal(shown()->stop, engine ? SLUICE__ON_ERROR__SCOPE__ENGINE
+                                               : SLUICE__ON_ERROR__SCOPE__BACKEND);
+        uint64_t before = stack_do("status")->status->sequence;
+        stack_submit(&op, backend, OP_WRITE, 0, 512, 0, NULL);
+        stack_settle();
+        stack_do("backend-set b stop=%s", engine ? "backend" : "engine");
+        assert_int_equal(shown()->stop, engine ? SLUICE__ON_ERROR__SCOPE__BACKEND
+                                               : SLUICE__ON_ERROR__SCOPE__ENGINE);
+        stack_do("backend-resume b");
+        stack_do("resume");
+        stack_await_op(&op);
+        assert_int_equal(op.ret, 0);
+        assert_string_equal(stack_story(before + 1),
+                            engine ? "BLOCK_IO_ERROR b, STOP engine, RESUME engine"
+                                   : "BLOCK_IO_ERROR b, STOP b, RESUME b");
+    }
+}
+
 /* --- Accounting over control */
 
 static void windows_and_histograms_begin_when_they_are_chosen(void **state)
@@ -601,6 +627,7 @@ int main(void)
         cmocka_unit_test(a_backend_that_is_being_added_knows_the_state_it_comes_into),
         cmocka_unit_test(an_error_can_pause_the_whole_engine),
         cmocka_unit_test(resume_ends_stops_by_errors_but_no_pause_that_was_asked_for),
+        cmocka_unit_test(a_stop_is_told_and_its_end_by_the_same_whatever_is_chosen_meanwhile),
         cmocka_unit_test(what_a_medium_never_does_is_not_its_error),
         cmocka_unit_test(io_status_is_told_only_where_a_policy_can_stop),
         cmocka_unit_test(saving_vm_state_with_the_cache_off_flushes),

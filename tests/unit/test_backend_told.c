@@ -207,7 +207,9 @@ static void failures_take_time_only_if_that_is_asked(void **state)
         assert_int_equal(stack_run(b, OP_WRITE, 0, 512, 0), -EIO);
         assert_int_equal(shown()->write->time_ns, 0);
         assert_false(shown()->write->has_p50_ns);
+        assert_false(shown()->account_failed);
         stack_do("backend-set b account_failed=on");
+        assert_true(shown()->account_failed);
         assert_int_equal(stack_run(b, OP_WRITE, 0, 512, 0), -EIO);
         assert_int_equal(shown()->write->time_ns, 5 * NS_PER_MS);
         assert_int_equal(shown()->write->max_ns, 5 * NS_PER_MS);
