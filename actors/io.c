@@ -156,6 +156,14 @@ static void explain(struct io *io, int code)
             io->backend, io->offset + io->at, why);
 }
 
+/* All of the range before the first part of it: a request that is refused has done nothing. It
+ * counts with what the backend refuses. */
+static void refuse(struct io *io, int code)
+{
+    account_tell(&io->told.invalid[io->kind->op], 1);
+    explain(io, code);
+}
+
 /* What make-zero has to do next: to zero a run, or to leave it alone. */
 static void learn(struct io *io, int64_t status)
 {
@@ -276,11 +284,10 @@ static void granted(struct actor *self, struct mail *mail, void *arg)
     if (makes_zero(io)) {
         io->bytes = io->length < 0 ? 0 : (uint64_t)io->length;
         if (io->length < 0)
-            explain(io, (int)io->length);
+            refuse(io, (int)io->length);
     }
-    /* All of the range before the first part of it: a request that is refused has done nothing. */
     if (is_beyond(io))
-        explain(io, -EIO);
+        refuse(io, -EIO);
     if (io->kind->op == OP_IOCTL && io->chunk < io->bytes)
         err_set(&io->err, -ENOBUFS,
                 "io-ioctl: the argument goes whole, but of its %" PRIu64
@@ -308,6 +315,8 @@ static void claimed(struct actor *self, struct mail *mail, void *arg)
     open->requests = 1;
     open->bytes = io->kind->has_data ? (io->bytes < IO_BYTES ? io->bytes : IO_BYTES) : 0;
     open->has_reserved = open->reserved = true;
+    open->has_told = true;
+    open->told = (uint64_t)(uintptr_t)&io->told;
     mail_set(&open->name, "control");
     actor_ask(self, io->address, MAIL_SESSION_OPEN, open, granted, io);
 }

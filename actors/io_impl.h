@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "actors/account.h"
 #include "actors/io.h"
 #include "actors/kinds.h"
 #include "drivers/driver.h"
@@ -42,6 +43,7 @@ struct io {
     uint64_t known;      /* make-zero: up to where it is known that there is something to zero */
     uint64_t left_alone; /* make-zero: bytes that were zeroes already */
     int64_t result;      /* of an ioctl */
+    struct account_told told; /* what is refused without the backend, which looks at this */
     struct err err;
 };
 

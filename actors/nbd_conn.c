@@ -198,6 +198,8 @@ void nbd_session_open(struct nbd_conn *conn)
     mail_set(&ask->name, actor_name(conn->self));
     ask->has_watcher = true;
     ask->watcher = actor_address(conn->self);
+    ask->has_told = true;
+    ask->told = (uint64_t)(uintptr_t)&conn->told;
     actor_ask(conn->self, conn->backend, MAIL_SESSION_OPEN, ask, session_answered, conn);
 }
 

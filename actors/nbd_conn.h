@@ -20,6 +20,7 @@
 #ifndef SLUICE_NBD_CONN_H
 #define SLUICE_NBD_CONN_H
 
+#include "actors/account.h"
 #include "actors/kinds.h"
 #include "actors/nbd_pace.h"
 #include "actors/nbd_proto.h"
@@ -125,6 +126,7 @@ struct nbd_conn {
     struct nbd_request *unused;
     uint64_t bytes, bytes_max;   /* credit in use, and granted */
     unsigned in_flight;          /* requests that are with the backend */
+    struct account_told told;    /* of those that it does not see; it looks at this */
     struct nbd_request *filling; /* a big write whose payload is still coming */
     uint32_t got;                /* bytes of it that are here */
 

@@ -57,6 +57,13 @@ static uint32_t check(const struct nbd_conn *conn, const struct asked *asked)
     return past_end(conn, asked->offset, asked->length) ? command->beyond : 0;
 }
 
+/* What is refused here counts with what the backend refuses. */
+static void count_refused(struct nbd_conn *conn, const struct asked *asked)
+{
+    if (asked->type < NBD_CMDS && commands[asked->type].kind)
+        account_tell(&conn->told.invalid[commands[asked->type].kind], 1);
+}
+
 static uint16_t op_flags(const struct asked *asked)
 {
     uint16_t flags = 0;
@@ -287,6 +294,8 @@ bool nbd_request_parse(struct nbd_conn *conn)
     struct nbd_request *request = request_get(conn, &asked, charge);
     if (idle) {
         conn->skip = is_write ? asked.length : 0;
+        if (error)
+            count_refused(conn, &asked);
         answer(request, error);
     } else if (is_write && whole) {
         write_in_place(conn, request, &asked);

@@ -48,6 +48,34 @@ static void refused_field(const char *field, const char *text, const char *reque
         fail_msg("%s: %s", request, answer.text);
 }
 
+/* --- Ranges */
+
+/* Once each, whoever refused it, and though the session is over by then. */
+static void a_range_that_is_refused_is_counted_as_invalid(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        mocked("");
+        refused_field("offset", "reach beyond its end", "io-read b offset=8M bytes=1");
+        refused_field("offset", "reach beyond its end", "io-write b offset=7M bytes=2M pattern=7");
+        refused_field("offset", "reach beyond its end", "io-discard b offset=9M bytes=0");
+        refused_field("offset", "reach beyond its end", "io-zeroes b offset=0 bytes=9M");
+        refused_field("offset", "must be 0 or more", "io-read b offset=-1 bytes=1");
+        stack_do("backend-add name=empty");
+        stack_refused(-ENOMEDIUM, "has no length", "io-make-zero empty");
+        const Sluice__BackendInfo *info = stack_do("backend-show b")->backend;
+        assert_int_equal(info->read->invalid, 2);
+        assert_int_equal(info->write->invalid, 1);
+        assert_int_equal(info->discard->invalid, 1);
+        assert_int_equal(info->zeroes->invalid, 1);
+        assert_int_equal(stack_do("backend-show empty")->backend->zeroes->invalid, 1);
+        assert_string_equal(sent(), "");
+        stack_do("io-read b offset=0 bytes=512");
+        assert_int_equal(stack_do("backend-show b")->backend->read->invalid, 2);
+    }
+}
+
 /* --- Ioctls */
 
 static void an_ioctl_reaches_the_driver_and_its_argument_comes_back(void **state)
@@ -273,6 +301,7 @@ static void an_inactive_backend_refuses_them(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_range_that_is_refused_is_counted_as_invalid),
         cmocka_unit_test(an_ioctl_reaches_the_driver_and_its_argument_comes_back),
         cmocka_unit_test(an_argument_is_one_mebibyte_at_most),
         cmocka_unit_test(an_ioctl_that_fails_is_told_with_its_reason),

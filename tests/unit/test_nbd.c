@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "actors/account.h"
 #include "actors/export_nbd.h"
 #include "actors/kinds.h"
 #include "actors/nbd_proto.h"
@@ -29,6 +30,7 @@ static struct {
 
     unsigned sessions; /* open now */
     actor_addr watcher;
+    const struct account_told *told; /* by the newest session */
     struct op_queue held;
     struct {
         uint8_t kind;
@@ -66,6 +68,7 @@ static void on_session_open(struct actor *self, struct mail *mail)
     grant->facts = facts();
     if (open->watcher)
         backend.watcher = open->watcher;
+    backend.told = (const struct account_told *)(uintptr_t)open->told;
     actor_reply(self, mail_ticket(mail), MAIL_SESSION_GRANT, grant);
 }
 
@@ -392,6 +395,11 @@ static void goes_on(int fd)
     assert_int_equal(take(fd, data, sizeof(data)), sizeof(data));
 }
 
+static uint64_t invalid(enum op_kind kind)
+{
+    return atomic_load(&backend.told->invalid[kind]);
+}
+
 /* --- Bounds */
 
 static void test_requests_beyond_the_credits_are_not_read(void **state)
@@ -623,7 +631,12 @@ static void test_requests_that_make_no_sense_are_refused(void **state)
         assert_int_equal(ask(fd, cases[i].type, cases[i].flags, cases[i].offset, cases[i].length),
                          cases[i].error);
     assert_int_equal(backend.count, 0);
+    assert_int_equal(invalid(OP_READ), 6); /* each counts where its kind is known */
+    assert_int_equal(invalid(OP_DISCARD) + invalid(OP_ZEROES) + invalid(OP_FLUSH), 3);
+    assert_int_equal(invalid(OP_WRITE), 0);
     goes_on(fd);
+    assert_int_equal(ask(fd, NBD_CMD_READ, 0, 0, 0), 0); /* it is fine */
+    assert_int_equal(invalid(OP_READ), 6);
     close(fd);
 }
 
@@ -648,6 +661,7 @@ static void test_refused_write_is_skipped_with_its_payload(void **state)
         give_request(fd, NBD_CMD_WRITE, cases[i].flags, cases[i].offset, cases[i].length);
         assert_int_equal(give(fd, payload, cases[i].length), cases[i].length);
         assert_int_equal(take_reply(fd), cases[i].error);
+        assert_int_equal(invalid(OP_WRITE), i + 1);
     }
     assert_int_equal(backend.count, 0);
     goes_on(fd);
@@ -682,6 +696,7 @@ static void test_writing_to_a_read_only_export_is_not_permitted(void **state)
     assert_int_equal(ask(fd, NBD_CMD_TRIM, 0, 0, 512), NBD_EPERM);
     assert_int_equal(ask(fd, NBD_CMD_WRITE_ZEROES, 0, 0, 512), NBD_EPERM);
     assert_int_equal(backend.count, 0);
+    assert_int_equal(invalid(OP_WRITE) + invalid(OP_DISCARD) + invalid(OP_ZEROES), 3);
     goes_on(fd);
     close(fd);
 }
