@@ -85,5 +85,6 @@ void node_on_permit(struct actor *self, struct mail *mail)
     default:
         if (node->activated)
             release(node);
+        actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
     }
 }

@@ -24,6 +24,20 @@ static void check_here(const struct actor *self)
 #endif
 }
 
+/* Whoever asked would wait for ever. */
+static void check_answered(const struct actor *self)
+{
+#ifndef NDEBUG
+    if (self->asked) {
+        fprintf(stderr, "sluice: actor '%s' (%s) stops, and has not answered %zu that asked it\n",
+                self->name, self->type->name, self->asked);
+        abort();
+    }
+#else
+    (void)self;
+#endif
+}
+
 void *actor_state(struct actor *self)
 {
     check_here(self);
@@ -153,6 +167,8 @@ static void destroy(struct actor *self)
     struct reactor *reactor = self->reactor;
     if (self->type->fini)
         self->type->fini(self);
+    if (self->stopping)
+        check_answered(self);
     directory_remove(&self->engine->mesh.directory, self->address);
     reactor->present[address_slot(self->address)] = NULL;
     reactor->stats.actors--;
@@ -362,7 +378,11 @@ static void handle(struct actor *self, struct mail *mail)
         void *arg;
         if (calls_take(&self->calls, mail->correlation, &fn, &arg))
             ((actor_reply_fn *)fn)(self, mail, arg);
-    } else if (mail->kind < MAIL_KINDS && self->type->handlers[mail->kind]) {
+        mail_free(mail);
+        return;
+    }
+    self->asked += mail->correlation != 0;
+    if (mail->kind < MAIL_KINDS && self->type->handlers[mail->kind]) {
         self->type->handlers[mail->kind](self, mail);
     } else {
         struct err err = {0};
@@ -445,10 +465,12 @@ void actor_ask(struct actor *self, actor_addr to, unsigned kind, void *body, act
 void actor_reply(struct actor *self, struct ticket ticket, unsigned kind, void *body)
 {
     check_here(self);
-    if (ticket.correlation)
-        send_mail(self, ticket.to, ticket.correlation, true, kind, body);
-    else
+    if (!ticket.correlation) {
         mail_free_body(body);
+        return;
+    }
+    self->asked--;
+    send_mail(self, ticket.to, ticket.correlation, true, kind, body);
 }
 
 void actor_refuse(struct actor *self, struct ticket ticket, const struct err *err)

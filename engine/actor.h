@@ -72,7 +72,8 @@ actor_addr actor_spawn(struct actor *self, const struct actor_type *type, const 
                        unsigned reactor);
 
 /* Ends the actor when the present handler returns: fini runs, the address dies, what is left in its
- * mailbox is answered with a Fault. No operation may be outstanding through it. */
+ * mailbox is answered with a Fault. No operation may be outstanding through it, and it has answered
+ * all that it was asked: a debug build checks that. */
 void actor_stop(struct actor *self);
 
 /* Moves the actor when the present handler returns; to where it is already, cancels a move. Until

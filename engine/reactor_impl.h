@@ -31,6 +31,7 @@ struct actor {
     struct mail *early_mail;
     struct order order[PEERS_MAX];
     struct calls calls;
+    size_t asked; /* requests that it was handed, and has not answered */
     struct work adopt;
     _Alignas(16) unsigned char state[];
 };

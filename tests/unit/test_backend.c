@@ -867,7 +867,7 @@ static void a_backend_on_its_way_out_lets_no_session_in(void **state)
         Sluice__Shutdown *shutdown = MAIL_NEW(sluice__shutdown);
         const Sluice__SessionGrant *grant = stack_call(b, MAIL_SESSION_OPEN, stack_session(1, 1));
         stack_release("c");
-        stack_ask(&removed, stack_world()->graph, MAIL_SHUTDOWN, shutdown); /* time is up */
+        stack_tell(stack_world()->graph, MAIL_SHUTDOWN, shutdown); /* time is up */
         stack_pass(20 * NS_PER_MS);
         stack_ask(&refused, b, MAIL_SESSION_OPEN, stack_session(1, 1));
         stack_settle();

@@ -538,6 +538,31 @@ static void touch_elsewhere(void)
     actor_state(touched);
 }
 
+static void forget_to_answer(struct actor *self, struct mail *mail)
+{
+    (void)mail;
+    actor_stop(self);
+}
+
+static const struct actor_type forgetful_type = {.name = "forgetful",
+                                                 .handlers = {[MAIL_FAULT] = forget_to_answer}};
+
+static void stop_without_an_answer(void)
+{
+    struct engine *engine = rig_stepped(1, 1, NULL);
+    struct port *port = rig_port(engine);
+    struct err err = {.code = -EIO};
+    port_tell(port, engine_spawn(engine, &forgetful_type, "told", 0), MAIL_FAULT,
+              mail_fault_body(&err));
+    port_poll(port);
+    engine_settle(engine); /* nobody waits for that one */
+    fprintf(stderr, "so far so good\n");
+    port_ask(port, engine_spawn(engine, &forgetful_type, "asked", 0), MAIL_FAULT,
+             mail_fault_body(&err), NULL, NULL);
+    port_poll(port);
+    engine_settle(engine);
+}
+
 static void send_incomplete(void)
 {
     struct engine *engine = rig_stepped(1, 1, NULL);
@@ -557,6 +582,19 @@ static void an_actor_that_is_touched_off_its_reactor_aborts_with_its_name(void *
     abort_of(touch_elsewhere, text, sizeof text);
     assert_non_null(strstr(text, "porcelain"));
     assert_non_null(strstr(text, "touchy"));
+#endif
+}
+
+static void an_actor_that_stops_without_having_answered_aborts_with_its_name(void **state)
+{
+    (void)state;
+#ifdef NDEBUG
+    skip();
+#else
+    char text[4096];
+    abort_of(stop_without_an_answer, text, sizeof text);
+    assert_non_null(strstr(text, "so far so good"));
+    assert_non_null(strstr(text, "'asked' (forgetful) stops"));
 #endif
 }
 
@@ -587,6 +625,7 @@ int main(void)
         cmocka_unit_test(an_operation_of_more_layers_than_it_has_frames_ends_through_all_of_them),
         cmocka_unit_test(virtual_time_stops_at_every_timer_and_nowhere_else),
         cmocka_unit_test(an_actor_that_is_touched_off_its_reactor_aborts_with_its_name),
+        cmocka_unit_test(an_actor_that_stops_without_having_answered_aborts_with_its_name),
         cmocka_unit_test(a_message_that_lacks_a_required_field_is_caught_where_it_is_sent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

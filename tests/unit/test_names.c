@@ -77,11 +77,10 @@ static void refuse_name(uint64_t claim, const char *name, int code, const char *
 
 static void refer(uint64_t claim, uint32_t references)
 {
-    struct stack_answer answer;
     Sluice__ClaimRefs *mail = MAIL_NEW(sluice__claim_refs);
     mail->claim = claim;
     mail->references = references;
-    stack_ask(&answer, stack_world()->graph, MAIL_CLAIM_REFS, mail);
+    stack_tell(stack_world()->graph, MAIL_CLAIM_REFS, mail);
     stack_settle();
 }
 
