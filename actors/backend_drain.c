@@ -142,30 +142,74 @@ void backend_quiesce(struct backend *backend)
 
 void backend_unquiesce(struct backend *backend)
 {
-    if (!backend->quiesced || --backend->quiesced)
-        return;
-    backend_await_over(backend);
-    backend_device_drained(backend, false);
-    backend_throttle_look(backend);
+    if (!--backend->quiesced) {
+        backend_await_over(backend);
+        backend_device_drained(backend, false);
+        backend_throttle_look(backend);
+    }
     backend_go(backend);
+}
+
+static struct drain region_of(const struct mail *mail)
+{
+    const Sluice__DrainWhose *whose = (const Sluice__DrainWhose *)mail->body;
+    return whose ? (struct drain){NULL, whose->peer, whose->number} : (struct drain){0};
 }
 
 void backend_on_drain_begin(struct actor *self, struct mail *mail)
 {
     struct backend *backend = actor_state(self);
+    struct drain *region = MEM_NEW(struct drain);
+    *region = region_of(mail);
+    region->next = backend->regions;
+    backend->regions = region;
     backend_quiesce(backend);
     backend_await_quiet(backend, 0, mail_ticket(mail));
 }
 
 void backend_on_drain_end(struct actor *self, struct mail *mail)
 {
-    backend_unquiesce(actor_state(self));
+    struct backend *backend = actor_state(self);
+    struct drain ends = region_of(mail), **at = &backend->regions, *region;
+    while ((region = *at) && (region->peer != ends.peer || region->number != ends.number))
+        at = &region->next;
+    if (region) {
+        *at = region->next;
+        free(region);
+        backend_unquiesce(backend);
+    }
     actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
+}
+
+bool backend_drained_by(const struct backend *backend, unsigned peer)
+{
+    unsigned regions = 0;
+    for (const struct drain *region = backend->regions; region; region = region->next, regions++)
+        if (region->peer != peer)
+            return false;
+    return regions && regions == backend->quiesced;
+}
+
+bool backend_drain_passes(const struct backend *backend, const struct op *op)
+{
+    if (!(op->flags & (OP_DRAINING | OP_HOLDER)) ||
+        !backend_drained_by(backend, op_key_peer(op_key(op))))
+        return false;
+    for (const struct drain *region = backend->regions; region; region = region->next)
+        if (region->number ? (op->flags & OP_HOLDER) != op_flag_holder(region->number)
+                           : !(op->flags & OP_DRAINING))
+            return false;
+    return true;
 }
 
 void backend_drain_fini(struct backend *backend)
 {
     struct waiter **lists[] = {&backend->waiters, &backend->calm_waiters}, *waiter;
+    struct drain *region;
+    while ((region = backend->regions)) {
+        backend->regions = region->next;
+        free(region);
+    }
     for (int i = 0; i < 2; i++)
         while ((waiter = *lists[i])) {
             *lists[i] = waiter->next;

@@ -43,6 +43,12 @@ struct waiter {
     unsigned pause; /* the enum pause for whose sake it waits; 0: for a region's */
 };
 
+/* A drained region, and whose operations it lets through; see DrainWhose. */
+struct drain {
+    struct drain *next;
+    unsigned peer, number;
+};
+
 /* In the frame of an operation that is held. */
 struct held {
     uint64_t arrival;
@@ -121,7 +127,8 @@ struct backend {
     struct timer error_timer;
 
     /* What waits. */
-    unsigned quiesced;       /* drained regions */
+    unsigned quiesced;       /* why it is quiet, beside pauses: regions, and changes of media */
+    struct drain *regions;   /* those of them that the graph has told of */
     unsigned pauses;         /* enum pause */
     bool lets_through;       /* what waits for limits goes at once */
     struct op_queue held;    /* failed, to be tried again; in the order in which they were begun */
@@ -206,6 +213,10 @@ void backend_await_quiet(struct backend *backend, unsigned pause, struct ticket 
 void backend_await_over(struct backend *backend);
 /* Nothing is in flight any more, and operations wait: goes on with whatever waited for that. */
 void backend_settle(struct backend *backend);
+/* Whether it is quiet for the sake of this thread's regions, and for nothing else. */
+bool backend_drained_by(const struct backend *backend, unsigned peer);
+/* Whether that is so, and they let this operation through. */
+bool backend_drain_passes(const struct backend *backend, const struct op *op);
 /* The session ends. */
 void backend_forget_session(struct backend *backend, struct session *session);
 /* Sessions whose callbacks are due are waited for no longer. */
@@ -261,7 +272,7 @@ void backend_hear(struct backend *backend, struct session *session);
 void backend_on_describe(struct actor *self, struct mail *mail);
 void backend_on_set(struct actor *self, struct mail *mail);
 
-/* backend_drain.c: begin and end a drained region. */
+/* backend_drain.c: it is quiet for one reason more, or less. */
 void backend_quiesce(struct backend *backend);
 void backend_unquiesce(struct backend *backend);
 

@@ -323,6 +323,22 @@ static void cancel_one(struct backend *backend, struct op *cancel)
     op_complete(cancel, ret);
 }
 
+static bool may_begin(const struct backend *backend)
+{
+    return !backend->pauses && !backend->carried && !backend->closing && !backend->aborted;
+}
+
+static bool may_go(const struct backend *backend)
+{
+    return !backend->quiesced && may_begin(backend);
+}
+
+/* The holder of a region still issues its own. */
+static bool may_pass(const struct backend *backend, const struct op *op)
+{
+    return may_begin(backend) && backend_drain_passes(backend, op);
+}
+
 void backend_submit(struct actor *self, struct op *op)
 {
     struct backend *backend = actor_state(self);
@@ -334,7 +350,7 @@ void backend_submit(struct actor *self, struct op *op)
         return; /* it has been waiting all the time */
     } else if (backend->closing || backend->aborted) {
         op_complete(op, -ESHUTDOWN);
-    } else if (op->flags & OP_DRAINING && backend->quiesced && !backend->pauses) {
+    } else if (may_pass(backend, op)) {
         begin(backend, op, backend->arrivals++);
     } else {
         op_enqueue(&backend->queue, op);
@@ -342,10 +358,17 @@ void backend_submit(struct actor *self, struct op *op)
     }
 }
 
-static bool may_go(const struct backend *backend)
+/* Takes the first that may go out of a queue; null when none may. */
+static struct op *take(const struct backend *backend, struct op_queue *queue)
 {
-    return !backend->quiesced && !backend->pauses && !backend->carried && !backend->closing &&
-           !backend->aborted;
+    if (may_go(backend))
+        return op_dequeue(queue);
+    struct op *op = backend->regions ? queue->head : NULL;
+    while (op && !may_pass(backend, op))
+        op = op->next;
+    if (op)
+        op_unqueue(queue, op);
+    return op;
 }
 
 void backend_go(struct backend *backend)
@@ -353,12 +376,12 @@ void backend_go(struct backend *backend)
     /* What arrives meanwhile queues behind, so the order stays. What fails again may stop it again:
      * that one is held with those that were not tried yet. */
     struct op *op;
-    while (may_go(backend) && (op = op_dequeue(&backend->held))) {
+    while ((op = take(backend, &backend->held))) {
         uint64_t arrival = ((const struct held *)op_top(op))->arrival;
         op_pop(op);
         begin(backend, op, arrival);
     }
-    while (may_go(backend) && (op = op_dequeue(&backend->queue))) {
+    while ((op = take(backend, &backend->queue))) {
         backend->queued_bytes -= op->bytes;
         begin(backend, op, backend->arrivals++);
     }

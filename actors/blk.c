@@ -128,6 +128,7 @@ int blk_claim(blk_context *context, Sluice__Claim *claim, blk **out, char **erro
     blk->backend = claimed->address;
     blk->id = claimed->id;
     blk->claim = claimed->claim;
+    blk->number = 1 + context->opened++ % OP_HOLDERS;
     blk->perms = perms;
     blk->writable = perms.perm & PERM_WRITE;
     mail_free_body(claimed);
@@ -295,8 +296,9 @@ static struct op *prepare(struct blk *blk, enum op_kind kind, int64_t offset, ui
     op->flags = (uint16_t)flags;
     if (blk->beyond_end && (kind == OP_READ || kind == OP_WRITE || kind == OP_ZEROES))
         op->flags |= OP_BEYOND_END;
-    if (blk->regions)
-        op->flags |= OP_DRAINING;
+    if (__builtin_expect(blk->regions || blk->context->regions, 0))
+        op->flags |= (blk->regions ? op_flag_holder(blk->number) : 0) |
+                     (blk->context->regions ? OP_DRAINING : 0);
     struct request *request = op_push(op, blk_request_done, blk);
     *request = (struct request){blk, done, opaque, NULL, false};
     return op;

@@ -117,6 +117,8 @@ int blk_drain_begin(blk *blk)
     Sluice__Drain *drain = MAIL_NEW(sluice__drain);
     drain->has_backend = true;
     drain->backend = blk->backend;
+    drain->has_number = true;
+    drain->number = blk->number;
     return region_begin(blk->context, &blk->regions, drain);
 }
 

@@ -36,6 +36,7 @@ struct blk_context {
     unsigned plugged;      /* see blk_io_plug(); 0 while it waits */
     struct blk *blks;
     struct held_region *regions; /* of nodes, and of everything */
+    unsigned opened;             /* blks, ever */
     struct note *notes;          /* mail of which callbacks are to tell, the oldest first */
 };
 
@@ -61,6 +62,8 @@ struct blk {
     actor_addr backend;
     uint64_t id; /* the backend's, in the graph */
     uint64_t claim, session;
+    unsigned number;            /* as a holder of regions; see OP_HOLDERS. Two blks of a context may
+                                   share one when there are many; then they do regions, too */
     unsigned references;        /* of those who share this blk */
     bool closing;               /* the last one goes, and waits for requests */
     uint32_t granted;           /* requests that may be outstanding */

@@ -3,8 +3,8 @@
  *
  * To drain a node is to keep everyone quiet who stands on it, directly or through other nodes. A
  * region covers those who do so at the time: who comes to stand there inside it is quiesced before
- * he has the node, and who leaves is let go. A job does not make itself quiet. Each counts the
- * regions that cover it.
+ * he has the node, and who leaves is let go. A job does not make itself quiet. Each knows the
+ * regions that cover it, and whose requests each of them lets through.
  *
  * What is in flight may wait in a node below, for a limit's sake: so nodes on which somebody stands
  * who is covered, and whose drivers make requests wait, are told, too, and let them go on. Where
@@ -16,14 +16,29 @@
 
 #include "engine/mem.h"
 
+/* Who goes on in a region, as operations show it; see DrainWhose. */
+struct whose {
+    unsigned peer;
+    unsigned number;
+};
+
+/* A region as an object knows it, which was told. */
+struct drained {
+    struct drained *next;
+    uint64_t region;
+    struct whose whose;
+    bool told, covers; /* the object, still */
+};
+
 struct region {
     struct region *next;
     struct graph *graph;
     uint64_t id;
     actor_addr target; /* a backend or a node; 0: all there are */
     actor_addr holder; /* a job that it does not cover, or 0 */
-    bool connected;    /* and all that is connected with it */
-    bool through;      /* keeps nobody quiet; what waits below the target goes on */
+    struct whose whose;
+    bool connected; /* and all that is connected with it */
+    bool through;   /* keeps nobody quiet; what waits below the target goes on */
     bool ended, telling;
     size_t waits; /* answers to come */
     region_fn *then;
@@ -185,17 +200,46 @@ static void quiet(struct actor *self, struct mail *reply, void *arg)
     quiet_one(arg);
 }
 
-static void begin_one(struct object *object, struct region *region)
+static struct drained *add(struct object *object, const struct region *region)
 {
-    object->drained++;
-    region->waits++;
-    actor_ask(object->graph->self, object->address, MAIL_DRAIN_BEGIN, NULL, quiet, region);
+    struct drained *drained = MEM_NEW(struct drained);
+    *drained = (struct drained){
+        .next = object->drained, .region = region->id, .whose = region->whose, .covers = true};
+    return object->drained = drained;
 }
 
-static void count_one(struct object *object, struct region *region)
+static Sluice__DrainWhose *whose_mail(const struct drained *drained)
 {
-    (void)region;
-    object->drained_next++;
+    Sluice__DrainWhose *whose = MAIL_NEW(sluice__drain_whose);
+    whose->has_peer = whose->has_number = true;
+    whose->peer = drained->whose.peer;
+    whose->number = drained->whose.number;
+    return whose;
+}
+
+static void ask(const struct object *object, struct drained *drained, actor_reply_fn *then,
+                void *arg)
+{
+    drained->told = true;
+    actor_ask(object->graph->self, object->address, MAIL_DRAIN_BEGIN, whose_mail(drained), then,
+              arg);
+}
+
+static void begin_one(struct object *object, struct region *region)
+{
+    region->waits++;
+    ask(object, add(object, region), quiet, region);
+}
+
+static void cover_one(struct object *object, struct region *region)
+{
+    struct drained *drained = object->drained;
+    while (drained && drained->region != region->id)
+        drained = drained->next;
+    if (drained)
+        drained->covers = true;
+    else
+        add(object, region);
 }
 
 static void was_told(struct actor *self, struct mail *reply, void *arg)
@@ -207,8 +251,9 @@ static void was_told(struct actor *self, struct mail *reply, void *arg)
 
 static void tell_begin(struct object *object)
 {
-    for (; object->drained < object->drained_next; object->drained++)
-        actor_ask(object->graph->self, object->address, MAIL_DRAIN_BEGIN, NULL, was_told, NULL);
+    for (struct drained *drained = object->drained; drained; drained = drained->next)
+        if (!drained->told)
+            ask(object, drained, was_told, NULL);
 }
 
 static void node_ended(struct actor *self, struct mail *reply, void *arg)
@@ -225,15 +270,31 @@ static void node_ended(struct actor *self, struct mail *reply, void *arg)
 static void tell_end(struct object *object)
 {
     struct graph *graph = object->graph;
-    for (; object->drained > object->drained_next; object->drained--)
+    struct drained **at = &object->drained, *drained;
+    while ((drained = *at)) {
+        if (drained->covers || (object->kind != NODE && graph->drain_ends)) {
+            at = &drained->next;
+            continue;
+        }
         if (object->kind == NODE) {
             graph->drain_ends++;
-            actor_ask(graph->self, object->address, MAIL_DRAIN_END, NULL, node_ended, graph);
-        } else if (!graph->drain_ends) {
-            actor_tell(graph->self, object->address, MAIL_DRAIN_END, NULL);
+            actor_ask(graph->self, object->address, MAIL_DRAIN_END, whose_mail(drained), node_ended,
+                      graph);
         } else {
-            return;
+            actor_tell(graph->self, object->address, MAIL_DRAIN_END, whose_mail(drained));
         }
+        *at = drained->next;
+        free(drained);
+    }
+}
+
+void graph_drain_forget(struct object *object)
+{
+    struct drained *drained;
+    while ((drained = object->drained)) {
+        object->drained = drained->next;
+        free(drained);
+    }
 }
 
 static void each_drainable(struct graph *graph, void (*fn)(struct object *object))
@@ -243,16 +304,17 @@ static void each_drainable(struct graph *graph, void (*fn)(struct object *object
             fn(graph->tables[drainable[k]].all[i]);
 }
 
-static void forget_next(struct object *object)
+static void uncover(struct object *object)
 {
-    object->drained_next = 0;
+    for (struct drained *drained = object->drained; drained; drained = drained->next)
+        drained->covers = false;
 }
 
 void graph_drain_sync(struct graph *graph)
 {
-    each_drainable(graph, forget_next);
+    each_drainable(graph, uncover);
     for (struct region *region = graph->regions; region; region = region->next)
-        each_covered(region, count_one);
+        each_covered(region, cover_one);
     each_drainable(graph, tell_begin);
     each_drainable(graph, tell_end);
 }
@@ -348,7 +410,9 @@ void graph_on_drain(struct actor *self, struct mail *mail)
 {
     struct graph *graph = actor_state(self);
     const Sluice__Drain *drain = (const Sluice__Drain *)mail->body;
-    struct region region = {.ticket = mail_ticket(mail), .holder = drain->holder};
+    struct region region = {.ticket = mail_ticket(mail),
+                            .holder = drain->holder,
+                            .whose = {drain->holder ? 0 : mail->origin, drain->number}};
     struct err err = {0};
     if (drain->node) {
         const struct object *node = graph_there(graph, NODE, drain->node, "node", &err);

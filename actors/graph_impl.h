@@ -86,7 +86,8 @@ struct object {
     bool waits_for_leaving;                      /* a backend that is added amid that */
     bool turned;                                 /* by the round */
     struct activity_round *round;                /* that changes its activity */
-    unsigned drained, drained_next;              /* regions that a backend was told of */
+    struct drained *drained;                     /* regions that it was told of; of those who can be
+                                                    drained */
     bool marked;                                 /* see graph_mark_connected() */
     bool committed;                              /* a node: see standing.commits */
     struct commits *commits;                     /* what a job is a part of; or null */
@@ -258,6 +259,7 @@ void graph_drain_sync(struct graph *graph);
 /* Sets `marked` of all nodes and backends that are connected with the object, and of no other. */
 void graph_mark_connected(const struct object *object);
 void graph_drain_free(struct graph *graph);
+void graph_drain_forget(struct object *object); /* it ends */
 void graph_on_drain(struct actor *self, struct mail *mail);
 void graph_on_drain_end(struct actor *self, struct mail *mail);
 

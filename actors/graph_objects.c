@@ -85,6 +85,7 @@ void graph_object_free(struct object *object)
     mail_free_body(object->body);
     free(object->swap);
     graph_block_free(object);
+    graph_drain_forget(object);
     graph_throttle_free(object);
     free(object);
 }

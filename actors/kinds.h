@@ -52,8 +52,8 @@
     X(CLAIM_MOVE, claim_move)   /* to the graph; answered with REPLY */                            \
     X(CLAIM_ALLOW, claim_allow) /* to the graph; answered without a body */                        \
     X(MOVING, moving)                                                                              \
-    X(DRAIN_BEGIN, drain_begin) /* answered without a body when nothing is in flight */            \
-    X(DRAIN_END, drain_end)                                                                        \
+    X(DRAIN_BEGIN, drain_whose) /* answered without a body when nothing is in flight */            \
+    X(DRAIN_END, drain_whose)                                                                      \
     X(BACKEND_INSERT, backend_insert) /* answered without a body */                                \
     X(BACKEND_REMOVE, backend_remove) /* answered without a body when the medium is out */         \
     X(BACKEND_SET, backend_set)       /* answered without a body */                                \

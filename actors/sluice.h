@@ -261,12 +261,14 @@ void blk_set_allow_write_beyond_eof(blk *blk, bool allow);
 /* A drained region: begin returns when nothing is in flight, callbacks included, but for the one
  * that it is called from; until the matching end, requests queue at the backend, from whomever but
  * this blk, and then go in order. It covers all backends that stand on the same node, those too
- * that come to stand there meanwhile. Regions nest. End without begin is -EINVAL. */
+ * that come to stand there meanwhile. Regions nest. Inside somebody else's region, who may be
+ * another blk of this context, this blk's requests queue too. End without begin is -EINVAL. */
 int blk_drain_begin(blk *blk);
 int blk_drain_end(blk *blk);
 int blk_drain(blk *blk); /* both */
 /* The same for all who stand on a node, directly or through others; and for all there are, and all
- * that are added meanwhile. A context that closes ends the regions that it has begun. */
+ * that are added meanwhile. These are the context's: the requests of all its blks go on that are
+ * asked for inside. A context that closes ends the regions that it has begun. */
 int blk_node_drain_begin(blk_context *context, const char *node);
 int blk_node_drain_end(blk_context *context, const char *node);
 int blk_drain_all_begin(blk_context *context);

@@ -225,7 +225,7 @@ void actor_give_back(struct actor *self, struct op_queue *ops)
         return;
     for (struct op *op = ops->head; op; op = op->next) { /* one that was begun went elsewhere */
         op->to = self->address;
-        op->origin = (uint16_t)(op_key(op) >> 32);
+        op->origin = (uint16_t)op_key_peer(op_key(op));
     }
     *ops->tail = self->ops.head;
     if (!self->ops.head)

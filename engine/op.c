@@ -107,8 +107,9 @@ static void request(struct link *link, struct op *op, uint64_t tag)
 {
     uint64_t buffer =
         op->niov == 1 ? (uint64_t)(uintptr_t)op->iov->iov_base : (uint64_t)(uintptr_t)op->iov;
-    _Static_assert(OP_DRAINING < 1 << 12 && OP_UNTHROTTLED < 1 << 12, "a row has 12 bits of flags");
-    uint64_t word = op->kind | (uint64_t)op->flags << 8 | (uint64_t)op->niov << 20 |
+    _Static_assert(OP_ALL_KINDS <= 1 << 4, "a row has 4 bits of kind and 16 of flags");
+    _Static_assert(OP_HOLDER == OP_HOLDERS << OP_HOLDER_BIT && OP_HOLDER < 1 << 16, "of them 5");
+    uint64_t word = op->kind | (uint64_t)op->flags << 4 | (uint64_t)op->niov << 20 |
                     (uint64_t)op->sequence << 32;
     link_request(link, op->origin, op->to, tag, word, (uint64_t)op->offset, op->bytes, buffer);
 }

@@ -98,10 +98,19 @@ enum op_flag {
     OP_BEYOND_END = SLUICE__OP_FLAG__OP_BEYOND_END,
     OP_COMPRESSED = SLUICE__OP_FLAG__OP_COMPRESSED,
     OP_DRAINING = SLUICE__OP_FLAG__OP_DRAINING,
+    OP_HOLDER = SLUICE__OP_FLAG__OP_HOLDER,
     OP_UNTHROTTLED = SLUICE__OP_FLAG__OP_UNTHROTTLED,
     OP_LIMITED = SLUICE__OP_FLAG__OP_LIMITED,
 };
 #define OP_PREALLOC (OP_PREALLOC_METADATA | OP_PREALLOC_FALLOC | OP_PREALLOC_FULL)
+
+/* Who holds a drained region has a number in his thread, from 1 to this; 0: he holds none. */
+#define OP_HOLDERS    31
+#define OP_HOLDER_BIT 11
+static inline unsigned op_flag_holder(unsigned number)
+{
+    return number << OP_HOLDER_BIT;
+}
 
 /* Runs when the layers above the frame are through; op->ret holds the result. */
 typedef void op_done_fn(struct op *op, void *who);
@@ -176,6 +185,10 @@ size_t op_tags(struct peer *peer, op_done_fn *done, const void *who, uint64_t *t
 /* What tells an operation from all others under way, on whatever thread: its sender and its place
  * there. */
 uint64_t op_key(const struct op *op);
+static inline unsigned op_key_peer(uint64_t key)
+{
+    return (unsigned)(key >> 32);
+}
 
 /* Whether the operation is, or was made here for, the one that `peer` knows by this tag. */
 bool op_is(const struct op *op, unsigned peer, uint64_t tag);

@@ -194,8 +194,8 @@ static void take_requests(struct peer *peer, struct link *link, const Sluice__Fr
         struct op *op = op_new(peer);
         op->to = frame->to[i];
         op->origin = (uint16_t)origin;
-        op->kind = (uint8_t)word;
-        op->flags = word >> 8 & 0xfff;
+        op->kind = word & 0xf;
+        op->flags = word >> 4 & 0xffff;
         op->niov = word >> 20 & 0xfff;
         op->sequence = (uint32_t)(word >> 32);
         op->offset = (int64_t)frame->offset[i];

@@ -44,6 +44,57 @@ static void the_holder_of_a_region_goes_on(void **state)
     rig_close(&rig);
 }
 
+static void the_thread_that_holds_a_region_of_a_node_or_of_everything_goes_on(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(0, memory);
+    blk_context *context = context_on(rig.engine, 0);
+    blk *other = open_blk(context, "disk", 0);
+    struct tally tally = {0};
+    char got[512];
+    assert_int_equal(blk_node_drain_begin(rig.context, "node"), 0);
+    assert_int_equal(blk_drain_all_begin(rig.context), 0);
+    assert_int_equal(blk_aio_pread(other, 0, 4, got, 0, count, &tally), 0);
+    assert_int_equal(blk_pwrite(rig.blk, 0, 4, "mine", 0), 4);
+    assert_int_equal(blk_drain_all_end(rig.context), 0);
+    assert_int_equal(blk_pread(rig.blk, 0, 4, got, 0), 4);
+    blk_wait(context, 20);
+    assert_int_equal(tally.calls, 0);
+    assert_int_equal(blk_node_drain_end(rig.context, "node"), 0);
+    reap(context, &tally.calls, 1);
+    blk_context_close(&context);
+    rig_close(&rig);
+}
+
+/* One is of another thread, or of the same. */
+static void a_region_keeps_the_holder_of_an_earlier_one_waiting(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(0, memory);
+    for (unsigned same = 0; same < 2; same++) {
+        blk_context *context = same ? rig.context : context_on(rig.engine, 0);
+        blk *other = open_blk(context, "disk", 0);
+        struct tally tally = {0}, others = {0};
+        char got[512];
+        assert_int_equal(blk_drain_begin(rig.blk), 0);
+        assert_int_equal(blk_drain_begin(other), 0);
+        assert_int_equal(blk_aio_pread(rig.blk, 0, 4, got, 0, count, &tally), 0);
+        assert_int_equal(blk_aio_pread(other, 0, 4, got, 0, count, &others), 0);
+        blk_wait(rig.context, 20);
+        blk_wait(context, 20);
+        assert_int_equal(tally.calls + others.calls, 0);
+        assert_int_equal(blk_drain_end(other), 0);
+        reap(rig.context, &tally.calls, 1); /* in its own region */
+        assert_int_equal(others.calls, 0);
+        assert_int_equal(blk_drain_end(rig.blk), 0);
+        reap(context, &others.calls, 1);
+        blk_close(&other);
+        if (!same)
+            blk_context_close(&context);
+    }
+    rig_close(&rig);
+}
+
 static void a_blk_or_a_context_that_closes_ends_its_regions(void **state)
 {
     (void)state;
@@ -284,6 +335,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_drain_lets_requests_queue_and_run_in_order_at_its_end),
         TEST(the_holder_of_a_region_goes_on),
+        TEST(the_thread_that_holds_a_region_of_a_node_or_of_everything_goes_on),
+        TEST(a_region_keeps_the_holder_of_an_earlier_one_waiting),
         TEST(a_blk_or_a_context_that_closes_ends_its_regions),
         TEST(a_context_closes_in_its_own_region_of_everything_or_of_a_node),
         TEST(a_context_closes_in_a_region_that_another_blk_of_it_has_begun),

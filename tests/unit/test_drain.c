@@ -6,9 +6,13 @@
 
 #include "drivers/driver.h"
 
-static void begin(struct stack_answer *answer, actor_addr backend, const char *node)
+/* A region of this number's, or of the thread's. */
+static void begin_for(struct stack_answer *answer, unsigned number, actor_addr backend,
+                      const char *node)
 {
     Sluice__Drain *drain = MAIL_NEW(sluice__drain);
+    drain->has_number = true;
+    drain->number = number;
     drain->has_backend = true;
     drain->backend = backend;
     if (node)
@@ -16,14 +20,24 @@ static void begin(struct stack_answer *answer, actor_addr backend, const char *n
     stack_ask(answer, stack_world()->graph, MAIL_DRAIN, drain);
 }
 
-static uint64_t drain(actor_addr backend, const char *node)
+static void begin(struct stack_answer *answer, actor_addr backend, const char *node)
+{
+    begin_for(answer, 0, backend, node);
+}
+
+static uint64_t drain_for(unsigned number, actor_addr backend, const char *node)
 {
     struct stack_answer answer;
-    begin(&answer, backend, node);
+    begin_for(&answer, number, backend, node);
     stack_await(&answer);
     if (answer.code)
         fail_msg("%s", answer.text);
     return ((const Sluice__Drained *)answer.body)->region;
+}
+
+static uint64_t drain(actor_addr backend, const char *node)
+{
+    return drain_for(0, backend, node);
 }
 
 static void end(uint64_t region)
@@ -241,6 +255,13 @@ static void a_drain_of_what_is_not_there_is_refused(void **state)
     stack_stop();
 }
 
+/* --- Whose requests go on */
+
+static void read_as(struct stack_op *op, actor_addr backend, unsigned flags)
+{
+    stack_submit(op, backend, OP_READ, 0, 512, flags, NULL);
+}
+
 static void the_holder_of_a_region_still_issues_its_own(void **state)
 {
     (void)state;
@@ -250,21 +271,128 @@ static void the_holder_of_a_region_still_issues_its_own(void **state)
         stack_do("node-add driver=null name=n");
         stack_do("backend-add name=a node=n");
         actor_addr a = stack_find("a");
-        uint64_t region = drain(a, NULL);
+        uint64_t region = drain_for(1, a, NULL);
         submit(&others, a);
-        stack_submit(&own, a, OP_READ, 0, 512, OP_DRAINING, NULL);
+        read_as(&own, a, op_flag_holder(1));
         stack_await_op(&own);
         assert_int_equal(own.ret, 0);
         assert_false(others.came);
-        /* A pause holds it up all the same. */
+        /* A pause holds it up all the same, and no longer. */
         stack_do("backend-pause a");
-        stack_submit(&own, a, OP_READ, 0, 512, OP_DRAINING, NULL);
+        read_as(&own, a, op_flag_holder(1));
         stack_settle();
         assert_false(own.came);
         stack_do("backend-resume a");
-        end(region);
         stack_await_op(&own);
+        assert_false(others.came);
+        end(region);
         stack_await_op(&others);
+    }
+}
+
+static void where_two_hold_regions_neither_goes_on_until_one_has_ended(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        const unsigned flags[] = {op_flag_holder(1), op_flag_holder(2)};
+        struct stack_op own[2], others;
+        stack_do("node-add driver=mock name=n hold=on");
+        stack_do("backend-add name=a node=n");
+        stack_do("backend-add name=b node=n");
+        actor_addr a = stack_find("a"), b = stack_find("b");
+        uint64_t first = drain_for(1, a, NULL);
+        struct stack_answer second;
+        read_as(&own[0], a, flags[0]);
+        stack_settle();
+        begin_for(&second, 2, b, NULL);
+        stack_settle();
+        assert_false(second.came); /* what is in flight in the first one counts */
+        stack_do("node-set n hold=off");
+        stack_await(&second);
+        assert_true(own[0].came);
+        read_as(&own[0], a, flags[0]);
+        read_as(&own[1], b, flags[1]);
+        submit(&others, a);
+        stack_settle();
+        assert_false(own[0].came || own[1].came || others.came);
+        unsigned one = seed & 1;
+        uint64_t regions[] = {first, ((const Sluice__Drained *)second.body)->region};
+        end(regions[one]);
+        /* The other one's go on in his region; the first one's wait for its end now. */
+        stack_await_op(&own[!one]);
+        stack_settle();
+        assert_false(others.came);
+        assert_false(own[one].came);
+        end(regions[!one]);
+        stack_await_op(&others);
+        stack_await_op(&own[one]);
+    }
+}
+
+static void regions_of_nodes_and_of_everything_let_through_what_their_thread_asks(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_op own, both, others[2];
+        stack_do("node-add driver=null name=n");
+        stack_do("backend-add name=a node=n");
+        actor_addr a = stack_find("a");
+        uint64_t region = drain(0, seed & 1 ? "n" : NULL);
+        submit(&others[0], a);
+        read_as(&others[1], a, op_flag_holder(1)); /* of a backend that is gone by now, say */
+        read_as(&own, a, OP_DRAINING);
+        stack_await_op(&own);
+        uint64_t inner = drain_for(1, a, NULL);
+        read_as(&own, a, OP_DRAINING);
+        read_as(&both, a, op_flag_holder(1) | OP_DRAINING);
+        stack_await_op(&both);
+        stack_settle();
+        assert_false(own.came || others[0].came || others[1].came);
+        end(inner);
+        stack_await_op(&own);
+        stack_settle();
+        assert_false(others[0].came || others[1].came);
+        end(region);
+        stack_await_op(&others[0]);
+        stack_await_op(&others[1]);
+    }
+}
+
+/* However much the holder asks: a backend is quiet when it goes, and when its medium does. */
+static void what_needs_a_backend_to_be_quiet_is_not_refused_for_a_holder_s_sake(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED_ON(seed, 3)
+    {
+        static const char *const what[] = {"backend-move name=a reactor=2", "medium-change a m",
+                                           "backend-move name=a reactor=1", "medium-remove a"};
+        enum { OPS = 40 };
+        struct stack_op ops[OPS];
+        struct stack_answer answers[4];
+        stack_do("node-add driver=memory name=n size=1M reactor=0");
+        stack_do("node-add driver=memory name=m size=1M reactor=0");
+        stack_do("backend-add name=a node=n");
+        actor_addr a = stack_find("a");
+        uint64_t region = drain_for(1, a, NULL);
+        for (unsigned i = 0; i < OPS; i++) {
+            read_as(&ops[i], a, op_flag_holder(1));
+            if (i % 10 == 5)
+                stack_send(&answers[i / 10], "%s", what[i / 10]);
+            for (uint64_t steps = (seed >> i % 5 & 3) + (i % 10 == 9 ? 60 : 0); steps; steps--)
+                stack_step();
+        }
+        for (unsigned i = 0; i < OPS; i++) {
+            stack_await_op(&ops[i]);
+            assert_true(ops[i].ret == 0 || ops[i].ret == -ENOMEDIUM);
+        }
+        for (unsigned i = 0; i < 4; i++) {
+            stack_await(&answers[i]);
+            if (answers[i].code)
+                fail_msg("%s", answers[i].text);
+        }
+        end(region);
     }
 }
 
@@ -352,6 +480,9 @@ int main(void)
         cmocka_unit_test(what_is_drained_can_be_removed_and_the_region_still_ends),
         cmocka_unit_test(a_drain_of_what_is_not_there_is_refused),
         cmocka_unit_test(the_holder_of_a_region_still_issues_its_own),
+        cmocka_unit_test(where_two_hold_regions_neither_goes_on_until_one_has_ended),
+        cmocka_unit_test(regions_of_nodes_and_of_everything_let_through_what_their_thread_asks),
+        cmocka_unit_test(what_needs_a_backend_to_be_quiet_is_not_refused_for_a_holder_s_sake),
         cmocka_unit_test(a_shutdown_ends_drains_that_wait),
         cmocka_unit_test(drains_and_changes_in_any_order_lose_nothing),
     };
