@@ -194,9 +194,10 @@ void backend_go(struct backend *backend);
  */
 void backend_end_waiting(struct backend *backend);
 /* Ends those of the operations that wait which a peer knows by these tags: held ones with their
- * error, those that wait for the end of a pause with -ECANCELED. For one who leaves, and has asked
- * for all of them: unlike an OP_CANCEL this lets go on what somebody will end, that which is with
- * the medium or waits for the end of a drained region. */
+ * error, those that wait for the end of a pause, or of that peer's own regions, with -ECANCELED.
+ * For one who leaves, and has asked for all of them: unlike an OP_CANCEL this lets go on what
+ * somebody else will end, that which is with the medium or waits for the end of another's region.
+ */
 void backend_cancel(struct backend *backend, unsigned peer, const uint64_t *tags, size_t n);
 /* Ends those of them that wait for a limit, here or in a node below, with -ECANCELED. */
 void backend_cancel_limited(struct backend *backend, unsigned peer, const uint64_t *tags, size_t n);

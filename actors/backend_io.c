@@ -426,7 +426,7 @@ void backend_cancel(struct backend *backend, unsigned peer, const uint64_t *tags
     op_queue_init(&held);
     op_queue_init(&queued);
     sort_out(&backend->held, &held, peer, tags, n);
-    if (backend->pauses)
+    if (backend->pauses || backend_drained_by(backend, peer))
         sort_out(&backend->queue, &queued, peer, tags, n);
     while ((op = op_dequeue(&held)))
         end_held(op);

@@ -184,11 +184,11 @@ int blk_new_open(blk_context *context, const char *filename, const char *node, c
 
 /* References. To a backend refer its name, the device that is attached to it, and each blk, as
  * often as blk_ref() was called on it, and once for having been opened. blk_unref() and blk_close()
- * drop one; a null blk has none. The blk's last one waits for its requests, but not for callbacks
- * of its own that call it; those that merely wait, because an error or somebody paused the backend,
- * end with an error. The backend's last one deletes it: what waits for the limits of a throttle
- * group goes at once, though it counts; it gives its medium up, and is gone when the call
- * returns. */
+ * drop one; a null blk has none. The blk's last one ends its drained regions and waits for its
+ * requests, but not for callbacks of its own that call it; those that merely wait, because an error
+ * or somebody paused the backend, or for another region of this context, end with an error. The
+ * backend's last one deletes it: what waits for the limits of a throttle group goes at once, though
+ * it counts; it gives its medium up, and is gone when the call returns. */
 void blk_ref(blk *blk);
 void blk_unref(blk *blk);
 unsigned blk_get_refcnt(const blk *blk); /* of the backend; 0 for null */

@@ -174,6 +174,30 @@ static void a_blk_closes_in_its_own_region_with_a_request_from_before_it(void **
     rig_close(&rig);
 }
 
+/* Who closes a blk is who would end the region. */
+static void what_waits_for_a_region_of_its_own_context_ends_when_its_blk_closes(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(0, memory);
+    char data[512];
+    request(rig.context, "backend-add name=sibling node=node");
+    for (unsigned all = 0; all < 2; all++) {
+        struct tally tally = {0};
+        blk_context *context = context_on(rig.engine, 0);
+        blk *blk = open_blk(context, "disk", 0), *sibling = open_blk(context, "sibling", 0);
+        assert_int_equal(blk_drain_begin(rig.blk), 0);
+        assert_int_equal(blk_aio_pread(blk, 0, 512, data, 0, count, &tally), 0);
+        assert_int_equal(all ? blk_drain_all_begin(context) : blk_drain_begin(sibling), 0);
+        assert_int_equal(blk_drain_end(rig.blk), 0);
+        blk_close(&blk);
+        assert_int_equal(tally.calls, 1);
+        assert_int_equal(tally.ret, -ECANCELED);
+        blk_context_close(&context);
+        assert_int_equal(blk_pread(rig.blk, 0, 512, data, 0), 512);
+    }
+    rig_close(&rig);
+}
+
 /* --- Callbacks */
 
 struct drainer {
@@ -341,6 +365,7 @@ int main(void)
         TEST(a_context_closes_in_its_own_region_of_everything_or_of_a_node),
         TEST(a_context_closes_in_a_region_that_another_blk_of_it_has_begun),
         TEST(a_blk_closes_in_its_own_region_with_a_request_from_before_it),
+        TEST(what_waits_for_a_region_of_its_own_context_ends_when_its_blk_closes),
         TEST(draining_from_inside_a_callback_waits_for_the_others_but_not_for_itself),
         TEST(a_drain_waits_until_the_callbacks_of_another_thread_have_returned),
         TEST(a_thread_that_has_nothing_outstanding_holds_up_no_drain),
