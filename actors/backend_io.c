@@ -11,7 +11,8 @@
 struct begun {
     uint64_t started; /* ns */
     uint64_t arrival;
-    bool cancelled; /* its end was asked for: it is not held */
+    bool cancelled;   /* its end was asked for: it is not held */
+    struct op *flush; /* that is to follow it, when it has been sent; see flush_after() */
     /* Of a write that is made to zeroes: what it was. */
     bool turned;
     uint16_t flags, niov;
@@ -220,30 +221,27 @@ static void ended(struct backend *backend, struct op *op, struct begun begun)
     finish(backend, op, op->ret);
 }
 
-/* In the frame of a flush that belongs to another operation. */
-struct flush {
-    struct op *op;
-    struct begun begun;
-};
+static void done(struct op *op, void *who);
 
 static void flushed(struct op *flush, void *who)
 {
-    struct flush of = *(struct flush *)op_popped(flush);
-    if (flush->ret < 0)
-        of.op->ret = flush->ret;
+    (void)who;
+    struct op *op = *(struct op **)op_popped(flush);
+    int64_t ret = flush->ret < 0 ? flush->ret : op->ret;
     op_free(flush);
-    ended(who, of.op, of.begun);
+    op_complete(op, ret);
 }
 
-/* VM state has no FUA. */
+/* VM state has no FUA. Its operation stays in flight as it was, so that it can be cancelled. */
 static void flush_after(struct backend *backend, struct op *op, struct begun begun)
 {
-    struct op *flush = op_new(actor_peer(backend->self));
+    struct op *flush = begun.flush = op_new(actor_peer(backend->self));
+    struct begun *kept = op_push(op, done, backend);
+    *kept = begun;
     flush->kind = OP_FLUSH;
     flush->offset = 0;
     flush->bytes = 0;
-    struct flush *of = op_push(flush, flushed, backend);
-    *of = (struct flush){op, begun};
+    *(struct op **)op_push(flush, flushed, backend) = op;
     op_send(flush, backend->node);
 }
 
@@ -255,7 +253,9 @@ static void done(struct op *op, void *who)
         turn_back(op, &begun);
     if ((op->kind == OP_WRITE || op->kind == OP_ZEROES) && counts(backend, op))
         account_written(&backend->account, (uint64_t)op->offset + op->bytes);
-    if (__builtin_expect(op->kind == OP_SAVE_VMSTATE && op->ret >= 0 && backend->write_through, 0))
+    if (__builtin_expect(op->kind == OP_SAVE_VMSTATE && op->ret >= 0 && backend->write_through &&
+                             !begun.flush,
+                         0))
         flush_after(backend, op, begun);
     else
         ended(backend, op, begun);
@@ -312,10 +312,11 @@ static void cancel_one(struct backend *backend, struct op *cancel)
     } else if (op && backend->throttle && throttle_member_cancel(backend->throttle, op)) {
         op_complete(op, -ECANCELED);
     } else if (op && (op = op_with(op, done, backend))) {
-        ((struct begun *)op_frame(op, done, backend))->cancelled = true;
+        struct begun *begun = op_frame(op, done, backend);
+        begun->cancelled = true;
         backend->in_flight++; /* it is outstanding here, too */
         op_push(cancel, cancel_passed, backend);
-        op_send_cancel(cancel, op, backend->node);
+        op_send_cancel(cancel, begun->flush ? begun->flush : op, backend->node);
         return;
     } else {
         ret = -ENOENT;

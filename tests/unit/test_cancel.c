@@ -277,6 +277,35 @@ static void one_that_fails_after_it_was_cancelled_is_not_held(void **state)
     }
 }
 
+/* Its state has been saved: what is left is a flush. */
+static void saving_vm_state_is_cancelled_in_the_flush_after_it_too(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        bool ends = seed & 1;
+        stack_do("node-add driver=mock name=m hold=on cancel=%s", ends ? "on" : "off");
+        stack_do("backend-add name=b node=m werror=stop write-cache=off");
+        actor_addr b = stack_find("b");
+        struct stack_op op;
+        stack_submit(&op, b, OP_SAVE_VMSTATE, 0, 0, 0, NULL);
+        stack_settle();
+        stack_do("node-set m release=1");
+        stack_settle();
+        assert_string_equal(last_sent(), "flush 0+0");
+        assert_int_equal(cancelled(&op, b), 0);
+        assert_string_equal(last_sent(), "cancel flush 0+0");
+        assert_int_equal(op.came, ends);
+        stack_do("node-set m hold=off error=28");
+        stack_await_op(&op);
+        assert_int_equal(op.ret, ends ? -ECANCELED : -ENOSPC);
+        assert_int_equal(shown()->held + shown()->in_flight, 0);
+        stack_do("backend-resume b");
+        stack_do("node-set m error=0");
+        assert_int_equal(stack_run(b, OP_SAVE_VMSTATE, 0, 0, 0), 0);
+    }
+}
+
 static void a_delay_of_the_fault_filter_ends_early(void **state)
 {
     (void)state;
@@ -575,6 +604,7 @@ int main(void)
         TEST(a_request_at_the_driver_ends_early),
         TEST(a_result_that_is_faster_wins),
         TEST(one_that_fails_after_it_was_cancelled_is_not_held),
+        TEST(saving_vm_state_is_cancelled_in_the_flush_after_it_too),
         TEST(a_delay_of_the_fault_filter_ends_early),
         TEST(of_a_split_request_the_pieces_that_are_left_are_not_begun),
         TEST(the_last_piece_that_is_faster_makes_the_whole_succeed),
