@@ -15,7 +15,7 @@ static int call(blk *blk, Sluice__Blockers__What what, unsigned ops, const char 
 {
     Sluice__Blockers *mail = MAIL_NEW(sluice__blockers);
     mail->what = what;
-    mail->backend = blk->backend;
+    mail->object = blk->backend;
     mail->operations = ops;
     if (reason)
         mail_set(&mail->reason, reason);

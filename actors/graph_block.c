@@ -34,21 +34,23 @@ static struct object *node_of(const struct object *object)
     return object->kind == BACKEND ? object->standing.to[0] : (struct object *)object;
 }
 
-static const struct block *find_on(const struct object *node, unsigned ops)
+/* What `asker` (may be null) has blocked does not count. */
+static const struct block *find_on(const struct object *node, unsigned ops,
+                                   const struct object *asker)
 {
     for (const struct block *block = node->blocks; block; block = block->next)
-        if (ops >> block->op & 1)
+        if (ops >> block->op & 1 && (!asker || block->owner != asker))
             return block;
     return NULL;
 }
 
 /* `*node` becomes the one where it is blocked. */
 static const struct block *find(const struct object *object, unsigned ops,
-                                const struct object **node)
+                                const struct object *asker, const struct object **node)
 {
     const struct block *block = NULL;
     *node = node_of(object);
-    while (*node && !(block = find_on(*node, ops)))
+    while (*node && !(block = find_on(*node, ops, asker)))
         *node = object->kind == BACKEND ? graph_filtered(*node) : NULL;
     return block;
 }
@@ -68,11 +70,17 @@ static int refuse(const struct object *node, const struct block *block, struct e
                    name_of(block->op, name), node->name, block->reason);
 }
 
-int graph_blocked_any(const struct object *object, unsigned ops, struct err *err)
+static int blocked_for(const struct object *asker, const struct object *object, unsigned ops,
+                       struct err *err)
 {
     const struct object *node;
-    const struct block *block = find(object, ops, &node);
+    const struct block *block = find(object, ops, asker, &node);
     return block ? refuse(node, block, err) : 0;
+}
+
+int graph_blocked_any(const struct object *object, unsigned ops, struct err *err)
+{
+    return blocked_for(NULL, object, ops, err);
 }
 
 int graph_blocked(const struct object *object, Sluice__OpBlock__Operation op, struct err *err)
@@ -163,7 +171,7 @@ static void sync(struct graph *graph, struct telling *telling)
     for (size_t i = 0; i < backends->n; i++) {
         struct object *backend = backends->all[i];
         const struct object *node;
-        bool blocked = find(backend, 1U << SLUICE__OP_BLOCK__OPERATION__RESIZE, &node);
+        bool blocked = find(backend, 1U << SLUICE__OP_BLOCK__OPERATION__RESIZE, NULL, &node);
         if (!backend->address || blocked == backend->resize_blocked)
             continue;
         backend->resize_blocked = blocked;
@@ -249,15 +257,16 @@ int graph_op_block(struct graph *graph, const Sluice__OpBlock *request, bool blo
     return 0;
 }
 
-/* From an embedding program. */
-static int on_medium(struct graph *graph, const Sluice__Blockers *asked, struct ticket ticket,
-                     struct err *err)
+/* From an embedding program, or a job. */
+static int on_medium(struct graph *graph, const struct mail *mail, struct err *err)
 {
-    const struct object *backend = graph_by_address(graph, asked->backend);
-    struct object *node = backend ? node_of(backend) : NULL;
+    const Sluice__Blockers *asked = (const Sluice__Blockers *)mail->body;
+    struct ticket ticket = mail_ticket(mail);
+    const struct object *object = graph_by_address(graph, asked->object);
+    struct object *node = object ? node_of(object) : NULL;
     unsigned ops = asked->operations & BLOCK_ALL;
     if (asked->what == SLUICE__BLOCKERS__WHAT__ASK) {
-        if (backend && graph_blocked_any(backend, ops, err) < 0)
+        if (object && blocked_for(graph_by_address(graph, mail->from), object, ops, err) < 0)
             return err->code;
         actor_reply(graph->self, ticket, MAIL_NONE, NULL);
         return 0;
@@ -273,8 +282,7 @@ static int on_medium(struct graph *graph, const Sluice__Blockers *asked, struct 
 void graph_on_blockers(struct actor *self, struct mail *mail)
 {
     struct err err = {0};
-    if (on_medium(actor_state(self), (const Sluice__Blockers *)mail->body, mail_ticket(mail),
-                  &err) < 0)
+    if (on_medium(actor_state(self), mail, &err) < 0)
         actor_refuse(self, mail_ticket(mail), &err);
 }
 

@@ -121,6 +121,27 @@ static void refuse(struct job *job, int code, const char *what)
     job_begun(job, &err);
 }
 
+static void may_grow(struct actor *self, struct mail *reply, void *arg)
+{
+    (void)self;
+    if (mail_fault(reply)) {
+        struct err err = {0};
+        mail_fault_err(reply, &err);
+        refuse(arg, err.code, err.text);
+        return;
+    }
+    job_begun(arg, NULL);
+}
+
+static void ask_to_grow(struct job *job)
+{
+    Sluice__Blockers *asked = MAIL_NEW(sluice__blockers);
+    asked->what = SLUICE__BLOCKERS__WHAT__ASK;
+    asked->object = job->target;
+    asked->operations = 1U << SLUICE__OP_BLOCK__OPERATION__RESIZE;
+    actor_ask(job->self, world(job->self)->graph, MAIL_BLOCKERS, asked, may_grow, job);
+}
+
 static void backing_known(struct actor *self, struct mail *reply, void *arg)
 {
     struct job *job = arg;
@@ -132,7 +153,10 @@ static void backing_known(struct actor *self, struct mail *reply, void *arg)
     int64_t length = ((Sluice__NodeFacts *)reply->body)->length;
     commit_of(job)->grows = length >= 0 && (uint64_t)length < job->total;
     commit_of(job)->backing = (uint64_t)length;
-    job_begun(job, NULL);
+    if (commit_of(job)->grows)
+        ask_to_grow(job);
+    else
+        job_begun(job, NULL);
 }
 
 static void ask_facts(struct job *job, actor_addr node, actor_reply_fn *then)

@@ -192,6 +192,28 @@ static void a_backing_that_is_shorter_grows(void **state)
     }
 }
 
+static void a_backing_that_is_to_grow_is_asked_for_resizes_and_no_other_is(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        add_stack("driver=memory size=1M");
+        fill("b", 0, MIB, 5);
+        stack_do("op-block node=lower op=resize reason='it is as long as its label says'");
+        stack_refused(-EBUSY,
+                      "job 'b' can't begin: resize is blocked on node 'lower': it is as long as",
+                      "commit b");
+        stack_refused(-EBUSY, "resize is blocked on node 'lower'", "commit-all");
+        assert_int_equal(stack_do("node-show top")->node->n_blocked, 0);
+        assert_int_equal(stack_do("node-show lower")->node->length, MIB);
+        stack_do("io-truncate b size=1M");
+        stack_do("commit b");
+        run_out();
+        assert_null(completed()->reason);
+        assert_int_equal(filled("below", 0, MIB), 5);
+    }
+}
+
 /* Whether the job waits for the refusal, or has it at once, as on one reactor. */
 static void
 what_a_backing_that_can_not_grow_has_no_room_for_stays_when_errors_are_ignored(void **state)
@@ -523,6 +545,7 @@ int main(void)
         cmocka_unit_test(what_the_overlay_has_goes_into_the_backing_and_the_overlay_is_empty),
         cmocka_unit_test(zeroes_are_made_as_zeroes),
         cmocka_unit_test(a_backing_that_is_shorter_grows),
+        cmocka_unit_test(a_backing_that_is_to_grow_is_asked_for_resizes_and_no_other_is),
         cmocka_unit_test(
             what_a_backing_that_can_not_grow_has_no_room_for_stays_when_errors_are_ignored),
         cmocka_unit_test(an_overlay_below_filters_is_the_backends),
