@@ -209,10 +209,12 @@ static int check_mode(const struct object *backend, Sluice__MediumChange__Mode m
 int graph_medium_change(struct graph *graph, const Sluice__MediumChange *change,
                         struct ticket ticket, struct err *err)
 {
+    /* The medium there is taken out, too. */
+    const unsigned ops =
+        1U << SLUICE__OP_BLOCK__OPERATION__CHANGE | 1U << SLUICE__OP_BLOCK__OPERATION__EJECT;
     struct object *backend = graph_ready(graph, BACKEND, change->backend, "backend", err), *node;
     if (!backend || !(node = graph_ready(graph, NODE, change->node, "node", err)) ||
-        check_mode(backend, change->mode, err) < 0 ||
-        graph_blocked(backend, SLUICE__OP_BLOCK__OPERATION__CHANGE, err) < 0)
+        check_mode(backend, change->mode, err) < 0 || graph_blocked_any(backend, ops, err) < 0)
         return err->code;
     struct swap *swap = MEM_NEW(struct swap);
     *swap = (struct swap){.backend = backend,

@@ -110,6 +110,24 @@ int graph_medium_insert(struct graph *graph, const Sluice__MediumInsert *insert,
 
 /* --- Removal */
 
+/* Of all that are taken out. */
+struct eviction {
+    struct eviction *next;
+    struct ticket ticket;
+    struct err err; /* why the first of those that stay does */
+};
+
+/* Its medium, which was to go with all others, stays. */
+static void stays(struct object *backend, const struct err *err)
+{
+    if (!backend->evicted)
+        return;
+    backend->evicted = false;
+    for (struct eviction *eviction = backend->graph->evictions; eviction; eviction = eviction->next)
+        if (!eviction->err.code)
+            eviction->err = *err;
+}
+
 static void parted(struct object *backend)
 {
     graph_medium_done(backend, NULL);
@@ -134,7 +152,7 @@ static void removed(struct actor *self, struct mail *reply, void *arg)
     if (mail_fault(reply)) {
         struct err err = {0};
         mail_fault_err(reply, &err);
-        backend->evicted = false;
+        stays(backend, &err);
         graph_medium_done(backend, &err);
         return;
     }
@@ -199,11 +217,6 @@ void graph_on_claim_medium(struct actor *self, struct mail *mail)
 
 /* --- All of them */
 
-struct eviction {
-    struct eviction *next;
-    struct ticket ticket;
-};
-
 /* Takes out the media that are still to go; when there is none, whoever waits is told. What is
  * being opened, or changed, comes when that is done. */
 void graph_evict(struct graph *graph)
@@ -215,6 +228,10 @@ void graph_evict(struct graph *graph)
         if (backend->state == CLOSING || backend->state == FAILED ||
             (backend->state == READY && !backend->standing.to[0]))
             backend->evicted = false;
+        struct err err = {0};
+        if (backend->evicted && backend->state == READY &&
+            graph_blocked(backend, SLUICE__OP_BLOCK__OPERATION__EJECT, &err) < 0)
+            stays(backend, &err);
         left += backend->evicted;
         if (backend->evicted && backend->state == READY)
             begin_removal(backend, (struct ticket){0}, false);
@@ -222,7 +239,10 @@ void graph_evict(struct graph *graph)
     struct eviction *eviction;
     while (!left && (eviction = graph->evictions)) {
         graph->evictions = eviction->next;
-        actor_reply(graph->self, eviction->ticket, MAIL_REPLY, reply_done());
+        if (eviction->err.code)
+            actor_refuse(graph->self, eviction->ticket, &eviction->err);
+        else
+            actor_reply(graph->self, eviction->ticket, MAIL_REPLY, reply_done());
         free(eviction);
     }
 }
@@ -230,7 +250,7 @@ void graph_evict(struct graph *graph)
 void graph_medium_remove_all(struct graph *graph, struct ticket ticket)
 {
     struct eviction *eviction = MEM_NEW(struct eviction);
-    *eviction = (struct eviction){graph->evictions, ticket};
+    *eviction = (struct eviction){.next = graph->evictions, .ticket = ticket};
     graph->evictions = eviction;
     for (size_t i = 0; i < graph->tables[BACKEND].n; i++)
         graph->tables[BACKEND].all[i]->evicted = true;

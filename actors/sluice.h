@@ -338,7 +338,7 @@ void blk_get_perm(const blk *blk, unsigned *perm, unsigned *shared);
  * is none. A node that was made together with a backend goes when nothing has it any more. */
 int blk_insert_bs(blk *blk, const char *node, char **error);
 int blk_remove_bs(blk *blk, char **error);
-/* Of all backends. */
+/* Of all backends. Where BLK_OP_EJECT is blocked they stay: -EBUSY, when all others are out. */
 int blk_remove_all_bs(blk_context *context, char **error);
 
 /* Called as callbacks are: after a medium has come, and before one goes, which waits for them; for

@@ -14,6 +14,10 @@ static void each_operation_asks_for_its_kind_and_is_refused_with_the_reason(void
         const char *op, *request;
     } all[] = {
         {"resize", "io-truncate backend=b size=512"},
+        {"eject", "medium-change backend=b node=other"},
+        {"change", "medium-change backend=b node=other"},
+        {"eject", "medium-eject b"},
+        {"eject", "medium-remove-all"},
         {"eject", "medium-remove b"},
         {"drive-del", "backend-remove b"},
     };
@@ -21,6 +25,7 @@ static void each_operation_asks_for_its_kind_and_is_refused_with_the_reason(void
     FOR_EACH_SEED(seed)
     {
         stack_do("node-add driver=mock name=m size=1M");
+        stack_do("node-add driver=mock name=other size=1M");
         stack_do("backend-add name=b node=m");
         for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
             char sentence[80];
@@ -30,13 +35,50 @@ static void each_operation_asks_for_its_kind_and_is_refused_with_the_reason(void
             stack_refused(-EBUSY, sentence, "%s", all[i].request);
             stack_do("op-unblock node=m op=%s reason='somebody sleeps'", all[i].op);
         }
-        stack_do("%s", all[0].request);
-        stack_do("%s", all[1].request);
-        stack_do("%s", all[2].request);
+        stack_do("io-truncate backend=b size=512");
+        stack_do("medium-remove b");
+        stack_do("backend-remove b");
         stack_do("op-block node=m op=drive-del reason=stay");
         stack_refused(-EBUSY, "drive-del is blocked on node 'm': stay", "node-remove m");
         stack_do("op-unblock node=m op=drive-del reason=stay");
         stack_do("node-remove m");
+    }
+}
+
+static void all_media_go_but_for_the_blocked(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_answer all = {0}, again = {0}, coming = {0};
+        struct stack_op op;
+        stack_do("node-add driver=mock name=m size=1M");
+        stack_do("node-add driver=mock name=slow size=1M hold=on");
+        stack_do("node-add driver=raw name=window child=m");
+        stack_do("backend-add name=first node=window");
+        stack_do("backend-add name=second node=slow");
+        stack_do("backend-add name=third");
+        stack_do("op-block node=m op=eject reason=stay");
+        stack_submit(&op, stack_find("second"), OP_WRITE, 0, 512, 0, NULL);
+        stack_settle();
+        stack_send(&coming, "medium-insert backend=third node=m"); /* is asked when it is there */
+        stack_send(&all, "medium-remove-all");
+        stack_send(&again, "medium-remove-all");
+        stack_settle();
+        assert_false(all.came || again.came);
+        stack_do("node-set slow hold=off");
+        stack_await(&all);
+        stack_await(&again);
+        assert_int_equal(all.code, -EBUSY);
+        assert_non_null(strstr(all.text, "eject is blocked on node 'm': stay"));
+        assert_int_equal(again.code, -EBUSY);
+        assert_string_equal(stack_do("backend-show first")->backend->node, "window");
+        assert_string_equal(stack_do("backend-show third")->backend->node, "m");
+        assert_null(stack_do("backend-show second")->backend->node);
+        stack_do("op-unblock node=m reason=stay");
+        stack_do("medium-remove-all");
+        assert_null(stack_do("backend-show first")->backend->node);
+        assert_null(stack_do("backend-show third")->backend->node);
     }
 }
 
@@ -170,6 +212,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_operation_asks_for_its_kind_and_is_refused_with_the_reason),
+        cmocka_unit_test(all_media_go_but_for_the_blocked),
         cmocka_unit_test(other_kinds_and_other_nodes_are_not_concerned),
         cmocka_unit_test(what_two_have_blocked_is_free_when_both_have_taken_it_back),
         cmocka_unit_test(all_can_be_blocked_but_for_some),
