@@ -25,11 +25,8 @@ void throttle_leak(const struct throttle_tree *tree, struct throttle_group *grou
 double throttle_room(const struct throttle_group *group, unsigned number);
 /* What is leased has changed. */
 void throttle_reserve(struct throttle_group *group);
-/* So much has passed this group: for its buckets; and for the rates of a member and all its groups.
- */
+/* So much has passed this group, for its buckets. */
 void throttle_account(const struct throttle_tree *tree, struct throttle_group *group,
                       unsigned direction, double ops, double bytes);
-void throttle_count_passed(const struct throttle_tree *tree, struct throttle_place *place,
-                           uint64_t requests, uint64_t bytes);
 
 #endif

@@ -42,11 +42,14 @@ void throttle_spent(struct throttle_tree *tree, struct throttle_place *place, un
     size_t level = 0;
     lease_is(place, direction,
              (struct throttle_lease){minus(lease->requests, requests), minus(lease->bytes, bytes)});
-    throttle_count_passed(tree, place, requests, bytes);
-    for (struct throttle_group *group = place->group; group; group = group->parent, level++)
+    rate_add(&place->counts.rate, tree->now, (double)requests + (depth ? beyond[0] : 0),
+             (double)bytes);
+    for (struct throttle_group *group = place->group; group; group = group->parent, level++) {
+        double ops = (double)requests + (level < depth ? beyond[level] : 0);
+        rate_add(&group->counts.rate, tree->now, ops, (double)bytes);
         if (!place->recalled || !group->recalls) /* else it was spent under the limits that were */
-            throttle_account(tree, group, direction,
-                             (double)requests + (level < depth ? beyond[level] : 0), (double)bytes);
+            throttle_account(tree, group, direction, ops, (double)bytes);
+    }
 }
 
 /* The part of what is wanted that this group can give; whether requests and bytes are limited. */

@@ -136,12 +136,15 @@ static void count_waiting(const struct throttle_tree *tree, struct throttle_plac
         count(tree, &group->counts, change);
 }
 
-void throttle_count_passed(const struct throttle_tree *tree, struct throttle_place *place,
-                           uint64_t requests, uint64_t bytes)
+/* For the rates of a member and all its groups, in operations as each of them counts. */
+static void count_passed(const struct throttle_tree *tree, struct throttle_place *place,
+                         uint64_t bytes)
 {
-    rate_add(&place->counts.rate, tree->now, (double)requests, (double)bytes);
+    rate_add(&place->counts.rate, tree->now, limits_ops(place->group->limits.iops_size, bytes),
+             (double)bytes);
     for (struct throttle_group *group = place->group; group; group = group->parent)
-        rate_add(&group->counts.rate, tree->now, (double)requests, (double)bytes);
+        rate_add(&group->counts.rate, tree->now, limits_ops(group->limits.iops_size, bytes),
+                 (double)bytes);
 }
 
 uint64_t throttle_waited(const struct throttle_tree *tree, const struct throttle_counts *counts)
@@ -374,7 +377,7 @@ void throttle_through(struct throttle_tree *tree, struct throttle_place *place, 
     for (uint64_t at = queue->head > queue->through ? queue->head : queue->through;
          at < number && at < queue->tail; at++)
         if (*bytes_at(queue, at) != CANCELLED)
-            throttle_count_passed(tree, place, 1, *bytes_at(queue, at));
+            count_passed(tree, place, *bytes_at(queue, at));
     queue->through = number;
 }
 
@@ -438,7 +441,7 @@ static void serve(struct throttle_tree *tree, struct throttle_flow *leaf, unsign
     }
     queue->head++;
     if (waited) {
-        throttle_count_passed(tree, place, 1, bytes);
+        count_passed(tree, place, bytes);
         count_waiting(tree, place, -1);
         add_news(tree, place);
     }

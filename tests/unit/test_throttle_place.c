@@ -597,6 +597,33 @@ static void rates_are_those_of_the_last_second(void **state)
     tear_down(&s);
 }
 
+static void rates_are_of_operations_as_each_group_counts_them(void **state)
+{
+    (void)state;
+    struct stage s;
+    struct limits limits = iops(1600), none = LIMITS_NONE;
+    limits.iops_size = 4096;
+    set_up(&s, &none, 0);
+    struct throttle_group *group = throttle_group_add(&s.tree, 2, "sized", s.tree.root, &limits);
+    struct throttle_place *place = throttle_enter(&s.tree, group, "member", 7);
+    ask(&s.tree, place, READ, 1000, 64 * KIB);
+    step_to(&s.tree, SEC + 2 * SEC);
+    assert_near(rate_tell(&place->counts.rate, s.tree.now).operations, 1600, 0.02);
+    assert_near(rate_tell(&group->counts.rate, s.tree.now).operations, 1600, 0.02);
+    assert_near(rate_tell(&s.tree.root->counts.rate, s.tree.now).operations, 100, 0.02);
+    throttle_leave(&s.tree, place);
+    step_to(&s.tree, 10 * SEC);
+    place = throttle_enter(&s.tree, group, "member", 7);
+    throttle_spent(&s.tree, place, WRITE, 10, 10 * 8192, (const double[]){10}, 1);
+    ask(&s.tree, place, READ, 1, 16384);
+    throttle_through(&s.tree, place, READ, 1);
+    s.tree.now += 100 * MS;
+    assert_true(rate_tell(&place->counts.rate, s.tree.now).operations == 24);
+    assert_true(rate_tell(&group->counts.rate, s.tree.now).operations == 24);
+    assert_true(rate_tell(&s.tree.root->counts.rate, s.tree.now).operations == 11);
+    tear_down(&s);
+}
+
 static void what_was_let_through_counts_when_it_went(void **state)
 {
     (void)state;
@@ -649,6 +676,7 @@ int main(void)
         cmocka_unit_test(other_limits_leave_leases_reserved),
         cmocka_unit_test(waiting_requests_and_the_time_they_wait_are_counted_up_to_the_root),
         cmocka_unit_test(rates_are_those_of_the_last_second),
+        cmocka_unit_test(rates_are_of_operations_as_each_group_counts_them),
         cmocka_unit_test(what_was_let_through_counts_when_it_went),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
