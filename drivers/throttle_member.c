@@ -268,6 +268,11 @@ static void lease(struct throttle_member *member, struct throttle_side *side, ui
     look_later(member);
 }
 
+static bool has_news(const struct throttle_side *side)
+{
+    return side->fresh.head || side->n_owed;
+}
+
 void throttle_member_on_grant(struct throttle_member *member, const Sluice__ThrottleGrant *grant)
 {
     if (!member->entered)
@@ -288,8 +293,13 @@ void throttle_member_on_grant(struct throttle_member *member, const Sluice__Thro
         spend(member, &member->sides[i]);
         member->sides[i].returns |= grant->recall;
     }
-    if (has_returns(member) || member->sides[0].fresh.head || member->sides[1].fresh.head)
+    if (has_returns(member) || has_news(&member->sides[0]) || has_news(&member->sides[1]))
         ask(member);
+}
+
+static void forget_owed(struct throttle_member *member)
+{
+    member->sides[0].n_owed = member->sides[1].n_owed = 0;
 }
 
 /* A group that is gone has no limits. */
@@ -299,6 +309,7 @@ static void lost(struct throttle_member *member)
     member->group = 0;
     drop_leases(member);
     timer_cancel(reactor_timers(actor_reactor(member->self)), &member->timer);
+    forget_owed(member);
     let_all_go(member);
 }
 
@@ -354,6 +365,12 @@ void throttle_member_refill(struct throttle_member *member, struct throttle_side
     ask(member);
 }
 
+/* Whether a group is to count what goes: the one that knows it, or that it is about to enter. */
+static bool is_counted(const struct throttle_member *member)
+{
+    return member->entered || (member->joining && member->to);
+}
+
 void throttle_member_wait(struct throttle_member *member, struct op *op)
 {
     struct throttle_side *side = side_of(member, op);
@@ -361,12 +378,9 @@ void throttle_member_wait(struct throttle_member *member, struct op *op)
         member->pass(member->owner, op);
         return;
     }
-    if (member->open && !member->entered) {
-        member->pass(member->owner, op);
-        return;
-    }
     if (member->open) {
-        owe(side, op->bytes);
+        if (is_counted(member))
+            owe(side, op->bytes);
         member->pass(member->owner, op);
     } else {
         op_push(op, ended, member);
@@ -387,6 +401,8 @@ void throttle_member_pass(struct throttle_member *member, struct op *op)
         side->spent_bytes += op->bytes;
         throttle_member_beyond(member, side, op->bytes);
         look_later(member);
+    } else if (is_counted(member)) {
+        owe(side, op->bytes);
     }
     member->pass(member->owner, op);
 }
@@ -433,9 +449,14 @@ void throttle_member_open(struct throttle_member *member, bool open)
         struct throttle_side *side = &member->sides[i];
         side->through_is_news |= side->told.head != NULL;
         side->through = side->next;
-        for (const struct op *op = side->fresh.head; member->entered && op; op = op->next)
+        /* A group that it is leaving forgets those that it was told of. */
+        for (const struct op *op = side->told.head; !member->entered && op; op = op->next)
+            owe(side, op->bytes);
+        for (const struct op *op = side->fresh.head; op; op = op->next)
             owe(side, op->bytes);
     }
+    if (!is_counted(member))
+        forget_owed(member);
     let_all_go(member);
     if (throttle_member_joined(member))
         ask(member);
@@ -475,7 +496,7 @@ static void begin_anew(struct throttle_member *member)
         while ((op = op_dequeue(&waiting)))
             op_enqueue(&side->fresh, op);
         side->next = side->through = side->want = 0;
-        side->n_owed = side->n_cancelled = 0;
+        side->n_cancelled = 0;
         side->through_is_news = side->returns = false;
         side->due = side->fresh.head;
     }
@@ -505,6 +526,7 @@ static void enter(struct throttle_member *member)
     member->group_id = member->to_id;
     begin_anew(member);
     if (!member->group) {
+        forget_owed(member);
         let_all_go(member);
         end_join(member, NULL);
         return;

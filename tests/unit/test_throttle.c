@@ -413,6 +413,32 @@ static void a_pause_lets_through_what_is_in_flight(void **state)
     }
 }
 
+/* A drain that comes while it goes from one group to another: one of them counts what goes. */
+static void what_is_let_through_between_two_groups_is_counted(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_answer changed, paused;
+        stack_do("throttle-add name=g iops-total=10");
+        stack_do("throttle-add name=h iops-total=10");
+        actor_addr a = member("a", "g");
+        submit(ops, 12, a, OP_READ, 512);
+        assert_int_equal(came(ops, 12), 2);
+        stack_send(&changed, "backend-set a throttle=h");
+        for (unsigned steps = 0; steps < seed % 20; steps++)
+            stack_step();
+        for (unsigned i = 0; i < 8; i++)
+            stack_submit(&others[i], a, OP_READ, 0, 512, i % 2 ? OP_UNTHROTTLED : 0, NULL);
+        stack_send(&paused, "backend-pause a");
+        stack_settle();
+        assert_true(changed.came && paused.came);
+        assert_int_equal(came(ops, 12), 12); /* those of the others that come later are held */
+        stack_pass(150 * NS_PER_MS);
+        assert_true(shown("g")->iops + shown("h")->iops == 12 + came(others, 8));
+    }
+}
+
 /* --- The filter */
 
 static void a_throttle_node_is_a_member_and_limits_discards(void **state)
@@ -725,6 +751,7 @@ int main(void)
         cmocka_unit_test(limits_stay_when_media_come_and_go),
         cmocka_unit_test(one_that_waits_is_cancelled_and_costs_nothing),
         cmocka_unit_test(a_pause_lets_through_what_is_in_flight),
+        cmocka_unit_test(what_is_let_through_between_two_groups_is_counted),
         cmocka_unit_test(a_throttle_node_is_a_member_and_limits_discards),
         cmocka_unit_test(a_drain_lets_through_what_waits_in_a_throttle_node),
         cmocka_unit_test(members_that_go_while_they_change_their_group_are_answered_and_gone),
