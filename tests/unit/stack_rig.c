@@ -10,7 +10,8 @@
 #include "proto/render.h"
 #include "proto/words.h"
 
-#define CLAIMS 16
+#define CLAIMS    16
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
 
 static struct {
     struct claimed {
@@ -29,14 +30,17 @@ static struct {
     struct {
         struct ticket caller;
         Sluice__DeviceCall__Call call;
-    } calls[4]; /* what the device has not answered, the oldest first */
+    } calls[16]; /* what the device has not answered, the oldest first */
     unsigned ncalls;
     struct stack_media media;
     struct {
         actor_addr backend;
         uint64_t session;
-    } noted[4]; /* what is to be answered */
+        unsigned kind; /* of the answer */
+    } noted[32];       /* what is to be answered */
     unsigned nnoted;
+    uint64_t *leaving; /* claims whose backends are about to move */
+    size_t nleaving;
     unsigned moment, left;
     void **kept; /* bodies of answers */
     size_t nkept;
@@ -138,7 +142,7 @@ static void answered(struct port *port, struct mail *reply, void *arg)
         return;
     }
     if (reply->kind == MAIL_CLAIMED)
-        stack.last_claim = ((const Sluice__Claimed *)reply->body)->claim;
+        stack.last_claim = MAX(stack.last_claim, ((const Sluice__Claimed *)reply->body)->claim);
     answer->body = keep(reply->body);
     reply->body = NULL;
     const Sluice__Reply *said = answer->body;
@@ -313,7 +317,7 @@ Sluice__SessionClose *stack_session_end(uint64_t session)
 
 /* --- The port as a device */
 
-static Sluice__DeviceState *device_state(Sluice__DeviceState__Act act)
+Sluice__DeviceState *stack_device_stands(Sluice__DeviceState__Act act)
 {
     Sluice__DeviceState *state = MAIL_NEW(sluice__device_state);
     state->tray_open = stack.device.tray_open;
@@ -324,18 +328,28 @@ static Sluice__DeviceState *device_state(Sluice__DeviceState__Act act)
     return state;
 }
 
-void stack_device_ops(actor_addr backend, unsigned offers)
+Sluice__DeviceOps *stack_device_offers(unsigned offers)
 {
     Sluice__DeviceOps *ops = MAIL_NEW(sluice__device_ops);
     ops->offers = offers;
-    ops->state = device_state(SLUICE__DEVICE_STATE__ACT__NONE);
+    ops->state = stack_device_stands(SLUICE__DEVICE_STATE__ACT__NONE);
     ops->tag = STACK_DEVICE_TAG;
-    stack_call(backend, MAIL_DEVICE_OPS, ops);
+    return ops;
+}
+
+void stack_device_ops(actor_addr backend, unsigned offers)
+{
+    stack_call(backend, MAIL_DEVICE_OPS, stack_device_offers(offers));
 }
 
 void stack_device_state(actor_addr backend, Sluice__DeviceState__Act act)
 {
-    stack_call(backend, MAIL_DEVICE_STATE, device_state(act));
+    stack_call(backend, MAIL_DEVICE_STATE, stack_device_stands(act));
+}
+
+bool stack_device_is_called(void)
+{
+    return stack.ncalls > 0;
 }
 
 void stack_device_answer(void)
@@ -357,7 +371,7 @@ void stack_device_answer(void)
     else if (call == SLUICE__DEVICE_CALL__CALL__FORCED_EJECT_REQUEST)
         stack.device.locked = false;
     port_reply(stack.port, caller, MAIL_DEVICE_STATE,
-               device_state(SLUICE__DEVICE_STATE__ACT__NONE));
+               stack_device_stands(SLUICE__DEVICE_STATE__ACT__NONE));
 }
 
 static void device_called(const struct mail *mail)
@@ -390,8 +404,19 @@ void stack_media_answer(void)
     while (stack.nnoted) {
         Sluice__SessionCalm *noted = MAIL_NEW(sluice__session_calm);
         noted->session = stack.noted[--stack.nnoted].session;
-        port_tell(stack.port, stack.noted[stack.nnoted].backend, MAIL_MEDIUM_NOTED, noted);
+        port_tell(stack.port, stack.noted[stack.nnoted].backend, stack.noted[stack.nnoted].kind,
+                  noted);
     }
+}
+
+static void note(const struct mail *mail, uint64_t session, unsigned answer)
+{
+    assert_true(stack.nnoted < sizeof stack.noted / sizeof *stack.noted);
+    stack.noted[stack.nnoted].backend = mail->from;
+    stack.noted[stack.nnoted].session = session;
+    stack.noted[stack.nnoted++].kind = answer;
+    if (!stack.media.hold)
+        stack_media_answer();
 }
 
 static void medium_told(const struct mail *mail)
@@ -400,21 +425,26 @@ static void medium_told(const struct mail *mail)
     size_t used = strlen(stack.media.log);
     snprintf(stack.media.log + used, sizeof stack.media.log - used, "%s%s", used ? ", " : "",
              news->inserted ? "insert" : "remove");
-    assert_true(stack.nnoted < sizeof stack.noted / sizeof *stack.noted);
-    stack.noted[stack.nnoted].backend = mail->from;
-    stack.noted[stack.nnoted++].session = news->session;
-    if (!stack.media.hold)
-        stack_media_answer();
+    note(mail, news->session, MAIL_MEDIUM_NOTED);
 }
 
-uint64_t stack_media_session(actor_addr backend)
+/* Each claim is told in turn. */
+static void moving(const Sluice__Moving *moving)
 {
-    const Sluice__SessionGrant *grant = stack_call(backend, MAIL_SESSION_OPEN, stack_session(8, 0));
-    Sluice__SessionNotify *notify = MAIL_NEW(sluice__session_notify);
-    notify->session = grant->session;
-    notify->notify = true;
-    stack_call(backend, MAIL_SESSION_NOTIFY, notify);
-    return grant->session;
+    size_t i = 0;
+    while (i < stack.nleaving && stack.leaving[i] != moving->claim)
+        i++;
+    assert_int_equal(i < stack.nleaving, moving->arrived);
+    if (moving->arrived) {
+        stack.leaving[i] = stack.leaving[--stack.nleaving];
+    } else {
+        stack.leaving = realloc(stack.leaving, (stack.nleaving + 1) * sizeof *stack.leaving);
+        assert_non_null(stack.leaving);
+        stack.leaving[stack.nleaving++] = moving->claim;
+    }
+    stack.news.moves += moving->arrived;
+    stack.news.leaving = !moving->arrived;
+    stack.news.reactor = moving->reactor;
 }
 
 static void on_mail(struct port *port, struct mail *mail, void *arg)
@@ -430,11 +460,11 @@ static void on_mail(struct port *port, struct mail *mail, void *arg)
         return;
     }
     if (mail->kind == MAIL_MOVING) {
-        const Sluice__Moving *moving = (const void *)mail->body;
-        stack.news.moves += moving->arrived;
-        assert_int_equal(stack.news.leaving, moving->arrived); /* in turn */
-        stack.news.leaving = !moving->arrived;
-        stack.news.reactor = moving->reactor;
+        moving((const void *)mail->body);
+        return;
+    }
+    if (mail->kind == MAIL_SESSION_QUIET) {
+        note(mail, ((const Sluice__SessionQuiet *)mail->body)->session, MAIL_SESSION_CALM);
         return;
     }
     assert_int_equal(mail->kind, MAIL_BACKEND_CHANGED);
@@ -529,6 +559,7 @@ static void start(unsigned threads, uint64_t seed, bool incoming)
     stack.device = (struct stack_device){0};
     stack.media = (struct stack_media){0};
     stack.nnoted = stack.ncalls = 0;
+    stack.nleaving = 0;
     static bool watched;
     if (!watched)
         atexit(tell_failed);
@@ -602,5 +633,7 @@ void stack_stop(void)
     while (stack.nkept)
         mail_free_body(stack.kept[--stack.nkept]);
     free(stack.kept);
+    free(stack.leaving);
     stack.kept = NULL;
+    stack.leaving = NULL;
 }

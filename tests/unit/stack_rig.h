@@ -68,7 +68,8 @@ struct stack_device {
 };
 #define STACK_DEVICE_TAG 77
 
-/* The port as one who is told of media: what it heard is noted, and answered. */
+/* The port as one who is told of media, and asked whether its callbacks have returned: what it
+ * heard of media is noted, and all is answered. */
 struct stack_media {
     bool hold;     /* answered when stack_media_answer() says so */
     char log[256]; /* "insert, remove, ..." */
@@ -88,10 +89,14 @@ unsigned stack_moment(void);
 unsigned stack_actors(void); /* alive, on all reactors */
 
 struct stack_device *stack_device(void);
+/* What the two below send. */
+Sluice__DeviceOps *stack_device_offers(unsigned offers);
+Sluice__DeviceState *stack_device_stands(Sluice__DeviceState__Act act);
 /* Tells the backend that the port is its device, and understands this (enum device_offers). */
 void stack_device_ops(actor_addr backend, unsigned offers);
 /* Tells it how the device stands, and what that has done. */
 void stack_device_state(actor_addr backend, Sluice__DeviceState__Act act);
+bool stack_device_is_called(void);
 void stack_device_answer(void); /* the oldest call */
 struct stack_media *stack_media(void);
 /* Opens a session that is told, and returns its number. */
