@@ -18,6 +18,7 @@ struct move {
     actor_addr backend; /* that is moved, or whose medium is */
     unsigned reactor;
     bool force, begun;
+    uint64_t newest; /* of the claims that were told when it began */
     struct region *region;
     size_t waits;                         /* answers to come */
     struct err err;                       /* why it failed; then it goes back */
@@ -121,13 +122,15 @@ static void unlink_move(struct move *move)
 }
 
 /* Those who use the backend are told before, where it is to go, and after, where it is: when it
- * could not go, where it was. */
-static void tell_claims(const struct move *move, bool arrived)
+ * could not go, where it was. Who comes in between is told neither. */
+static void tell_claims(struct move *move, bool arrived)
 {
     const struct table *claims = &move->graph->tables[CLAIM];
+    if (!arrived)
+        move->newest = move->graph->last_id;
     for (size_t i = 0; i < claims->n; i++) {
         const struct object *backend = claims->all[i]->standing.to[0];
-        if (!backend || backend->move != move)
+        if (!backend || backend->move != move || claims->all[i]->id > move->newest)
             continue;
         Sluice__Moving *moving = MAIL_NEW(sluice__moving);
         moving->claim = claims->all[i]->id;

@@ -400,6 +400,31 @@ static void when_one_cant_go_all_come_back_and_who_uses_them_is_told_where_they_
     }
 }
 
+static void who_comes_amid_a_move_is_not_told_that_it_is_over(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_op op;
+        struct stack_answer moved, amid;
+        stack_do("node-add driver=mock name=m size=1M hold=on reactor=0");
+        stack_do("backend-add name=b node=m");
+        stack_submit(&op, stack_find("b"), OP_WRITE, 0, 512, 0, NULL);
+        stack_settle();
+        stack_send(&moved, "backend-move name=b reactor=1");
+        stack_settle();
+        stack_claim(&amid, "b", PERM_CONSISTENT_READ, PERM_ALL);
+        stack_await(&amid);
+        assert_false(moved.came);
+        stack_do("node-set m hold=off");
+        stack_await(&moved);
+        stack_settle();
+        assert_int_equal(stack_news()->moves, 1);
+        stack_do("backend-move name=b reactor=2");
+        assert_int_equal(stack_news()->moves, 3);
+    }
+}
+
 static void what_blocks_moves_on_any_of_the_nodes_is_not_set_aside_by_force(void **state)
 {
     (void)state;
@@ -487,6 +512,7 @@ int main(void)
         cmocka_unit_test(movers_at_once_take_turns),
         cmocka_unit_test(a_move_that_cant_be_is_refused),
         cmocka_unit_test(when_one_cant_go_all_come_back_and_who_uses_them_is_told_where_they_are),
+        cmocka_unit_test(who_comes_amid_a_move_is_not_told_that_it_is_over),
         cmocka_unit_test(what_blocks_moves_on_any_of_the_nodes_is_not_set_aside_by_force),
         cmocka_unit_test(what_is_blocked_while_a_move_waits_refuses_it),
         cmocka_unit_test(a_shutdown_during_moves_ends_all),
