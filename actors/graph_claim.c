@@ -122,11 +122,32 @@ struct object *graph_find_claim(const struct graph *graph, uint64_t id)
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         const struct table *table = &graph->tables[kinds[k]];
         for (size_t i = 0; i < table->n; i++)
-            if (table->all[i]->id == id && table->all[i]->state == READY &&
+            if (table->all[i]->id == id &&
+                (table->all[i]->state == READY || table->all[i]->state == CHANGING) &&
                 (kinds[k] == CLAIM || table->all[i]->embedded))
                 return table->all[i];
     }
     return NULL;
+}
+
+static void ended(struct object *claim, const struct err *err)
+{
+    (void)err; /* giving up is never refused */
+    if (!graph_let_go_below(claim, claim->ticket, NULL)) {
+        actor_reply(claim->graph->self, claim->ticket, MAIL_NONE, NULL);
+        graph_look_abandoned(claim->was.to[0]);
+    }
+    graph_object_drop(claim);
+}
+
+static void end_claim(struct object *claim, struct ticket ticket)
+{
+    claim->state = CLOSING;
+    claim->ticket = ticket;
+    if (claim->kind == DEVICE)
+        graph_detach(claim);
+    else
+        graph_change(claim, (struct standing){0}, ended);
 }
 
 static void was_set(struct object *claim, const struct err *err)
@@ -137,6 +158,8 @@ static void was_set(struct object *claim, const struct err *err)
         actor_refuse(self, claim->ticket, err);
     else
         actor_reply(self, claim->ticket, MAIL_NONE, NULL);
+    if (claim->leaver.correlation)
+        end_claim(claim, claim->leaver);
 }
 
 void graph_on_claim_set(struct actor *self, struct mail *mail)
@@ -149,7 +172,10 @@ void graph_on_claim_set(struct actor *self, struct mail *mail)
     if (!claim)
         err_set(&err, -ENXIO, "there is no claim %llu any more; open the backend again",
                 (unsigned long long)set->claim);
-    if (!claim || graph_check_writable(claim->standing.to[0], claim->name, wants, &err) < 0) {
+    else if (claim->state == CHANGING)
+        err_set(&err, -EBUSY, "other permissions of claim %llu are being set; wait for that",
+                (unsigned long long)set->claim);
+    if (err.code || graph_check_writable(claim->standing.to[0], claim->name, wants, &err) < 0) {
         actor_refuse(self, mail_ticket(mail), &err);
         return;
     }
@@ -169,16 +195,6 @@ void graph_on_claim_allow(struct actor *self, struct mail *mail)
     actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
 }
 
-static void ended(struct object *claim, const struct err *err)
-{
-    (void)err; /* giving up is never refused */
-    if (!graph_let_go_below(claim, claim->ticket, NULL)) {
-        actor_reply(claim->graph->self, claim->ticket, MAIL_NONE, NULL);
-        graph_look_abandoned(claim->was.to[0]);
-    }
-    graph_object_drop(claim);
-}
-
 void graph_on_claim_end(struct actor *self, struct mail *mail)
 {
     struct object *claim =
@@ -187,10 +203,10 @@ void graph_on_claim_end(struct actor *self, struct mail *mail)
         actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
         return;
     }
-    claim->state = CLOSING;
-    claim->ticket = mail_ticket(mail);
-    if (claim->kind == DEVICE)
-        graph_detach(claim);
-    else
-        graph_change(claim, (struct standing){0}, ended);
+    if (claim->state == READY) {
+        end_claim(claim, mail_ticket(mail));
+    } else {
+        actor_reply(self, claim->leaver, MAIL_NONE, NULL); /* asked twice */
+        claim->leaver = mail_ticket(mail);
+    }
 }

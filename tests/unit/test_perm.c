@@ -54,15 +54,21 @@ static void claim_refused(const char *backend, unsigned perm, unsigned shared, c
         fail_msg("\"%s\", but not \"%s\"", answer.text, text);
 }
 
-static struct stack_answer set(uint64_t claim, unsigned perm, unsigned shared)
+static void begin_to_set(struct stack_answer *answer, uint64_t claim, unsigned perm,
+                         unsigned shared)
 {
-    struct stack_answer answer;
     Sluice__ClaimSet *set = MAIL_NEW(sluice__claim_set);
     set->claim = claim;
     set->permissions = MAIL_NEW(sluice__permissions);
     set->permissions->perm = perm;
     set->permissions->shared = shared;
-    stack_ask(&answer, stack_world()->graph, MAIL_CLAIM_SET, set);
+    stack_ask(answer, stack_world()->graph, MAIL_CLAIM_SET, set);
+}
+
+static struct stack_answer set(uint64_t claim, unsigned perm, unsigned shared)
+{
+    struct stack_answer answer;
+    begin_to_set(&answer, claim, perm, shared);
     stack_await(&answer);
     return answer;
 }
@@ -267,6 +273,36 @@ static void a_claim_can_be_changed_and_its_own_old_one_is_not_in_the_way(void **
     }
 }
 
+static void a_claim_that_ends_while_it_is_changed_is_gone(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_answer changed, again, ended[2];
+        stack_do("node-add driver=null name=n");
+        stack_do("backend-add name=b node=n");
+        uint64_t one = claim("b", READ, PERM_ALL);
+        begin_to_set(&changed, one, READ | PERM_WRITE, SHARED);
+        begin_to_set(&again, one, READ, PERM_ALL);
+        for (unsigned i = 0; i < 2; i++) {
+            Sluice__ClaimEnd *end = MAIL_NEW(sluice__claim_end);
+            end->claim = one;
+            stack_ask(&ended[i], stack_world()->graph, MAIL_CLAIM_END, end);
+        }
+        stack_await(&changed);
+        stack_await(&again);
+        stack_await(&ended[0]);
+        stack_await(&ended[1]);
+        assert_int_equal(changed.code, 0);
+        assert_int_equal(again.code, -EBUSY);
+        assert_non_null(strstr(again.text, "are being set; wait for that"));
+        assert_int_equal(ended[0].code, 0);
+        assert_int_equal(ended[1].code, 0);
+        assert_has("b", "", ALL);
+        stack_do("backend-remove b"); /* nobody uses it */
+    }
+}
+
 static void without_a_medium_a_change_is_remembered_and_asked_for_on_insertion(void **state)
 {
     (void)state;
@@ -363,6 +399,7 @@ int main(void)
         cmocka_unit_test(nodes_are_tried_after_all_who_stand_on_them),
         cmocka_unit_test(many_who_want_it_at_once_are_tried_one_after_the_other),
         cmocka_unit_test(a_claim_can_be_changed_and_its_own_old_one_is_not_in_the_way),
+        cmocka_unit_test(a_claim_that_ends_while_it_is_changed_is_gone),
         cmocka_unit_test(without_a_medium_a_change_is_remembered_and_asked_for_on_insertion),
         cmocka_unit_test(a_request_that_lacks_its_permission_is_refused),
         cmocka_unit_test(the_end_ends_claims_that_wait_or_that_nobody_ends),
