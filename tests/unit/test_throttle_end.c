@@ -331,6 +331,10 @@ static void at_the_deadline_only_that_fails_which_the_medium_keeps(void **state)
             assert_true(kept[i].came);
             assert_int_equal(kept[i].ret, -ESHUTDOWN);
         }
+        stack_release("e");
+        stack_release("b");
+        stack_await(&ended);
+        assert_int_equal(ended.code, 0);
     }
 }
 
