@@ -184,12 +184,11 @@ void blk_moving(struct blk *blk, const Sluice__Moving *moving)
 
 static int set_paused(blk *blk, bool on)
 {
-    Sluice__Pause *pause = MAIL_NEW(sluice__pause);
+    Sluice__ClaimPause *pause = MAIL_NEW(sluice__claim_pause);
+    pause->claim = blk->claim;
     pause->on = on;
-    pause->engine = false;
-    pause->has_error = true;
-    pause->error = !on;
-    return call(blk, MAIL_PAUSE, pause, NULL);
+    return context_call(blk->context, blk->context->sluice->world.graph, MAIL_CLAIM_PAUSE, pause,
+                        NULL, NULL);
 }
 
 int blk_pause(blk *blk)

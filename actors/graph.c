@@ -329,6 +329,7 @@ const struct actor_type graph_type = {
             [MAIL_BACKEND_NAME] = graph_on_backend_name,
             [MAIL_LOOK_UP] = graph_on_look_up,
             [MAIL_CLAIM_MEDIUM] = graph_on_claim_medium,
+            [MAIL_CLAIM_PAUSE] = graph_on_claim_pause,
             [MAIL_CLAIM_INVALIDATE] = graph_on_claim_invalidate,
             [MAIL_JOB_ENDED] = graph_on_job_ended,
             [MAIL_IO_STATUS_RESET] = graph_on_io_status_reset,

@@ -447,6 +447,7 @@ int graph_backend_set(struct graph *graph, const Sluice__BackendSet *set, struct
                       struct err *err);
 int graph_backend_pause(struct graph *graph, const char *name, bool on, struct ticket ticket,
                         struct err *err);
+void graph_on_claim_pause(struct actor *self, struct mail *mail);
 /* All backends. `backend` is the one whose error it was, or null. */
 void graph_pause(struct graph *graph, const char *backend, const char *reason,
                  struct ticket ticket);

@@ -111,17 +111,35 @@ static Sluice__Pause *pause_mail(bool on, bool engine)
     return pause;
 }
 
-int graph_backend_pause(struct graph *graph, const char *name, bool on, struct ticket ticket,
-                        struct err *err)
+static void pause_backend(struct object *backend, bool on, struct ticket ticket)
 {
-    struct object *backend = graph_there(graph, BACKEND, name, "name", err);
-    if (!backend)
-        return err->code;
     if (on)
         graph_let_through(backend);
     ask(backend, MAIL_PAUSE, pause_mail(on, false),
         (struct asker){.ticket = ticket, .quietens = on});
-    return 0;
+}
+
+int graph_backend_pause(struct graph *graph, const char *name, bool on, struct ticket ticket,
+                        struct err *err)
+{
+    struct object *backend = graph_there(graph, BACKEND, name, "name", err);
+    if (backend)
+        pause_backend(backend, on, ticket);
+    return err->code;
+}
+
+void graph_on_claim_pause(struct actor *self, struct mail *mail)
+{
+    const Sluice__ClaimPause *asked = (const Sluice__ClaimPause *)mail->body;
+    const struct object *claim = graph_find_claim(actor_state(self), asked->claim);
+    struct err err = {0};
+    if (claim) {
+        pause_backend(claim->standing.to[0], asked->on, mail_ticket(mail));
+        return;
+    }
+    err_set(&err, -ENXIO, "there is no claim %llu any more; open the backend again",
+            (unsigned long long)asked->claim);
+    actor_refuse(self, mail_ticket(mail), &err);
 }
 
 /* --- All backends */

@@ -72,6 +72,7 @@
     X(DEVICE_DESCRIBE, device_describe) /* to a backend; answered with DEVICE_INFO */              \
     X(DEVICE_INFO, device_info)                                                                    \
     X(NODE_MEDIUM, node_medium) /* to a node; no answer */                                         \
+    X(CLAIM_PAUSE, claim_pause) /* to the graph; answered with REPLY */                            \
     X(PAUSE, pause)             /* to a backend; answered without a body, see Pause */             \
     X(CANCEL, cancel)           /* to a backend; no answer */                                      \
     X(LET_THROUGH, let_through) /* graph to backend; no answer */                                  \

@@ -322,8 +322,8 @@ int blk_set_allow_reactor_change(blk *blk, bool allow);
 void blk_set_reactor_notifier(blk *blk, void (*detached)(void *opaque),
                               void (*attached)(void *opaque, unsigned reactor), void *opaque);
 
-/* Lets requests wait, and returns when none is with the medium; lets them go again, in order, those
- * first that an error stopped. */
+/* Lets requests wait, and returns when none is with the medium, for which what limits hold back
+ * goes at once; lets them go again, in order, those first that an error stopped. */
 int blk_pause(blk *blk);
 int blk_resume(blk *blk);
 

@@ -303,6 +303,39 @@ struct churn {
     bool failed;
 };
 
+/* Neither for its own nor for those of nodes below it, which hold again after it. */
+static void a_pause_does_not_wait_for_limits(void **state)
+{
+    enum { MANY = 20 };
+    (void)state;
+    for (unsigned itself = 0; itself < 2; itself++) {
+        struct rig rig = rig_open(0, "driver=memory size=1M");
+        struct tally tally = {0};
+        char data[BYTES] = "";
+        request(rig.context, "throttle-add slow iops-total=1");
+        request(rig.context, "node-add name=t driver=throttle child=node throttle-group=slow");
+        request(rig.context, "backend-add name=slow node=t");
+        if (itself)
+            request(rig.context, "backend-set disk throttle=slow");
+        blk *blk = open_blk(rig.context, itself ? "disk" : "slow", 0);
+        double begun = now_s();
+        for (unsigned i = 0; i < MANY; i++)
+            assert_int_equal(blk_aio_pread(blk, 0, BYTES, data, 0, count, &tally), 0);
+        blk_wait(rig.context, 20);
+        assert_true(tally.calls < MANY);
+        assert_int_equal(blk_pause(blk), 0);
+        blk_poll(rig.context);
+        assert_int_equal(tally.calls, MANY);
+        assert_true(now_s() - begun < MANY / 2);
+        assert_int_equal(blk_resume(blk), 0);
+        assert_int_equal(blk_aio_pread(blk, 0, BYTES, data, 0, count, &tally), 0);
+        blk_wait(rig.context, 200);
+        assert_int_equal(tally.calls, MANY);
+        blk_close(&blk);
+        rig_close(&rig);
+    }
+}
+
 static void *churn(void *arg)
 {
     struct churn *churn = arg;
@@ -354,6 +387,7 @@ int main(void)
         cmocka_unit_test(the_last_reference_does_not_wait_for_limits),
         cmocka_unit_test(callbacks_may_take_references_meanwhile),
         cmocka_unit_test(another_reference_waits_for_limits_until_it_is_the_last_one),
+        cmocka_unit_test(a_pause_does_not_wait_for_limits),
         cmocka_unit_test(threads_that_join_a_group_as_it_comes_and_goes_never_fail),
     };
     return cmocka_run_group_tests(tests, bound_time, NULL);
