@@ -68,7 +68,7 @@ struct object {
     struct swap *swap;           /* of a backend's medium, under way; see graph_change.c */
     unsigned reactor, home;      /* where it is; where a node is when no backend has it */
     bool may_move;               /* a device that follows its backend to another reactor */
-    struct move *move;           /* that it is part of, */
+    struct move *move;           /* that it is part of, or that a claim was told of, */
     unsigned came_from;          /* and where it was before */
     bool evicted;                /* its medium is to go */
     struct object *aside;        /* the medium that has gone */

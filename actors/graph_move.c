@@ -18,7 +18,6 @@ struct move {
     actor_addr backend; /* that is moved, or whose medium is */
     unsigned reactor;
     bool force, begun;
-    uint64_t newest; /* of the claims that were told when it began */
     struct region *region;
     size_t waits;                         /* answers to come */
     struct err err;                       /* why it failed; then it goes back */
@@ -126,17 +125,17 @@ static void unlink_move(struct move *move)
 static void tell_claims(struct move *move, bool arrived)
 {
     const struct table *claims = &move->graph->tables[CLAIM];
-    if (!arrived)
-        move->newest = move->graph->last_id;
     for (size_t i = 0; i < claims->n; i++) {
-        const struct object *backend = claims->all[i]->standing.to[0];
-        if (!backend || backend->move != move || claims->all[i]->id > move->newest)
+        struct object *claim = claims->all[i];
+        const struct object *backend = claim->standing.to[0];
+        if (!backend || (arrived ? claim : backend)->move != move)
             continue;
+        claim->move = arrived ? NULL : move;
         Sluice__Moving *moving = MAIL_NEW(sluice__moving);
-        moving->claim = claims->all[i]->id;
+        moving->claim = claim->id;
         moving->reactor = arrived ? backend->reactor : move->reactor;
         moving->arrived = arrived;
-        actor_tell(move->graph->self, claims->all[i]->owner, MAIL_MOVING, moving);
+        actor_tell(move->graph->self, claim->owner, MAIL_MOVING, moving);
     }
 }
 
