@@ -6,3 +6,6 @@ for program in drain move cancel throttle_graph throttle_rest; do
     STACK_SEEDS=${STACK_SEEDS:-1000} "$BUILD/bin/test_$program" >"$WORK/out" 2>&1 ||
         fail "test_$program: $(grep -E 'ERROR|LINE|seed' "$WORK/out" | tail -5)"
 done
+# All at once: there are more orders.
+STACK_SEEDS=${STACK_SEEDS:-10000} "$BUILD/bin/test_at_once" >"$WORK/out" 2>&1 ||
+    fail "test_at_once: $(grep -E 'ERROR|LINE|seed|not answered|not ended' "$WORK/out" | tail -5)"

@@ -132,6 +132,7 @@ static void answered(struct port *port, struct mail *reply, void *arg)
     struct stack_answer *answer = arg;
     const Sluice__Fault *fault = mail_fault(reply);
     (void)port;
+    assert_false(answer->came); /* once */
     answer->came = true;
     answer->at = ++stack.moment;
     answer->kind = reply->kind;
@@ -478,6 +479,7 @@ static void on_mail(struct port *port, struct mail *mail, void *arg)
 static void op_ended(struct op *op, void *who)
 {
     struct stack_op *noted = who;
+    assert_false(noted->came); /* once */
     noted->came = true;
     noted->at = ++stack.moment;
     noted->ret = op->ret;
