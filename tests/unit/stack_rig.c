@@ -420,6 +420,16 @@ static void note(const struct mail *mail, uint64_t session, unsigned answer)
         stack_media_answer();
 }
 
+uint64_t stack_media_session(actor_addr backend)
+{
+    const Sluice__SessionGrant *grant = stack_call(backend, MAIL_SESSION_OPEN, stack_session(8, 0));
+    Sluice__SessionNotify *notify = MAIL_NEW(sluice__session_notify);
+    notify->session = grant->session;
+    notify->notify = true;
+    stack_call(backend, MAIL_SESSION_NOTIFY, notify);
+    return grant->session;
+}
+
 static void medium_told(const struct mail *mail)
 {
     const Sluice__MediumNews *news = (const void *)mail->body;
