@@ -209,16 +209,16 @@ static int look_up(blk_context *context, Sluice__LookUp__By by, const char *name
     Sluice__LookUp *look = MAIL_NEW(sluice__look_up);
     look->by = by;
     mail_set(&look->name, name);
-    look->has_after = look->has_phase = look->has_began = true;
+    look->has_after = look->has_phase = look->has_walk = true;
     look->after = cursor->at[0];
     look->phase = cursor->at[1];
-    look->began = cursor->at[2];
+    look->walk = cursor->at[2];
     int ret = context_call(context, context->sluice->world.graph, MAIL_LOOK_UP, look, &reply, NULL);
     if (ret < 0)
         return ret;
     *out = reply;
     if ((*out)->id) {
-        *cursor = (struct blk_cursor){{(*out)->id, (*out)->phase, (*out)->began}};
+        *cursor = (struct blk_cursor){{(*out)->id, (*out)->phase, (*out)->walk}};
         return 1;
     }
     mail_free_body(reply);

@@ -61,7 +61,7 @@ struct object {
     actor_addr address;          /* 0 before it is spawned, and for claims */
     uint64_t id;                 /* never used again */
     uint32_t references;         /* that a claim stands for */
-    uint64_t bared;              /* graph->bared when a node lost its last backend */
+    uint64_t met;                /* bits of walks that have met a node: see graph_walk.c */
     actor_addr owner;            /* of a claim: who is told of what happens to its backend */
     bool embedded;               /* a device that is a program's: it has no actor */
     uint32_t block_size;         /* a device's, bytes */
@@ -143,7 +143,7 @@ struct graph {
     struct move *moves; /* that wait, or are under way */
     bool settling;
     struct eviction *evictions;            /* those who wait until all media are gone */
-    uint64_t bared;                        /* how often a node has lost its last backend */
+    uint64_t walks;                        /* over root nodes, that have begun */
     struct change *changes, **last_change; /* the first one is under way when `changing` */
     bool changing;
     size_t change_waits; /* answers to come */
@@ -322,9 +322,10 @@ void graph_on_backend_name(struct actor *self, struct mail *mail);
 /* --- graph_walk.c */
 
 void graph_on_look_up(struct actor *self, struct mail *mail);
-/* The next node of the walk over root nodes, or null. */
+/* The next node of the walk over root nodes, or null. All zeroes at first; one that goes on when
+ * others have done something has a number. */
 struct graph_walk {
-    uint64_t after, phase, began;
+    uint64_t after, phase, number;
 };
 struct object *graph_next_root(const struct graph *graph, struct graph_walk *walk);
 bool graph_has_backend(const struct object *node);

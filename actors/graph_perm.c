@@ -205,13 +205,6 @@ static void swap(struct change *change)
 
 static void begin(struct graph *graph);
 
-/* A backend may have been the last one of the node that it stood on. */
-static void note_bared(struct object *node, const struct object *backend)
-{
-    if (node && backend->kind == BACKEND && !graph_has_backend(node))
-        node->bared = ++node->graph->bared;
-}
-
 /* The one under way has ended. */
 static void end(struct graph *graph, const struct err *err)
 {
@@ -221,7 +214,6 @@ static void end(struct graph *graph, const struct err *err)
         graph->last_change = &graph->changes;
     graph->changing = false;
     change->object->was = change->standing;
-    note_bared(change->standing.to[0], change->object);
     change->then(change->object, err);
     free(change);
     begin(graph);

@@ -37,26 +37,47 @@ bool graph_is_root(const struct object *node)
 
 enum phase { HELD_BY_BACKENDS, HELD_BY_CONTROL };
 
-/* A node whose last backend left during the walk was met in the first phase, or changed too much to
- * be met; either way none is met twice. */
-static bool is_met(const struct object *node, const struct graph_walk *walk)
+/* Backends come to nodes and leave them while a walk is under way: where it is does not tell what
+ * it has met. So each node has a bit for it, as long as so many walks have not begun after it. */
+#define WALKS 64
+
+static bool has_bit(const struct graph *graph, const struct graph_walk *walk)
 {
-    if (node->state < READY)
+    return walk->number && graph->walks - walk->number < WALKS;
+}
+
+static uint64_t bit(const struct graph_walk *walk)
+{
+    return UINT64_C(1) << walk->number % WALKS;
+}
+
+static void begin_walk(struct graph *graph, struct graph_walk *walk)
+{
+    const struct table *nodes = &graph->tables[NODE];
+    walk->number = ++graph->walks;
+    for (size_t i = 0; i < nodes->n; i++)
+        nodes->all[i]->met &= ~bit(walk);
+}
+
+static bool is_next(const struct object *node, const struct graph_walk *walk)
+{
+    bool held = graph_has_backend(node);
+    if (node->state < READY || node->id <= walk->after)
         return false;
-    if (walk->phase == HELD_BY_BACKENDS)
-        return graph_has_backend(node);
-    return node->kept && !graph_has_backend(node) && node->bared <= walk->began;
+    if (!has_bit(node->graph, walk))
+        return walk->phase == HELD_BY_BACKENDS ? held : node->kept && !held;
+    return !(node->met & bit(walk)) && (held || (node->kept && walk->phase == HELD_BY_CONTROL));
 }
 
 struct object *graph_next_root(const struct graph *graph, struct graph_walk *walk)
 {
     const struct table *nodes = &graph->tables[NODE];
-    if (!walk->after && walk->phase == HELD_BY_BACKENDS)
-        walk->began = graph->bared;
     for (; walk->phase <= HELD_BY_CONTROL; walk->phase++, walk->after = 0)
         for (size_t i = 0; i < nodes->n; i++)
-            if (nodes->all[i]->id > walk->after && is_met(nodes->all[i], walk)) {
+            if (is_next(nodes->all[i], walk)) {
                 walk->after = nodes->all[i]->id;
+                if (has_bit(graph, walk))
+                    nodes->all[i]->met |= bit(walk);
                 return nodes->all[i];
             }
     return NULL;
@@ -93,11 +114,13 @@ static struct object *by_node(const struct graph *graph, const char *name)
     return node ? first_backend(node) : NULL;
 }
 
-static struct object *look_up(const struct graph *graph, const Sluice__LookUp *look,
+static struct object *look_up(struct graph *graph, const Sluice__LookUp *look,
                               struct graph_walk *walk)
 {
     switch (look->by) {
     case SLUICE__LOOK_UP__BY__NEXT_ROOT:
+        if (!walk->number)
+            begin_walk(graph, walk);
         return graph_next_root(graph, walk);
     case SLUICE__LOOK_UP__BY__NAME:
         return graph_find(graph, BACKEND, look->name);
@@ -134,15 +157,14 @@ static void tell(const struct object *object, Sluice__Found *found)
 
 void graph_on_look_up(struct actor *self, struct mail *mail)
 {
-    const struct graph *graph = actor_state(self);
     const Sluice__LookUp *look = (const Sluice__LookUp *)mail->body;
-    struct graph_walk walk = {look->after, look->phase, look->began};
-    const struct object *object = look_up(graph, look, &walk);
+    struct graph_walk walk = {look->after, look->phase, look->walk};
+    const struct object *object = look_up(actor_state(self), look, &walk);
     Sluice__Found *found = MAIL_NEW(sluice__found);
     if (object && object->state >= READY)
         tell(object, found);
-    found->has_phase = found->has_began = true;
+    found->has_phase = found->has_walk = true;
     found->phase = walk.phase;
-    found->began = walk.began;
+    found->walk = walk.number;
     actor_reply(self, mail_ticket(mail), MAIL_FOUND, found);
 }

@@ -226,7 +226,9 @@ struct blk_node_info {
 };
 int blk_next(blk_context *context, struct blk_cursor *cursor, struct blk_info *out);
 int blk_next_named(blk_context *context, struct blk_cursor *cursor, struct blk_info *out);
-/* Each node that is a backend's medium, then those of control that are no backend's. */
+/* Each node that is a backend's medium, then those of control that are no backend's. One that
+ * becomes a backend's meanwhile, or is no longer, is met once all the same, unless 64 other walks
+ * have begun since. */
 int blk_next_root(blk_context *context, struct blk_cursor *cursor, struct blk_node_info *out);
 int blk_by_name(blk_context *context, const char *name, struct blk_info *out);
 int blk_by_dev(blk_context *context, const char *device, struct blk_info *out);

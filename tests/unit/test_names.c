@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "drivers/driver.h"
+#include "engine/random.h"
 
 /* --- As the port asks for them */
 
@@ -457,11 +458,18 @@ static void backends_are_found_by_name_device_and_node(void **state)
 static const char *step(Sluice__LookUp *walk)
 {
     const Sluice__Found *found = stack_call(stack_world()->graph, MAIL_LOOK_UP, mail_copy(walk));
-    walk->has_after = walk->has_phase = walk->has_began = true;
+    walk->has_after = walk->has_phase = walk->has_walk = true;
     walk->after = found->id;
     walk->phase = found->phase;
-    walk->began = found->began;
+    walk->walk = found->walk;
     return found->id ? found->name : "";
+}
+
+static Sluice__LookUp *walk_roots(void)
+{
+    Sluice__LookUp *roots = MAIL_NEW(sluice__look_up);
+    roots->by = SLUICE__LOOK_UP__BY__NEXT_ROOT;
+    return roots;
 }
 
 static void walks_survive_what_changes_meanwhile_and_meet_nothing_twice(void **state)
@@ -477,8 +485,7 @@ static void walks_survive_what_changes_meanwhile_and_meet_nothing_twice(void **s
         uint64_t at = look(SLUICE__LOOK_UP__BY__NEXT, "", 0)->id; /* abandoned: holds nothing */
         assert_int_equal(by_id(at)->references, 1);
 
-        Sluice__LookUp *roots = MAIL_NEW(sluice__look_up);
-        roots->by = SLUICE__LOOK_UP__BY__NEXT_ROOT;
+        Sluice__LookUp *roots = walk_roots();
         assert_string_equal(step(roots), "n1");
         stack_do("backend-remove b1"); /* where both walks are */
         stack_do("medium-remove b3");
@@ -489,7 +496,8 @@ static void walks_survive_what_changes_meanwhile_and_meet_nothing_twice(void **s
         stack_do("node-remove n2");
         assert_string_equal(step(roots), "n4");
         stack_do("medium-remove b4");
-        assert_string_equal(step(roots), "free"); /* n4 was met */
+        assert_string_equal(step(roots), "n3");   /* n1, and n4, were met */
+        assert_string_equal(step(roots), "free"); /* the same order again */
         assert_string_equal(step(roots), "");
         mail_free_body(roots);
 
@@ -497,6 +505,100 @@ static void walks_survive_what_changes_meanwhile_and_meet_nothing_twice(void **s
         assert_string_equal(found->name, "b3");
         assert_string_equal(look(SLUICE__LOOK_UP__BY__NEXT_NAMED, "", found->id)->name, "b4");
     }
+}
+
+#define NODES 6
+
+/* One that walks at its own pace, and how often it has met each. */
+struct walker {
+    Sluice__LookUp *walk;
+    unsigned met[NODES], others;
+    bool ended;
+};
+
+static void go(struct walker *walker)
+{
+    const char *name = walker->ended ? "" : step(walker->walk);
+    walker->ended = !*name;
+    if (*name == 'n')
+        walker->met[name[1] - '0']++;
+    else
+        walker->others += *name != 0;
+}
+
+/* Media come and go at random, between the steps of two walks. */
+static void walks_meet_each_node_once_whatever_backends_come_and_go(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        bool held[NODES];
+        uint64_t random = seed;
+        stack_do("backend-add name=empty");
+        for (unsigned i = 0; i < NODES; i++) {
+            held[i] = random_next(&random) % 2;
+            stack_do("node-add driver=null name=n%u", i);
+            stack_do(held[i] ? "backend-add name=b%u node=n%u" : "backend-add name=b%u", i, i);
+        }
+        struct walker walkers[2] = {{.walk = walk_roots()}, {.walk = walk_roots()}};
+        while (!walkers[0].ended || !walkers[1].ended) {
+            unsigned which = random_next(&random) % NODES;
+            if (random_next(&random) % 2) {
+                stack_do(held[which] ? "medium-remove b%u" : "medium-insert b%u n%u", which, which);
+                held[which] = !held[which];
+            }
+            go(&walkers[random_next(&random) % 2]);
+        }
+        for (unsigned w = 0; w < 2; w++) {
+            assert_int_equal(walkers[w].others, 0);
+            for (unsigned i = 0; i < NODES; i++)
+                assert_int_equal(walkers[w].met[i], 1);
+            mail_free_body(walkers[w].walk);
+        }
+    }
+}
+
+static void a_change_that_is_refused_changes_no_walk(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=null name=n");
+        stack_do("backend-add name=b node=n");
+        stack_do("node-add driver=mock name=denied deny=write");
+        const Sluice__Claimed *claimed = make(spec(NULL, NULL), PERM_WRITE);
+        assert_int_equal(name_it(claimed->claim, "w").code, 0);
+        Sluice__LookUp *roots = walk_roots();
+        assert_string_equal(step(roots), "n");
+        stack_refused(-EPERM, "gives nobody 'write'", "medium-insert w denied");
+        assert_string_equal(step(roots), "denied");
+        assert_string_equal(step(roots), "");
+        mail_free_body(roots);
+    }
+}
+
+/* So long a walk is known by where it is only. */
+static void a_walk_that_many_others_overtake_ends_all_the_same(void **state)
+{
+    (void)state;
+    stack_start(1, 1);
+    for (unsigned i = 0; i < 4; i++) {
+        stack_do("node-add driver=null name=n%u", i);
+        stack_do(i % 2 ? "backend-add name=b%u node=n%u" : "backend-add name=b%u", i, i);
+    }
+    Sluice__LookUp *roots = walk_roots();
+    assert_string_equal(step(roots), "n1");
+    for (unsigned i = 0; i < 130; i++) {
+        Sluice__LookUp *other = walk_roots();
+        assert_string_equal(step(other), "n1");
+        mail_free_body(other);
+    }
+    assert_string_equal(step(roots), "n3");
+    assert_string_equal(step(roots), "n0");
+    assert_string_equal(step(roots), "n2");
+    assert_string_equal(step(roots), "");
+    mail_free_body(roots);
+    stack_stop();
 }
 
 int main(void)
@@ -514,6 +616,9 @@ int main(void)
         cmocka_unit_test(lists_have_what_they_are_asked_for),
         cmocka_unit_test(backends_are_found_by_name_device_and_node),
         cmocka_unit_test(walks_survive_what_changes_meanwhile_and_meet_nothing_twice),
+        cmocka_unit_test(walks_meet_each_node_once_whatever_backends_come_and_go),
+        cmocka_unit_test(a_change_that_is_refused_changes_no_walk),
+        cmocka_unit_test(a_walk_that_many_others_overtake_ends_all_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
