@@ -96,16 +96,21 @@ static struct object *next_backend(const struct graph *graph, uint64_t after, bo
 
 /* --- Look-ups */
 
-/* The backend that has this device. */
-static struct object *by_device(const struct graph *graph, const char *id)
+/* The backend that has this device: by its id, which is one device's only, or by the path of one
+ * that has none. */
+static struct object *by_device(const struct graph *graph, const char *name)
 {
     const struct table *backends = &graph->tables[BACKEND];
-    for (size_t i = 0; i < backends->n; i++) {
+    struct object *by_path = NULL;
+    for (size_t i = 0; *name && i < backends->n; i++) {
         const struct object *device = graph_device(backends->all[i]);
-        if (device && !strcmp(device->name, id))
+        if (!device || strcmp(graph_name(device), name) != 0)
+            continue;
+        if (*device->name)
             return backends->all[i];
+        by_path = by_path ? by_path : backends->all[i];
     }
-    return NULL;
+    return by_path;
 }
 
 static struct object *by_node(const struct graph *graph, const char *name)
@@ -150,7 +155,7 @@ static void tell(const struct object *object, Sluice__Found *found)
     const struct object *node = object->standing.to[0], *device = graph_device(object);
     mail_set(&found->description, graph_name(object));
     mail_set(&found->node, node ? node->name : "");
-    mail_set(&found->device, device ? device->name : "");
+    mail_set(&found->device, device ? graph_name(device) : "");
     found->has_references = true;
     found->references = graph_references(object);
 }

@@ -216,7 +216,7 @@ struct blk_info {
     uint64_t id; /* for blk_open_id(); never another's, and blk_id() of the backend's blks */
     char name[64], description[256];
     char node[64];    /* its medium; "" for none */
-    char device[256]; /* the id of the device that is attached; "" for none */
+    char device[256]; /* the attached device's id, its path when it has none; "" without one */
     unsigned references;
 };
 struct blk_node_info {
@@ -231,6 +231,7 @@ int blk_next_named(blk_context *context, struct blk_cursor *cursor, struct blk_i
  * have begun since. */
 int blk_next_root(blk_context *context, struct blk_cursor *cursor, struct blk_node_info *out);
 int blk_by_name(blk_context *context, const char *name, struct blk_info *out);
+/* By the device's id, or its path when it has none. Nothing is found by "". */
 int blk_by_dev(blk_context *context, const char *device, struct blk_info *out);
 int blk_by_node(blk_context *context, const char *node, struct blk_info *out); /* the first one */
 int blk_by_id(blk_context *context, uint64_t id, struct blk_info *out);

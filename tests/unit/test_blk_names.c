@@ -408,6 +408,37 @@ static void a_backend_is_found_by_name_device_and_node_and_opened(void **state)
     rig_close(&rig);
 }
 
+static void a_program_s_device_is_found_by_its_id_or_by_its_path_when_it_has_none(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(0, "driver=null");
+    struct blk_info info;
+    char *error;
+    blk *other = new_blk(rig.context), *third = new_blk(rig.context);
+    assert_int_equal(blk_by_dev(rig.context, "", &info), 0);
+    worked(blk_attach_dev(other, NULL, "/machine/ide[0]", 0, &error), &error);
+    assert_int_equal(blk_by_dev(rig.context, "/machine/ide[0]", &info), 1);
+    assert_int_equal(info.id, blk_id(other));
+    assert_string_equal(info.device, "/machine/ide[0]");
+    assert_string_equal(info.description, "/machine/ide[0]");
+    assert_int_equal(blk_by_dev(rig.context, "", &info), 0);
+    assert_int_equal(blk_by_dev(rig.context, "/machine/ide[1]", &info), 0);
+    /* One that has an id is found by that only, and before one that has it for a path. */
+    blk_detach_dev(other);
+    worked(blk_attach_dev(other, NULL, "cd", 0, &error), &error);
+    worked(blk_attach_dev(third, "cd", "/machine/ide[1]", 0, &error), &error);
+    assert_int_equal(blk_by_dev(rig.context, "cd", &info), 1);
+    assert_int_equal(info.id, blk_id(third));
+    assert_string_equal(info.device, "cd");
+    assert_int_equal(blk_by_dev(rig.context, "/machine/ide[1]", &info), 0);
+    blk_detach_dev(third);
+    assert_int_equal(blk_by_dev(rig.context, "cd", &info), 1);
+    assert_int_equal(info.id, blk_id(other));
+    blk_close(&third);
+    blk_close(&other);
+    rig_close(&rig);
+}
+
 #define TEST(name) cmocka_unit_test_setup(name, bound_time)
 
 int main(void)
@@ -425,6 +456,7 @@ int main(void)
         TEST(a_name_makes_a_blk_visible),
         TEST(walks_meet_all_or_the_named_ones_and_go_on_when_one_is_gone),
         TEST(a_backend_is_found_by_name_device_and_node_and_opened),
+        TEST(a_program_s_device_is_found_by_its_id_or_by_its_path_when_it_has_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
