@@ -456,6 +456,7 @@ static void on_session_open(struct actor *self, struct mail *mail)
     grant->inserted = backend->inserted;
     grant->has_available = true;
     grant->available = backend->available;
+    mail_set(&grant->name, actor_name(self));
     actor_reply(self, mail_ticket(mail), MAIL_SESSION_GRANT, grant);
 }
 

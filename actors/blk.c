@@ -23,13 +23,18 @@ static void take_facts(struct blk *blk, const Sluice__NodeFacts *facts, bool ins
     blk->open_flags = facts->open_flags;
 }
 
+void blk_renamed(struct blk *blk, const char *name)
+{
+    if (strcmp(blk->name, name) != 0) {
+        free(blk->name);
+        blk->name = mem_string(name);
+    }
+}
+
 void blk_changed(struct blk *blk, const Sluice__BackendChanged *told)
 {
     take_facts(blk, told->facts, told->inserted, told->available);
-    if (strcmp(blk->name, told->name) != 0) {
-        free(blk->name);
-        blk->name = mem_string(told->name);
-    }
+    blk_renamed(blk, told->name);
 }
 
 /* What a blk is called in messages. */
@@ -60,6 +65,7 @@ static void take_grant(const void *reply, void *arg)
     blk->session = grant->session;
     blk->granted = grant->requests;
     take_facts(blk, grant->facts, grant->inserted, grant->available);
+    blk_renamed(blk, grant->name);
 }
 
 static int open_session(struct blk *blk, struct err *err)

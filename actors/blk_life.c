@@ -164,6 +164,12 @@ uint64_t blk_id(const blk *blk)
 
 /* --- Names */
 
+static void take_name(const void *reply, void *arg)
+{
+    blk_renamed(arg, ((const Sluice__BackendInfo *)reply)->name);
+}
+
+/* Others may have renamed it since: the backend knows, and tells it in order with what it told. */
 static int set_name(blk *blk, const char *name, char **error)
 {
     struct err err = {0};
@@ -174,8 +180,7 @@ static int set_name(blk *blk, const char *name, char **error)
     if (context_call(blk->context, blk->context->sluice->world.graph, MAIL_BACKEND_NAME, mail, NULL,
                      &err) < 0)
         return context_error(error, err.code, err.text);
-    free(blk->name);
-    blk->name = mem_string(name ? name : "");
+    context_call_take(blk->context, blk->backend, MAIL_DESCRIBE, NULL, take_name, blk, NULL);
     return context_error(error, 0, NULL);
 }
 

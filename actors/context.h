@@ -150,5 +150,7 @@ void blk_dev_called(blk_context *context, struct note *note);
 void blk_medium_news(struct blk *blk, const Sluice__MediumNews *news);
 void blk_notifiers_free(struct blk *blk);
 void blk_changed(struct blk *blk, const Sluice__BackendChanged *told);
+/* The backend's name is this now. */
+void blk_renamed(struct blk *blk, const char *name);
 
 #endif

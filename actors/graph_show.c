@@ -82,9 +82,14 @@ static void complete_info(struct graph *graph, const struct part *part)
         info->references = graph_references(object);
         mail_set(&info->description, graph_name(object));
     } else if (part->kind == EXPORT) {
+        Sluice__ExportInfo *info = *part->slot;
         const struct object *backend = object->standing.to[0];
+        if (backend) { /* which may have got another name, or lost it */
+            free(info->backend);
+            mail_set(&info->backend, backend->name);
+        }
         if (backend && !*backend->name && backend->standing.to[0])
-            mail_set(&((Sluice__ExportInfo *)*part->slot)->node, backend->standing.to[0]->name);
+            mail_set(&info->node, backend->standing.to[0]->name);
     } else if (part->kind == DEVICE) {
         complete_device(object, *part->slot);
     } else if (part->kind == JOB) {

@@ -339,6 +339,33 @@ static void a_name_makes_a_blk_visible(void **state)
     rig_close(&rig);
 }
 
+static void shows(blk_context *context, const char *text, const char *word)
+{
+    char *reply, *error;
+    worked(sluice_request(context, text, &reply, &error), &error);
+    if (!strstr(reply, word))
+        fail_msg("%s: no %s in %s", text, word, reply);
+    free(reply);
+}
+
+/* Also when another backend has the old name by now. */
+static void an_export_is_shown_with_the_name_that_its_backend_has_now(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(0, "driver=null");
+    char *error;
+    request(rig.context, "export-add type=nbd backend=disk id=e port=0");
+    shows(rig.context, "export-show e", "\"backend\": \"disk\"");
+    assert_int_equal(blk_remove_name(rig.blk), 0);
+    request(rig.context, "backend-add name=disk");
+    shows(rig.context, "export-show e", "\"backend\": \"\"");
+    shows(rig.context, "export-show e", "\"node\": \"node\"");
+    worked(blk_add_name(rig.blk, "new", &error), &error);
+    shows(rig.context, "export-show e", "\"backend\": \"new\"");
+    shows(rig.context, "status", "\"backend\": \"new\"");
+    rig_close(&rig);
+}
+
 /* --- Walks and look-ups */
 
 static void walks_meet_all_or_the_named_ones_and_go_on_when_one_is_gone(void **state)
@@ -454,6 +481,7 @@ int main(void)
         TEST(what_cannot_be_opened_in_one_step_leaves_nothing),
         TEST(one_that_only_reads_opens_its_image_for_reading),
         TEST(a_name_makes_a_blk_visible),
+        TEST(an_export_is_shown_with_the_name_that_its_backend_has_now),
         TEST(walks_meet_all_or_the_named_ones_and_go_on_when_one_is_gone),
         TEST(a_backend_is_found_by_name_device_and_node_and_opened),
         TEST(a_program_s_device_is_found_by_its_id_or_by_its_path_when_it_has_none),

@@ -93,11 +93,96 @@ static void one_that_is_refused_while_it_opens_is_told_nothing(void **state)
     }
 }
 
+/* --- As names come and go */
+
+static void send_name(struct stack_answer *answer, uint64_t claim, const char *name)
+{
+    Sluice__BackendName *mail = MAIL_NEW(sluice__backend_name);
+    mail->claim = claim;
+    if (name)
+        mail_set(&mail->name, name);
+    stack_ask(answer, stack_world()->graph, MAIL_BACKEND_NAME, mail);
+}
+
+/* As all who look it up see it. */
+static void assert_name(const blk *blk, const char *name)
+{
+    struct blk_info info;
+    assert_int_equal(blk_by_id(context, blk_id(blk), &info), 1);
+    assert_string_equal(info.name, name);
+    assert_string_equal(blk_name(blk), name);
+}
+
+static void a_blk_that_opens_while_its_backend_is_renamed_knows_the_name_in_the_end(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        open_context();
+        stack_do("backend-add name=b");
+        struct blk_info info;
+        assert_int_equal(blk_by_name(context, "b", &info), 1);
+        struct stack_answer claimed, named;
+        stack_claim(&claimed, "b", 0, PERM_ALL);
+        stack_await(&claimed);
+        uint64_t claim = ((const Sluice__Claimed *)claimed.body)->claim;
+        for (unsigned steps = 0; steps < 16; steps++) {
+            bool goes = steps % 2 == 0;
+            send_name(&named, claim, goes ? NULL : "b");
+            for (unsigned i = 0; i < steps / 2; i++)
+                stack_step();
+            blk *blk;
+            assert_int_equal(blk_open_id(context, info.id, 0, &blk, NULL), 0);
+            hear(&named);
+            assert_name(blk, goes ? "" : "b");
+            blk_close(&blk);
+        }
+        blk_context_close(&context);
+        stack_release("b");
+    }
+}
+
+/* Two take turns in naming it. */
+static void a_name_that_others_have_given_meanwhile_is_known_in_the_end(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        open_context();
+        stack_do("backend-add name=b");
+        blk *blk = open_blk("b");
+        struct stack_answer claimed, removed, named;
+        stack_claim(&claimed, "b", 0, PERM_ALL);
+        stack_await(&claimed);
+        uint64_t claim = ((const Sluice__Claimed *)claimed.body)->claim;
+        for (unsigned steps = 0; steps < 8; steps++) {
+            send_name(&removed, claim, NULL);
+            send_name(&named, claim, "other");
+            for (unsigned i = 0; i < steps; i++)
+                stack_step();
+            assert_int_equal(blk_remove_name(blk), 0); /* before, between, or after those */
+            hear(&removed);
+            hear(&named);
+            struct blk_info info;
+            assert_int_equal(blk_by_id(context, blk_id(blk), &info), 1);
+            assert_name(blk, info.name);
+            if (*info.name)
+                assert_int_equal(blk_remove_name(blk), 0);
+            assert_int_equal(blk_add_name(blk, "b", NULL), 0);
+            assert_name(blk, "b");
+        }
+        blk_close(&blk);
+        blk_context_close(&context);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_blk_that_opens_while_a_medium_comes_or_goes_knows_it_in_the_end),
         cmocka_unit_test(one_that_is_refused_while_it_opens_is_told_nothing),
+        cmocka_unit_test(a_blk_that_opens_while_its_backend_is_renamed_knows_the_name_in_the_end),
+        cmocka_unit_test(a_name_that_others_have_given_meanwhile_is_known_in_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
