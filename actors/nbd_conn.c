@@ -87,6 +87,8 @@ void nbd_end(struct nbd_conn *conn, const char *format, ...)
     timer_cancel(reactor_timers(actor_reactor(conn->self)), &conn->gather);
     if (conn->receiving)
         ring_cancel(reactor_ring(actor_reactor(conn->self)), &conn->recv);
+    if (conn->watching)
+        ring_cancel(reactor_ring(actor_reactor(conn->self)), &conn->watch);
     linger(conn, NBD_LINGER_TIME);
     if (conn->in_flight)
         nbd_requests_cancel(conn);
@@ -134,7 +136,8 @@ static void session_closed(struct actor *self, struct mail *reply, void *arg)
 
 void nbd_settle(struct nbd_conn *conn)
 {
-    if (conn->state != NBD_ENDING || conn->receiving || conn->sending || conn->in_flight)
+    if (conn->state != NBD_ENDING || conn->receiving || conn->watching || conn->sending ||
+        conn->in_flight)
         return;
     if (conn->session_asked && !conn->granted)
         return; /* the backend's answer is still to come */

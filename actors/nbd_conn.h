@@ -13,7 +13,7 @@
  *
  * Bounds: a request holds one of the session's credits, and its bytes, from parsing until its reply
  * has left. Without credits the connection does not read (`hold`), so what it keeps is bounded by
- * what the backend granted, whatever the client does.
+ * what the backend granted, whatever the client does. Then it watches whether the client is there.
  *
  * Ending: nbd_end() stops the reading; operations in flight end, their replies are sent as long as
  * the client takes them, then session and socket are closed and the export is told. */
@@ -103,6 +103,8 @@ struct nbd_conn {
     struct ring_file file;
     struct ring_req recv, send;
     bool receiving, sending;
+    struct ring_req watch; /* while nothing is received, so that its death is noticed */
+    bool watching;
     struct nbd_pace pace;
     struct timer gather; /* until the next receive */
     unsigned parsed_now; /* requests that the last receive brought */

@@ -121,6 +121,29 @@ void nbd_resume(struct nbd_conn *conn)
     }
 }
 
+static const char gone[] = "the client closed the connection without a disconnect request";
+
+static void hung_up(struct ring_req *req, int res)
+{
+    struct nbd_conn *conn = (struct nbd_conn *)((char *)req - offsetof(struct nbd_conn, watch));
+    conn->watching = req->more;
+    if (res > 0 && conn->hold && !nbd_is_ending(conn)) {
+        nbd_end(conn, "%s", gone);
+        nbd_break(conn);
+    } else if (conn->watching) { /* what is received tells, or it is watched again */
+        ring_cancel(reactor_ring(actor_reactor(conn->self)), &conn->watch);
+    }
+    nbd_schedule(conn);
+}
+
+/* It has closed both ways: one that has only said all that it wants to say takes replies. */
+static void watch(struct nbd_conn *conn)
+{
+    conn->watching = true;
+    conn->watch.done = hung_up;
+    ring_poll(reactor_ring(actor_reactor(conn->self)), &conn->watch, conn->file.fd, 0);
+}
+
 static void received(struct ring_req *req, int res)
 {
     struct nbd_conn *conn = (struct nbd_conn *)((char *)req - offsetof(struct nbd_conn, recv));
@@ -133,9 +156,10 @@ static void received(struct ring_req *req, int res)
         nbd_end(conn, "receiving failed: %s", strerror(-res));
         nbd_break(conn);
     } else if (res == 0) {
-        nbd_end(conn, conn->state == NBD_TRANSMISSION
-                          ? "the client closed the connection without a disconnect request"
-                          : "the client closed the connection during the handshake");
+        nbd_end(conn, "%s",
+                conn->state == NBD_TRANSMISSION
+                    ? gone
+                    : "the client closed the connection during the handshake");
     } else if (conn->filling) {
         conn->got += res;
         if (conn->got == conn->filling->length)
@@ -179,6 +203,8 @@ static void gathered(struct timer *timer)
 
 void nbd_receive(struct nbd_conn *conn)
 {
+    if (conn->hold && conn->state == NBD_TRANSMISSION && !conn->receiving && !conn->watching)
+        watch(conn);
     if (conn->receiving || conn->hold || nbd_is_ending(conn) || timer_armed(&conn->gather))
         return;
     struct reactor *reactor = actor_reactor(conn->self);

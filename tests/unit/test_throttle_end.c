@@ -203,6 +203,24 @@ static void a_client_that_dies_takes_its_requests_along(void **state)
     }
 }
 
+/* It has asked for more than it is read from at once. */
+static void one_that_is_not_read_from_is_noticed_when_it_dies(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        set_up(seed % WAYS, "iops-total=1");
+        int fd = client();
+        for (unsigned i = 0; i < 140; i++)
+            request(fd, NBD_CMD_READ, i * 4096, 512);
+        close(fd);
+        settle();
+        stack_pass(250 * NS_PER_MS);
+        assert_int_equal(connections(), 0);
+        assert_int_equal(group()->waiting, 0);
+    }
+}
+
 /* It wants what it has asked for. */
 static void a_client_that_says_goodbye_waits_for_the_limit(void **state)
 {
@@ -342,6 +360,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_client_that_dies_takes_its_requests_along),
+        cmocka_unit_test(one_that_is_not_read_from_is_noticed_when_it_dies),
         cmocka_unit_test(a_client_that_says_goodbye_waits_for_the_limit),
         cmocka_unit_test(a_removed_export_lets_go_what_waits),
         cmocka_unit_test(an_engine_that_ends_lets_go_what_waits),
