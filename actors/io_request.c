@@ -129,6 +129,7 @@ int io_request_check(struct io *io)
     switch (request->body_case) {
     case SLUICE__REQUEST__BODY_IO_READ:
         io->backend = request->io_read->backend;
+        io->flags = request->io_read->unthrottled ? OP_UNTHROTTLED : 0;
         return check_range(io, "bytes", request->io_read->offset, request->io_read->bytes,
                            IO_BYTES);
     case SLUICE__REQUEST__BODY_IO_WRITE:

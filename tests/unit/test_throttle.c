@@ -178,6 +178,27 @@ static void a_read_may_pass_the_limits_by_but_counts(void **state)
     }
 }
 
+static void a_console_s_read_may_pass_the_limits_by_too(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add name=g iops-total=1");
+        actor_addr b = member("b", "g");
+        struct stack_answer held;
+        submit(ops, 2, b, OP_READ, 512); /* a tenth of one fits, and one that overshoots */
+        stack_send(&held, "io-read b bytes=512");
+        stack_settle();
+        assert_false(held.came);
+        uint64_t begun = engine_now(stack_engine());
+        stack_do("io-read b bytes=512 unthrottled=on");
+        assert_true(engine_now(stack_engine()) - begun < NS_PER_MS);
+        assert_false(held.came);
+        stack_await(&held);
+        assert_int_equal(held.code, 0);
+    }
+}
+
 /* --- Members */
 
 static void members_share_by_turns_wherever_they_live(void **state)
@@ -741,6 +762,7 @@ int main(void)
         cmocka_unit_test(reads_and_writes_are_limited_apart),
         cmocka_unit_test(what_is_never_throttled_passes),
         cmocka_unit_test(a_read_may_pass_the_limits_by_but_counts),
+        cmocka_unit_test(a_console_s_read_may_pass_the_limits_by_too),
         cmocka_unit_test(members_share_by_turns_wherever_they_live),
         cmocka_unit_test(who_leaves_waits_no_longer_and_others_are_not_delayed),
         cmocka_unit_test(who_goes_to_another_group_waits_there_in_order),
