@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "actors/emit.h"
 #include "actors/limits_message.h"
 #include "actors/name_list.h"
 #include "actors/reply.h"
@@ -162,28 +163,51 @@ void graph_throttle_make(struct graph *graph, const char *name, struct enabler *
 
 /* --- Changing */
 
+struct setter {
+    struct ticket ticket;
+    char *name;
+    struct limits limits;
+    bool news; /* they are other ones */
+};
+
+static void tell_changed(struct graph *graph, const struct setter *setter)
+{
+    Sluice__ThrottleChangedEvent *event = MAIL_NEW(sluice__throttle_changed_event);
+    mail_set(&event->group, setter->name);
+    limits_tell_given(&setter->limits, &event->base);
+    graph_emit(graph,
+               emit_make(graph_short_words[GROUP], setter->name, SLUICE__EVENT__SEVERITY__INFO,
+                         SLUICE__EVENT__BODY_THROTTLE_CHANGED, event));
+}
+
 static void was_set(struct actor *self, struct mail *reply, void *arg)
 {
-    struct ticket *ticket = arg;
+    struct setter *setter = arg;
     struct err err = {0};
     if (mail_fault(reply)) {
         mail_fault_err(reply, &err);
-        actor_refuse(self, *ticket, &err);
+        actor_refuse(self, setter->ticket, &err);
     } else {
-        actor_reply(self, *ticket, MAIL_REPLY, reply_done());
+        if (setter->news)
+            tell_changed(actor_state(self), setter);
+        actor_reply(self, setter->ticket, MAIL_REPLY, reply_done());
     }
-    free(ticket);
+    free(setter->name);
+    free(setter);
 }
 
-void graph_throttle_limit(struct object *group, const struct limits *limits, struct ticket asker)
+void graph_throttle_limit(struct object *group, const struct limits *limits, struct ticket ticket)
 {
+    struct setter *setter = MEM_NEW(struct setter);
+    *setter = (struct setter){.ticket = ticket,
+                              .name = mem_string(group->name),
+                              .limits = *limits,
+                              .news = !limits_same(&group->throttle->limits, limits)};
     group->throttle->limits = *limits;
-    struct ticket *ticket = MEM_NEW(struct ticket);
-    *ticket = asker;
     Sluice__ThrottleSet *set = MAIL_NEW(sluice__throttle_set);
     set->group = group->id;
     set->limits = limits_to_mail(limits);
-    actor_ask(group->graph->self, group->address, MAIL_THROTTLE_SET, set, was_set, ticket);
+    actor_ask(group->graph->self, group->address, MAIL_THROTTLE_SET, set, was_set, setter);
 }
 
 int graph_throttle_set(struct graph *graph, const Sluice__ThrottleGroupSet *set,

@@ -12,6 +12,17 @@ const char *const limit_names[LIMITS] = {
     [LIMIT_BPS_READ] = "bps-read",     [LIMIT_BPS_WRITE] = "bps-write",
 };
 
+bool limits_same(const struct limits *one, const struct limits *other)
+{
+    for (unsigned i = 0; i < LIMITS; i++) {
+        const struct limit *a = &one->limit[i], *b = &other->limit[i];
+        if (a->average != b->average || a->maximum != b->maximum ||
+            a->burst_length != b->burst_length)
+            return false;
+    }
+    return one->iops_size == other->iops_size;
+}
+
 /* --- Checks */
 
 /* The sentence is about all that has to be changed: who does what it says is not refused again. */

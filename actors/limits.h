@@ -51,6 +51,8 @@ struct limits {
 /* Refuses, naming the rule and what to set instead; `err` has the field. */
 int limits_check(const struct limits *limits, struct err *err);
 
+bool limits_same(const struct limits *one, const struct limits *other);
+
 /* Operations that a request is worth. */
 static inline double limits_ops(uint64_t iops_size, uint64_t bytes)
 {

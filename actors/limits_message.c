@@ -61,6 +61,21 @@ void limits_tell(const struct limits *limits, ProtobufCMessage *description)
     *(uint64_t *)reflect_set(description, reflect_field(type, "iops-size")) = limits->iops_size;
 }
 
+void limits_tell_given(const struct limits *limits, ProtobufCMessage *event)
+{
+    const ProtobufCMessageDescriptor *type = event->descriptor;
+    struct limits none = LIMITS_NONE;
+    for (unsigned number = 0; number < LIMITS; number++)
+        for (unsigned part = 0; part < PARTS; part++) {
+            struct limit limit = limits->limit[number];
+            double value = *part_of(&limit, part);
+            if (value > *part_of(&none.limit[number], part))
+                *(int64_t *)reflect_set(event, field_of(type, number, part)) = (int64_t)value;
+        }
+    if (limits->iops_size)
+        *(uint64_t *)reflect_set(event, reflect_field(type, "iops-size")) = limits->iops_size;
+}
+
 /* --- Columns */
 
 static double *column(size_t *n)

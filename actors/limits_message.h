@@ -10,6 +10,8 @@
 unsigned limits_take(struct limits *limits, const ProtobufCMessage *request);
 /* Fills in all of a description's. */
 void limits_tell(const struct limits *limits, ProtobufCMessage *description);
+/* Fills in those that there are: no limits, no bursts, and bursts of a second are left out. */
+void limits_tell_given(const struct limits *limits, ProtobufCMessage *event);
 
 Sluice__ThrottleLimits *limits_to_mail(const struct limits *limits);
 void limits_from_mail(const Sluice__ThrottleLimits *mail, struct limits *limits);

@@ -41,7 +41,10 @@ assert gold["bps_write"] == 50 << 20 and gold["iops_read"] == 0, gold
 EOF
 
 # Changes; what is left out stays, and what is wrong changes nothing.
+before=$(last)
 says '' sluice throttle set gold iops-total=2K iops-total-max=10K
+says 'THROTTLE_CHANGED .*group gold, iops-total 2048, iops-total-max 10240, bps-write 50 MiB, bps-write-max 1 GiB' \
+    sluice events --since $((before + 1)) --count 1
 equal "$(shown gold iops-total)" 2048
 equal "$(shown gold bps-write)" '50 MiB'
 fails 1 "can't be limited together" sluice throttle set gold iops-read=5

@@ -88,6 +88,33 @@ static void a_change_keeps_what_it_leaves_out(void **state)
     }
 }
 
+static void other_limits_are_told(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("throttle-add gold " ALL);
+        uint64_t before = sequence();
+        stack_do("throttle-set gold iops-total=50 bps-write=0 iops-size=0");
+        stack_do("throttle-set gold iops-total=50"); /* as it is */
+        stack_refused(-EINVAL, "can't be limited together", "throttle-set gold iops-read=5");
+        const Sluice__EventList *events =
+            stack_do("events-since since=%llu", (unsigned long long)before + 1)->events;
+        assert_int_equal(events->n_events, 1);
+        const Sluice__Event *event = events->events[0];
+        assert_int_equal(event->body_case, SLUICE__EVENT__BODY_THROTTLE_CHANGED);
+        assert_string_equal(event->source, "gold");
+        assert_string_equal(event->source_kind, "throttle");
+        const Sluice__ThrottleChangedEvent *told = event->throttle_changed;
+        assert_string_equal(told->group, "gold");
+        assert_true(told->has_iops_total && told->iops_total == 50);
+        assert_true(told->has_iops_total_max && told->iops_total_max == 200);
+        assert_true(told->has_iops_total_max_length && told->iops_total_max_length == 3);
+        assert_false(told->has_bps_write || told->has_bps_write_max_length || told->has_iops_size);
+        assert_false(told->has_iops_read || told->has_bps_read_max || told->has_bps_total);
+    }
+}
+
 static void limits_that_are_wrong_are_refused_and_the_old_ones_stay(void **state)
 {
     static const struct {
@@ -379,6 +406,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(groups_come_change_and_go),
         cmocka_unit_test(a_change_keeps_what_it_leaves_out),
+        cmocka_unit_test(other_limits_are_told),
         cmocka_unit_test(limits_that_are_wrong_are_refused_and_the_old_ones_stay),
         cmocka_unit_test(a_group_has_a_name_of_its_own_and_a_place),
         cmocka_unit_test(what_is_in_a_group_keeps_it_and_is_named),
