@@ -256,16 +256,35 @@ static const char *group_name(const struct object *backend, const char *asked, c
     return out;
 }
 
+static int check_member(const struct object *backend, const char *what, struct err *err)
+{
+    if (backend->group)
+        return 0;
+    return err_set(
+        err, -EINVAL,
+        "backend '%s' is in no throttle group whose limits could be %s; let it join one first",
+        graph_name(backend), what);
+}
+
+static int get_limits(const struct object *backend, struct ticket ticket, struct err *err)
+{
+    if (check_member(backend, "told", err) < 0)
+        return err->code;
+    Sluice__Reply *reply = MAIL_NEW(sluice__reply);
+    reply->body_case = SLUICE__REPLY__BODY_THROTTLE;
+    reply->throttle = MAIL_NEW(sluice__throttle_info);
+    mail_set(&reply->throttle->name, backend->group->name);
+    limits_tell(&backend->group->throttle->limits, &reply->throttle->base);
+    actor_reply(backend->graph->self, ticket, MAIL_REPLY, reply);
+    return 0;
+}
+
 static int set_limits(const struct object *backend, const Sluice__ThrottleLimits *mail,
                       struct ticket ticket, struct err *err)
 {
     struct limits limits;
-    if (!backend->group)
-        return err_set(
-            err, -EINVAL,
-            "backend '%s' is in no throttle group whose limits could be set; let it join "
-            "one first",
-            graph_name(backend));
+    if (check_member(backend, "set", err) < 0)
+        return err->code;
     limits_from_mail(mail, &limits);
     if (graph_check_ready(backend->group, "group", err) < 0 || limits_check(&limits, err) < 0)
         return err->code;
@@ -281,6 +300,8 @@ static int perform(struct object *backend, const Sluice__ClaimThrottle *asked, s
     switch (asked->what) {
     case SLUICE__CLAIM_THROTTLE__WHAT__SET:
         return set_limits(backend, asked->limits, ticket, err);
+    case SLUICE__CLAIM_THROTTLE__WHAT__GET:
+        return get_limits(backend, ticket, err);
     case SLUICE__CLAIM_THROTTLE__WHAT__DISABLE:
         join(backend, NULL, ticket);
         return 0;

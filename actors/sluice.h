@@ -312,6 +312,9 @@ int blk_io_limits_disable(blk *blk);
 /* Sets all limits of the group that the backend is in, for all members; -EINVAL when it is in none,
  * or with a sentence that tells which rule is broken: then the old ones stay. */
 int blk_set_io_limits(blk *blk, const struct blk_io_limits *limits, char **error);
+/* Those that the group has, however they were set, with lengths of bursts of 1 at least; -EINVAL
+ * when the backend is in none. */
+int blk_get_io_limits(blk *blk, struct blk_io_limits *limits, char **error);
 
 /* Moves the backend to another reactor, with its medium and all that stands on the same nodes.
  * Requests wait meanwhile, in order. Refused (-EBUSY) when an unnamed backend is among those, or

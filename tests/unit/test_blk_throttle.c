@@ -136,6 +136,8 @@ static void limits_are_those_of_the_group_and_wrong_ones_change_nothing(void **s
     char *error;
     refused(-EINVAL, "is in no throttle group", blk_set_io_limits(rig.blk, &limits, &error),
             &error);
+    refused(-EINVAL, "is in no throttle group", blk_get_io_limits(rig.blk, &limits, &error),
+            &error);
     enable(rig.blk, "gold");
     worked(blk_set_io_limits(rig.blk, &limits, &error), &error);
     shows(rig.context, "throttle-show gold", "\"iops_total\": 1000,");
@@ -143,6 +145,25 @@ static void limits_are_those_of_the_group_and_wrong_ones_change_nothing(void **s
     shows(rig.context, "throttle-show gold", "\"bps_write\": 1048576,");
     shows(rig.context, "throttle-show gold", "\"bps_write_max_length\": 1,");
     shows(rig.context, "throttle-show gold", "\"iops_size\": 4096");
+
+    struct blk_io_limits has;
+    worked(blk_get_io_limits(rig.blk, &has, &error), &error);
+    assert_int_equal(has.iops_total.avg, 1000);
+    assert_int_equal(has.iops_total.max, 5000);
+    assert_int_equal(has.iops_total.burst_length, 2);
+    assert_int_equal(has.bps_write.avg, 1 << 20);
+    assert_int_equal(has.bps_write.max, 0);
+    assert_int_equal(has.bps_write.burst_length, 1);
+    assert_int_equal(has.iops_read.avg + has.iops_write.avg + has.bps_total.avg + has.bps_read.avg,
+                     0);
+    assert_int_equal(has.iops_size, 4096);
+    request(rig.context, "throttle-set gold iops-size=0 bps-write=0 bps-read=3"); /* by others */
+    worked(blk_get_io_limits(rig.blk, &has, &error), &error);
+    assert_int_equal(has.iops_size + has.bps_write.avg, 0);
+    assert_int_equal(has.bps_read.avg, 3);
+    worked(blk_set_io_limits(rig.blk, &has, &error),
+           &error); /* as they are told, they can be set */
+    shows(rig.context, "throttle-show gold", "\"bps_read\": 3,");
 
     limits.iops_read.avg = 7;
     refused(-EINVAL, "can't be limited together", blk_set_io_limits(rig.blk, &limits, &error),
