@@ -674,9 +674,44 @@ static void join_another(uint64_t *state)
         stack_do("node-set t throttle-group=%s", groups[draw(state, 3)]);
 }
 
+static void change_medium(uint64_t *state)
+{
+    static const char *const nodes[][2] = {{"a-0", "a-1"}, {"b-0", "b-1"}, {"t", "c-1"}};
+    unsigned i = (unsigned)draw(state, 3);
+    const char *name = names[i], *node = nodes[i][draw(state, 2)];
+    if (draw(state, 2)) {
+        stack_do("medium-change %s %s", name, node);
+    } else {
+        stack_settle(); /* what comes when there is none fails */
+        stack_do("medium-remove %s", name);
+        stack_do("medium-insert %s %s", name, node);
+    }
+}
+
+/* Whoever has asked for all that the backend has not done yet is gone. It is told twice, as the
+ * first time may be before what it names. */
+static void die(uint64_t *state, unsigned n)
+{
+    unsigned backend = (unsigned)draw(state, 3);
+    for (unsigned times = 0; times < 2; times++) {
+        Sluice__Cancel *cancel = MAIL_NEW(sluice__cancel);
+        cancel->has_unwanted = cancel->unwanted = true;
+        cancel->tags = calloc(RANDOM_OPS, sizeof *cancel->tags);
+        for (unsigned i = 0; i < n; i++)
+            if (all[i].backend == backend && !all[i].noted.came) {
+                cancel->tags[cancel->n_tags++] = all[i].noted.tag;
+                all[i].cancelled = true;
+            }
+        stack_tell(backends[backend], MAIL_CANCEL, cancel);
+        stack_settle();
+    }
+    for (unsigned i = 0; i < n; i++)
+        assert_true(all[i].backend != backend || all[i].noted.came);
+}
+
 static void do_something(uint64_t *state, unsigned *n)
 {
-    switch (draw(state, 8)) {
+    switch (draw(state, 10)) {
     case 0:
         change_limits(state);
         break;
@@ -694,7 +729,13 @@ static void do_something(uint64_t *state, unsigned *n)
     case 4:
         stack_pass(draw(state, 50) * NS_PER_MS);
         break;
-    case 5: {
+    case 5:
+        change_medium(state);
+        break;
+    case 6:
+        die(state, *n);
+        break;
+    case 7: {
         const char *name = names[draw(state, 3)];
         stack_do("backend-pause %s", name);
         stack_do("backend-resume %s", name);
@@ -727,9 +768,25 @@ static void assert_random(unsigned n)
     }
 }
 
+/* While somebody has the backends open, and without time for limits. */
+static void end_engine(unsigned n)
+{
+    struct stack_answer ended;
+    Sluice__Shutdown *shutdown = MAIL_NEW(sluice__shutdown);
+    shutdown->deadline = 30 * NS_PER_S;
+    stack_ask(&ended, stack_world()->graph, MAIL_SHUTDOWN, shutdown);
+    stack_settle();
+    assert_random(n);
+    for (unsigned i = 0; i < 3; i++)
+        stack_release(names[i]);
+    stack_await(&ended);
+    assert_int_equal(ended.code, 0);
+}
+
 static void nothing_is_lost_or_stuck_and_order_is_kept_whatever_happens(void **state)
 {
     (void)state;
+    static const char *const nulls[] = {"a-0", "a-1", "b-0", "b-1", "c-1"};
     FOR_EACH_SEED_ON(seed, 3)
     {
         uint64_t random = seed;
@@ -739,12 +796,19 @@ static void nothing_is_lost_or_stuck_and_order_is_kept_whatever_happens(void **s
         stack_do("throttle-add name=s parent=g iops-total=20");
         stack_do("node-add driver=null name=n size=1G reactor=1");
         stack_do("node-add driver=throttle name=t child=n throttle-group=s");
+        for (unsigned i = 0; i < 5; i++)
+            stack_do("node-add driver=null name=%s size=1G reactor=%u", nulls[i], i % 3);
+        stack_do("backend-add name=a node=a-0 throttle=g");
+        stack_do("backend-add name=b node=b-0 throttle=s");
         stack_do("backend-add name=c node=t throttle=h");
-        backends[0] = member("a", "g");
-        backends[1] = member("b", "s");
-        backends[2] = stack_find("c");
+        for (unsigned i = 0; i < 3; i++)
+            backends[i] = stack_find(names[i]);
         for (unsigned i = 0; i < 60; i++)
             do_something(&random, &n);
+        if (draw(&random, 2)) {
+            end_engine(n);
+            continue;
+        }
         stack_pass(60 * NS_PER_S);
         assert_random(n);
         for (unsigned i = 0; i < 3; i++)
