@@ -195,7 +195,8 @@ static void request_done(struct op *op, void *who)
     if (request->step == STEP_WHOLE)
         whole_done(request, op);
     op_push(op, leave, overlay); /* in the same place, so the request stays as it is */
-    if (op->kind == OP_TRUNCATE || op->flags & OP_BEYOND_END)
+    bool resizes = op->kind == OP_TRUNCATE || op->flags & OP_BEYOND_END;
+    if (resizes && !request->range.waiting) /* one that has waited till now has done nothing */
         driver_catch_up(overlay->node, op); /* others begin when the length is known */
     else
         op_complete(op, op->ret);

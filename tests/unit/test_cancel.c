@@ -421,6 +421,41 @@ static void one_that_waits_for_an_overlapping_write_gives_up_its_place(void **st
 
 #define OPS 64
 
+/* The truncate waits in the overlay for the write, which is held. The engine may also end first. */
+static void a_change_of_the_length_that_waits_in_an_overlay_ends_once(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_op write, truncate, asked;
+        stack_do("node-add driver=mock name=m size=1M hold=on cancel=off reactor=0");
+        stack_do("node-add driver=null name=n size=1M reactor=0");
+        stack_do("node-add driver=overlay name=o child=m backing=n reactor=0");
+        stack_do("backend-add name=b node=o");
+        actor_addr b = stack_find("b");
+        stack_submit(&write, b, OP_WRITE, 0, 65536, 0, NULL);
+        stack_submit(&truncate, b, OP_TRUNCATE, 524288, 0, 0, NULL);
+        stack_settle();
+        assert_false(write.came || truncate.came);
+        if (seed % 4 == 0) {
+            stack_stop();
+            assert_true(write.came && truncate.came && truncate.ret == -ESHUTDOWN);
+            stack_start(1, seed);
+            continue;
+        }
+        cancel(&asked, &truncate, b);
+        stack_settle();
+        assert_true(asked.came && truncate.came && !write.came);
+        assert_int_equal(truncate.ret, -ECANCELED);
+        stack_do("node-set m hold=off");
+        stack_await_op(&write);
+        assert_int_equal(write.ret, 0);
+        assert_int_equal(stack_do("node-show o")->node->length, 1 << 20);
+        assert_int_equal(stack_run(b, OP_TRUNCATE, 524288, 0, 0), 0);
+        assert_int_equal(stack_do("node-show o")->node->length, 524288);
+    }
+}
+
 static void whatever_is_cancelled_ends_once(void **state)
 {
     (void)state;
@@ -610,6 +645,7 @@ int main(void)
         TEST(the_last_piece_that_is_faster_makes_the_whole_succeed),
         TEST(a_block_that_was_read_to_be_changed_is_not_written),
         TEST(one_that_waits_for_an_overlapping_write_gives_up_its_place),
+        TEST(a_change_of_the_length_that_waits_in_an_overlay_ends_once),
         TEST(whatever_is_cancelled_ends_once),
         TEST(asking_returns_at_once_and_waiting_returns_after_the_callbacks),
         TEST(cancelling_what_a_pause_holds_up_does_not_wait_for_its_end),
