@@ -439,16 +439,6 @@ static void medium_told(const struct mail *mail)
     note(mail, news->session, MAIL_MEDIUM_NOTED);
 }
 
-uint64_t stack_media_session(actor_addr backend)
-{
-    const Sluice__SessionGrant *grant = stack_call(backend, MAIL_SESSION_OPEN, stack_session(8, 0));
-    Sluice__SessionNotify *notify = MAIL_NEW(sluice__session_notify);
-    notify->session = grant->session;
-    notify->notify = true;
-    stack_call(backend, MAIL_SESSION_NOTIFY, notify);
-    return grant->session;
-}
-
 /* Each claim is told in turn. */
 static void moving(const Sluice__Moving *moving)
 {
