@@ -104,22 +104,54 @@ static void own_sharing_that_can_not_be_had_then_is_told_and_changes_nothing_els
     }
 }
 
+/* One without a name, which goes with the claim whose sharing can't be had: at once, or when what
+ * it has in flight has ended. */
 static void a_step_that_is_pending_dies_with_the_backend(void **state)
 {
     (void)state;
     FOR_EACH_SEED_INCOMING(seed)
     {
         stack_do("node-add driver=mock name=m size=1M");
-        stack_do("backend-add name=b node=m");
         stack_do("backend-add name=c node=m");
+        Sluice__Claim *mail = MAIL_NEW(sluice__claim);
+        mail_set(&mail->backend, "");
+        mail_set(&mail->name, "rig");
+        mail->permissions = MAIL_NEW(sluice__permissions);
+        mail->permissions->perm = READ;
+        mail->permissions->shared = SHARED;
+        mail->make = MAIL_NEW(sluice__backend_add);
+        mail_set(&mail->make->name, "");
+        mail_set(&mail->make->node, "m");
+        const Sluice__Claimed *mine = stack_call(stack_world()->graph, MAIL_CLAIM, mail);
         stack_do("activate");
-        uint64_t mine = claim("b", READ, SHARED)->claim;
         claim("c", PERM_WRITE, PERM_ALL);
-        stack_claim_end(mine);
-        stack_do("backend-remove b");
+        assert_node("m", false, "consistent-read,write", ALL); /* it is pending */
+        unsigned actors = stack_actors();
+        bool lingers = seed % 2;
+        struct stack_op op;
+        struct stack_answer ended;
+        if (lingers) {
+            stack_do("node-set m hold=on");
+            stack_submit(&op, mine->address, OP_READ, 0, 512, 0, NULL);
+            stack_settle();
+        }
+        Sluice__ClaimEnd *end = MAIL_NEW(sluice__claim_end);
+        end->claim = mine->claim;
+        stack_ask(&ended, stack_world()->graph, MAIL_CLAIM_END, end);
+        stack_settle();
+        assert_int_equal(ended.came, !lingers);
+        assert_int_equal(stack_actors(), actors - !lingers);
         uint64_t before = sequence();
         stack_do("resume");
         assert_string_equal(stack_story(before + 1), "RESUME engine");
+        assert_node("m", false, "write", ALL);
+        if (lingers)
+            stack_do("node-set m hold=off");
+        stack_await(&ended);
+        stack_settle();
+        assert_int_equal(ended.code, 0);
+        assert_int_equal(stack_actors(), actors - 1);
+        assert_activity("c", ACTIVE);
         assert_node("m", false, "write", ALL);
     }
 }
