@@ -366,8 +366,11 @@ void backend_on_device_describe(struct actor *self, struct mail *mail)
 
 void backend_device_fini(struct backend *backend)
 {
-    while (backend->device.questions)
-        forget(backend->device.questions);
+    struct device_question *question;
+    while ((question = backend->device.questions)) {
+        backend->device.questions = question->next;
+        free(question);
+    }
     free(backend->device.id);
     free(backend->device.path);
 }
