@@ -61,17 +61,19 @@ void backend_await_over(struct backend *backend)
     answer_over(backend, &backend->calm_waiters);
 }
 
-/* All callbacks of what was in flight have returned. */
+/* All callbacks of what was in flight when they were asked have returned. */
 static void calm(struct backend *backend)
 {
     answer(backend, &backend->calm_waiters);
     if (backend->in_flight)
-        return; /* of the holder of a region */
+        return; /* of the holder of a region, or since a resume: its end looks again */
+    if (backend->asks_again) {
+        backend_settle(backend);
+        return;
+    }
     if (backend->removing)
         backend_removed(backend);
-    if (backend->waiters)
-        backend_settle(backend);
-    else if (backend->closing && !backend->carried)
+    if (backend->closing && !backend->carried)
         backend_closed(backend);
 }
 
@@ -80,8 +82,9 @@ void backend_settle(struct backend *backend)
     /* Of one frame, mail is taken first: the completions, of which the answers tell, leave before.
      */
     peer_flush(actor_peer(backend->self));
+    backend->asks_again = backend->asked; /* that was about others' callbacks, maybe */
     if (backend->asked)
-        return; /* the last answer looks again */
+        return;
     backend->calm_waiters = backend->waiters;
     backend->waiters = NULL;
     if (!ask_sessions(backend))

@@ -139,6 +139,7 @@ struct backend {
     struct waiter *waiters;      /* for the end of what is in flight */
     struct waiter *calm_waiters; /* of them, for the sessions that are asked */
     unsigned asked;              /* sessions whose answer is to come */
+    bool asks_again;             /* it got quiet once more while they were asked */
 
     struct session *sessions;
     struct buffer *buffers; /* memory that is registered; see backend_buffer.c */

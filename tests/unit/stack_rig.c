@@ -400,14 +400,46 @@ struct stack_media *stack_media(void)
     return &stack.media;
 }
 
+/* Of those that are to be answered; their number if none is this session's. */
+static unsigned find_noted(uint64_t session)
+{
+    unsigned i = 0;
+    while (i < stack.nnoted && stack.noted[i].session != session)
+        i++;
+    return i;
+}
+
+bool stack_is_asked(uint64_t session)
+{
+    return find_noted(session) < stack.nnoted;
+}
+
+static void answer_noted(unsigned i)
+{
+    Sluice__SessionCalm *noted = MAIL_NEW(sluice__session_calm);
+    noted->session = stack.noted[i].session;
+    port_tell(stack.port, stack.noted[i].backend, stack.noted[i].kind, noted);
+    stack.noted[i] = stack.noted[--stack.nnoted];
+}
+
+void stack_answer_session(uint64_t session)
+{
+    assert_true(stack_is_asked(session));
+    answer_noted(find_noted(session));
+}
+
 void stack_media_answer(void)
 {
-    while (stack.nnoted) {
-        Sluice__SessionCalm *noted = MAIL_NEW(sluice__session_calm);
-        noted->session = stack.noted[--stack.nnoted].session;
-        port_tell(stack.port, stack.noted[stack.nnoted].backend, stack.noted[stack.nnoted].kind,
-                  noted);
-    }
+    while (stack.nnoted)
+        answer_noted(stack.nnoted - 1);
+}
+
+uint64_t stack_callback_session(actor_addr backend, const _Atomic uint32_t *due)
+{
+    Sluice__SessionOpen *open = stack_session(8, 0);
+    open->has_callbacks = true;
+    open->callbacks = (uint64_t)(uintptr_t)due;
+    return ((const Sluice__SessionGrant *)stack_call(backend, MAIL_SESSION_OPEN, open))->session;
 }
 
 static void note(const struct mail *mail, uint64_t session, unsigned answer)

@@ -101,7 +101,12 @@ void stack_device_answer(void); /* the oldest call */
 struct stack_media *stack_media(void);
 /* Opens a session that is told, and returns its number. */
 uint64_t stack_media_session(actor_addr backend);
+/* One with callbacks, of which `due` says how many are to return. */
+uint64_t stack_callback_session(actor_addr backend, const _Atomic uint32_t *due);
+/* Answers all of them, or one. */
 void stack_media_answer(void);
+bool stack_is_asked(uint64_t session);
+void stack_answer_session(uint64_t session);
 /* Asks from the port; an answer that comes meanwhile or later is noted. */
 void stack_ask(struct stack_answer *answer, actor_addr to, unsigned kind, void *body);
 /* Tells; there is no answer. */

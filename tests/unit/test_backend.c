@@ -542,6 +542,45 @@ static void a_request_is_in_flight_until_its_callback_has_returned(void **state)
     }
 }
 
+/* Two frontends are asked for a pause's sake; one has long answered, and has callbacks due again,
+ * when the other one does. */
+static void a_medium_goes_after_callbacks_that_are_due_since_an_older_question(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        _Atomic uint32_t due[2] = {1, 1};
+        struct stack_answer paused, removed;
+        stack_do("node-add name=n driver=memory size=1M");
+        stack_do("backend-add name=b node=n");
+        actor_addr b = stack_find("b");
+        uint64_t quick = stack_callback_session(b, &due[0]);
+        uint64_t slow = stack_callback_session(b, &due[1]);
+        stack_media()->hold = true;
+        stack_send(&paused, "backend-pause b");
+        stack_settle();
+        assert_true(stack_is_asked(quick) && stack_is_asked(slow) && !paused.came);
+        due[0] = 0;
+        stack_answer_session(quick);
+        stack_do("backend-resume b");
+        stack_await(&paused);
+        assert_int_equal(stack_run(b, OP_READ, 0, 512, 0), 0);
+        due[0] = 1;
+        stack_send(&removed, "medium-remove b");
+        stack_settle();
+        due[1] = 0;
+        stack_answer_session(slow);
+        stack_settle();
+        assert_true(stack_is_asked(quick) && !stack_is_asked(slow) && !removed.came);
+        due[0] = 0;
+        stack_answer_session(quick);
+        stack_await(&removed);
+        assert_int_equal(removed.code, 0);
+        stack_call(b, MAIL_SESSION_CLOSE, stack_session_end(quick));
+        stack_call(b, MAIL_SESSION_CLOSE, stack_session_end(slow));
+    }
+}
+
 static void requests_wait_for_the_end_of_a_drain_and_run_in_order(void **state)
 {
     (void)state;
@@ -925,6 +964,7 @@ int main(void)
         cmocka_unit_test(the_other_backends_of_a_node_hear_of_its_new_length),
         cmocka_unit_test(a_drain_begins_when_nothing_is_in_flight),
         cmocka_unit_test(a_request_is_in_flight_until_its_callback_has_returned),
+        cmocka_unit_test(a_medium_goes_after_callbacks_that_are_due_since_an_older_question),
         cmocka_unit_test(requests_wait_for_the_end_of_a_drain_and_run_in_order),
         cmocka_unit_test(what_a_callback_asks_for_comes_behind_what_a_drain_has_held),
         cmocka_unit_test(drains_nest),
