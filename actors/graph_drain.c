@@ -11,6 +11,7 @@
  * somebody gets quiet by himself a region does nothing but that. */
 #include "actors/graph_impl.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -170,8 +171,10 @@ static void each_covered(struct region *region, covered_fn *fn)
 static void drop(struct region *region)
 {
     struct region **at = &region->graph->regions;
-    while (*at != region)
+    while (*at != region) {
+        assert(*at); /* it is there */
         at = &(*at)->next;
+    }
     *at = region->next;
     free(region);
 }
