@@ -129,6 +129,15 @@ static bool is_blameless(int64_t ret)
     return ret == -ENOTSUP || ret == -ECANCELED || ret == -ESHUTDOWN || ret == -ENXIO;
 }
 
+/* What an operation that has failed ends with when that is ignored. What was not read is zeroes:
+ * the memory may hold others' data, and go to a client. */
+static int64_t ignored(struct op *op)
+{
+    if (op->kind == OP_READ || op->kind == OP_LOAD_VMSTATE)
+        driver_clear(op, 0);
+    return op->kind == OP_STATUS ? op_status(op->bytes, OP_STATUS_DATA | OP_STATUS_ALLOCATED) : 0;
+}
+
 static void failed(struct backend *backend, struct op *op, struct begun begun)
 {
     if (is_blameless(op->ret)) {
@@ -141,9 +150,7 @@ static void failed(struct backend *backend, struct op *op, struct begun begun)
         account_failed(&backend->account, op->kind, begun.started, now(backend));
     switch (backend_error(backend, op)) {
     case SLUICE__IO_ERROR_EVENT__ACTION__IGNORE:
-        finish(backend, op,
-               op->kind == OP_STATUS ? op_status(op->bytes, OP_STATUS_DATA | OP_STATUS_ALLOCATED)
-                                     : 0);
+        finish(backend, op, ignored(op));
         break;
     case SLUICE__IO_ERROR_EVENT__ACTION__STOP:
         if (begun.cancelled) {

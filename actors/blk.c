@@ -300,6 +300,8 @@ static struct op *prepare(struct blk *blk, enum op_kind kind, int64_t offset, ui
     op->offset = offset;
     op->bytes = bytes;
     op->flags = (uint16_t)flags;
+    if (kind == OP_READ)
+        op->flags |= OP_OWN_MEMORY;
     if (blk->beyond_end && (kind == OP_READ || kind == OP_WRITE || kind == OP_ZEROES))
         op->flags |= OP_BEYOND_END;
     if (__builtin_expect(blk->regions || blk->context->regions, 0))

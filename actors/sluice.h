@@ -240,8 +240,9 @@ uint64_t blk_id(const blk *blk);
 int blk_open_id(blk_context *context, uint64_t id, int flags, blk **out, char **error);
 
 /* What is done about a request that failed at the medium: the caller is told; told that it
- * succeeded; or the request waits, and with it all others, until the backend is resumed (ENOSPC: if
- * space was lacking, else report). It holds for all who use the backend. */
+ * succeeded, and what it read is zeroes; or the request waits, and with it all others, until the
+ * backend is resumed (ENOSPC: if space was lacking, else report). It holds for all who use the
+ * backend. */
 enum blk_on_error {
     BLK_ON_ERROR_REPORT,
     BLK_ON_ERROR_IGNORE,

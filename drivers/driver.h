@@ -13,6 +13,9 @@
  * What a driver leaves out is answered by the node: split, bounce, emulate (zeroes by writing, FUA
  * by flushing, full preallocation by writing zeroes) or ENOTSUP.
  *
+ * A read that succeeds has filled its memory, which may hold others' data: where there is nothing
+ * to read, with zeroes. Only with OP_OWN_MEMORY a driver that keeps nothing may leave it.
+ *
  * Zeroes may also be answered with -ENOTSUP at the time, and are written then. */
 #ifndef SLUICE_DRIVER_H
 #define SLUICE_DRIVER_H

@@ -1,7 +1,9 @@
 /* null.c — a medium that keeps nothing: for measuring everything but a medium.
  *
- * Every request succeeds at once, or after a fixed latency. Reads leave the buffer as it is unless
- * read-zeroes is on, so that not even memory bandwidth is in the measurement. */
+ * Every request succeeds at once, or after a fixed latency. A read whose memory is its asker's own
+ * leaves that as it is unless read-zeroes is on, so that not even memory bandwidth is in the
+ * measurement. What a server sends on, or a filter keeps, is zeroed: there may be anything in it.
+ */
 #include "drivers/driver.h"
 #include "engine/clock.h"
 
@@ -35,14 +37,14 @@ static const struct option null_options[] = {
     {.name = "read-zeroes",
      .type = OPTION_SWITCH,
      .preset = "off",
-     .help = "whether reads fill the buffer with zeroes; off leaves it as it is"},
+     .help = "whether reads fill the buffer with zeroes; off leaves a program's own as it is"},
     {0},
 };
 
 static void null_perform(struct driver_node *node, struct op *op)
 {
     const struct null *null = node->state;
-    if (op->kind == OP_READ && null->read_zeroes)
+    if (op->kind == OP_READ && (null->read_zeroes || !(op->flags & OP_OWN_MEMORY)))
         driver_clear(op, 0);
     if (op->kind == OP_TRUNCATE) {
         node->facts.length = op->offset;

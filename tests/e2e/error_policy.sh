@@ -50,7 +50,8 @@ esac
 says '' sluice node set f 'rules=write offset=1M length=64K; read offset=2M length=64K'
 qemu-io -f raw -c 'write 1M 64k' "$uri" >out 2>&1 && fail "a failed write was not reported"
 grep -q 'Input/output error' out || fail "the write failed otherwise: $(cat out)"
-qemu-io -f raw -c 'read 2M 64k' "$uri" >out 2>&1 || fail "a failed read was not ignored: $(cat out)"
+qemu-io -f raw -c 'write -P 5 3M 64k' -c 'read -P 0 2M 64k' "$uri" >out 2>&1 ||
+    fail "a failed read was not ignored, or gave no zeroes: $(cat out)"
 is run-state '' || fail "the backend is $(shown run-state)"
 
 # What the checks refuse is no error of the medium: nobody can stop a backend by asking nonsense.

@@ -124,6 +124,23 @@ static void what_no_medium_is_to_blame_for_is_counted_as_invalid_and_stops_nothi
     stack_stop();
 }
 
+/* Others' data may be in the memory that a frontend reads to, and sends to its client. */
+static void a_read_that_failed_and_is_ignored_gives_zeroes(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        char data[1024], zeroes[1024] = "";
+        struct stack_op op;
+        memset(data, 'x', sizeof data);
+        built("read errno=EIO", "rerror=ignore");
+        stack_submit(&op, backend, OP_READ, 0, sizeof data, OP_OWN_MEMORY, data);
+        stack_await_op(&op);
+        assert_int_equal(op.ret, 0);
+        assert_memory_equal(data, zeroes, sizeof data);
+    }
+}
+
 /* --- Held requests */
 
 static void held_requests_are_tried_again_in_the_order_in_which_they_were_begun(void **state)
@@ -613,6 +630,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_action_follows_from_the_policy_the_kind_and_the_error),
         cmocka_unit_test(what_no_medium_is_to_blame_for_is_counted_as_invalid_and_stops_nothing),
+        cmocka_unit_test(a_read_that_failed_and_is_ignored_gives_zeroes),
         cmocka_unit_test(held_requests_are_tried_again_in_the_order_in_which_they_were_begun),
         cmocka_unit_test(nothing_held_is_lost_or_run_twice_however_often_it_fails),
         cmocka_unit_test(a_drain_passes_held_requests_by_and_resume_waits_for_its_end),

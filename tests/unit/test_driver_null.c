@@ -13,24 +13,43 @@ static void its_length_is_1g_unless_told_otherwise(void **state)
     rig_close(node);
 }
 
-static void reads_leave_the_buffer_unless_read_zeroes(void **state)
+static void reads_leave_memory_of_ones_own_unless_read_zeroes(void **state)
 {
     (void)state;
     char data[512];
     memset(data, 'x', sizeof(data));
     actor_addr node = rig_open("n", "null", 0, "size=1M");
-    assert_int_equal(rig_io(node, OP_READ, 0, data, sizeof(data), 0), 0);
+    assert_int_equal(rig_io(node, OP_READ, 0, data, sizeof(data), OP_OWN_MEMORY), 0);
     assert_true(rig_all(data, sizeof(data), 'x'));
     rig_close(node);
     node = rig_open("n", "null", 0, "size=1M read-zeroes=on");
     struct rig_op op;
     op.iov[0] = (struct iovec){data, 100};
     op.iov[1] = (struct iovec){data + 200, 312};
-    assert_int_equal(rig_io_v(&op, node, OP_READ, 7, 2, 0), 0);
+    assert_int_equal(rig_io_v(&op, node, OP_READ, 7, 2, OP_OWN_MEMORY), 0);
     assert_true(rig_all(data, 100, 0));
     assert_true(rig_all(data + 100, 100, 'x'));
     assert_true(rig_all(data + 200, 312, 0));
     rig_close(node);
+}
+
+/* What servers read for their clients, at once and later. */
+static void memory_that_goes_elsewhere_is_never_left_as_it_was(void **state)
+{
+    (void)state;
+    static const char *const options[] = {"size=1M", "size=1M latency=1ms"};
+    char data[512];
+    for (unsigned i = 0; i < 2; i++) {
+        struct rig_op op;
+        actor_addr node = rig_open("n", "null", 0, options[i]);
+        memset(data, 'x', sizeof(data));
+        rig_start(&op, node, OP_READ, 0, data, sizeof(data), 0);
+        rig_run();
+        rig_advance(NS_PER_MS);
+        assert_true(op.done && op.ret == 0);
+        assert_true(rig_all(data, sizeof(data), 0));
+        rig_close(node);
+    }
 }
 
 static void every_kind_of_request_succeeds(void **state)
@@ -117,7 +136,8 @@ int main(void)
     int failed = 0;
     const struct CMUnitTest tests[] = {
         RIG_TEST(its_length_is_1g_unless_told_otherwise),
-        RIG_TEST(reads_leave_the_buffer_unless_read_zeroes),
+        RIG_TEST(reads_leave_memory_of_ones_own_unless_read_zeroes),
+        RIG_TEST(memory_that_goes_elsewhere_is_never_left_as_it_was),
         RIG_TEST(every_kind_of_request_succeeds),
         RIG_TEST(a_truncate_changes_its_length),
         RIG_TEST(a_latency_is_kept_to_the_nanosecond_of_virtual_time),

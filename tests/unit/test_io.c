@@ -247,6 +247,40 @@ static void compressed_writes_reach_drivers_that_compress(void **state)
     }
 }
 
+/* --- Memory */
+
+static bool all_zero(const ProtobufCBinaryData *data)
+{
+    for (size_t i = 0; i < data->len; i++)
+        if (data->data[i])
+            return false;
+    return true;
+}
+
+/* Whatever was in the memory before: here what another has written. Null leaves it to programs. */
+static void what_was_not_read_is_zeroes_and_never_what_was_in_memory(void **state)
+{
+    (void)state;
+    static const char *const reads[] = {"io-read b bytes=8K", "io-load-vmstate b bytes=8K",
+                                        "io-read other bytes=8K"};
+    FOR_EACH_SEED(seed)
+    {
+        mocked("");
+        stack_do("backend-set b rerror=ignore werror=ignore");
+        stack_do("node-add driver=null name=n");
+        stack_do("backend-add name=other node=n");
+        for (unsigned i = 0; i < 3; i++) {
+            stack_do("node-set m error=0");
+            stack_do("io-write other bytes=8K pattern=120");
+            stack_do("node-set m error=5");
+            const Sluice__Reply *reply = stack_do("%s", reads[i]);
+            assert_int_equal(reply->io->data.len, 8 << 10);
+            if (!all_zero(&reply->io->data))
+                fail_msg("%s gave what was in memory", reads[i]);
+        }
+    }
+}
+
 /* --- Permissions */
 
 static void what_may_change_the_medium_asks_for_the_permission_to_write(void **state)
@@ -310,6 +344,7 @@ int main(void)
         cmocka_unit_test(vm_state_that_cannot_be_is_refused),
         cmocka_unit_test(a_backend_refuses_vm_state_that_no_offset_can_tell),
         cmocka_unit_test(compressed_writes_reach_drivers_that_compress),
+        cmocka_unit_test(what_was_not_read_is_zeroes_and_never_what_was_in_memory),
         cmocka_unit_test(what_may_change_the_medium_asks_for_the_permission_to_write),
         cmocka_unit_test(an_inactive_backend_refuses_them),
     };
