@@ -123,10 +123,29 @@ static void end_held(struct op *op)
     op_complete(op, ((const struct held *)op_top(op))->error);
 }
 
-/* What no medium is to blame for: it can't do such a thing, or was asked too late. */
-static bool is_blameless(int64_t ret)
+/* Whether it may make the medium longer or shorter. */
+static bool may_resize(const struct op *op)
 {
-    return ret == -ENOTSUP || ret == -ECANCELED || ret == -ESHUTDOWN || ret == -ENXIO;
+    return op->kind == OP_TRUNCATE || (op->flags & OP_BEYOND_END && op->kind != OP_READ);
+}
+
+/* What no medium is to blame for: it can't do such a thing, was asked for a length that it can't
+ * have, or too late. */
+static bool is_blameless(const struct op *op)
+{
+    switch (op->ret) {
+    case -ENOTSUP:
+    case -ECANCELED:
+    case -ESHUTDOWN:
+    case -ENXIO:
+        return true;
+    case -EINVAL:
+        return op->kind == OP_TRUNCATE;
+    case -EFBIG:
+        return may_resize(op);
+    default:
+        return false;
+    }
 }
 
 /* What an operation that has failed ends with when that is ignored. What was not read is zeroes:
@@ -140,7 +159,7 @@ static int64_t ignored(struct op *op)
 
 static void failed(struct backend *backend, struct op *op, struct begun begun)
 {
-    if (is_blameless(op->ret)) {
+    if (is_blameless(op)) {
         if (counts(backend, op))
             account_invalid(&backend->account, op->kind, now(backend));
         finish(backend, op, op->ret);

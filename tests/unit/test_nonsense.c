@@ -1,0 +1,99 @@
+/* What clients ask that can't be, whoever asks: it is refused, counted as invalid, and stops no
+ * backend, whatever is to be done about errors. In a whole stepped engine; see test_nbd.c for what
+ * an NBD connection refuses by itself. */
+#include "stack_rig.h"
+
+static actor_addr backend;
+
+/* A backend that any error of its medium, `n`, would stop. */
+static void built(const char *node)
+{
+    stack_do("node-add name=n %s", node);
+    stack_do("backend-add name=b node=n werror=stop rerror=stop");
+    backend = stack_find("b");
+}
+
+static const Sluice__BackendInfo *shown(void)
+{
+    return stack_do("backend-show b")->backend;
+}
+
+static uint64_t sequence(void)
+{
+    return stack_do("status")->status->sequence;
+}
+
+/* Ends with `ret`, at once: nothing is held. */
+static void ends(int64_t ret, enum op_kind kind, int64_t offset, uint64_t bytes, unsigned flags)
+{
+    struct stack_op op;
+    stack_submit(&op, backend, kind, offset, bytes, flags, NULL);
+    stack_settle();
+    if (!op.came || op.ret != ret)
+        fail_msg("kind %d at %lld: %s, with %lld", kind, (long long)offset,
+                 op.came ? "ended" : "held", op.came ? (long long)op.ret : 0);
+    assert_int_equal(shown()->run_state, SLUICE__RUN_STATE__RUNNING);
+}
+
+/* The same, and no error is told, not later either. */
+static void refused(int64_t ret, enum op_kind kind, int64_t offset, uint64_t bytes, unsigned flags)
+{
+    uint64_t before = sequence();
+    ends(ret, kind, offset, bytes, flags);
+    stack_pass(2 * NS_PER_S);
+    assert_string_equal(stack_story(before + 1), "");
+}
+
+/* --- Lengths */
+
+static void a_length_that_cannot_be_stops_nothing(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        built("driver=mock size=1M");
+        refused(-EINVAL, OP_TRUNCATE, 0, 0, OP_PREALLOC_FULL);
+        refused(-EINVAL, OP_TRUNCATE, 4096, 0, OP_PREALLOC_FALLOC);
+        refused(-EINVAL, OP_TRUNCATE, -1, 0, 0);
+        /* As control tells it, with its sentence. */
+        stack_refused(-EINVAL, "space is preallocated for growth only",
+                      "io-truncate b size=0 preallocation=full");
+        assert_int_equal(shown()->length, 1 << 20);
+        /* What fails for another reason is still the medium's failure. */
+        stack_do("node-set n error=5");
+        struct stack_op op;
+        stack_submit(&op, backend, OP_TRUNCATE, 4096, 0, 0, NULL);
+        stack_settle();
+        assert_false(op.came);
+        stack_do("node-set n error=0");
+        stack_do("backend-resume b");
+        stack_await_op(&op);
+        assert_int_equal(op.ret, 0);
+    }
+}
+
+static void a_length_that_no_medium_can_have_stops_nothing(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=memory name=m size=1M");
+        built("driver=raw child=m offset=64K");
+        refused(-EFBIG, OP_TRUNCATE, INT64_MAX, 0, 0);
+        stack_refused(-EFBIG, "File too large", "io-truncate b size=9223372036854775807");
+        assert_int_equal(shown()->length, (1 << 20) - (64 << 10));
+        stack_do("node-add driver=memory name=top size=1M");
+        stack_do("node-add driver=overlay name=o child=top backing=m block=512");
+        stack_do("medium-change b node=o");
+        refused(-EFBIG, OP_TRUNCATE, INT64_MAX, 0, 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_length_that_cannot_be_stops_nothing),
+        cmocka_unit_test(a_length_that_no_medium_can_have_stops_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
