@@ -39,6 +39,8 @@ static int check_range(const struct backend *backend, const struct op *op)
             return (int)length;
         if (op->offset > length || (uint64_t)(length - op->offset) < op->bytes)
             return -EIO;
+    } else if (op->bytes > (uint64_t)(INT64_MAX - op->offset)) {
+        return -EIO;
     } else if (op->kind != OP_READ && !(backend->facts.can & DRIVER_CAN_GROW) &&
                op->offset + (int64_t)op->bytes > backend->facts.length) {
         return -EIO; /* no medium is to blame for what it never does */

@@ -62,6 +62,8 @@ static int check_range(const struct node *node, const struct op *op)
         bool grows = op->kind == OP_WRITE || op->kind == OP_ZEROES;
         if (grows && end > length && !node_can(node, DRIVER_CAN_GROW))
             return -EIO;
+        if (grows && end > (INT64_MAX & ~(int64_t)node->mask))
+            return -EFBIG; /* no offset can tell where its last block ends */
     } else if (length < 0) {
         return (int)length;
     } else if (end > length) {

@@ -116,7 +116,8 @@ static void raw_submit(struct driver_node *node, struct op *op)
         return;
     }
     int64_t offset;
-    if (__builtin_add_overflow(op->offset, raw->offset, &offset)) {
+    if (__builtin_add_overflow(op->offset, raw->offset, &offset) ||
+        (op_has_range(op->kind) && op->bytes > (uint64_t)(INT64_MAX - offset))) {
         op_complete(op, -EFBIG);
         return;
     }

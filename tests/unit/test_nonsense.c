@@ -89,11 +89,51 @@ static void a_length_that_no_medium_can_have_stops_nothing(void **state)
     }
 }
 
+/* --- Offsets */
+
+static void offsets_that_no_medium_can_have_stop_nothing(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *node;
+        int64_t write; /* how a write ends that is to grow it up to the last byte there can be */
+    } media[] = {
+        {"driver=memory size=1M", 0},
+        {"driver=mock size=1M can=flush,grow", 0},
+        {"driver=mock size=1M can=flush", -EIO},
+        {"driver=mock size=1M can=flush,grow alignment=4096", -EFBIG},
+        {"driver=raw child=under offset=64K", -EFBIG},
+        {"driver=raw child=under offset=100", -EFBIG},
+        {"driver=raw child=aligned offset=0", -EFBIG},
+    };
+    FOR_EACH_SEED(seed)
+    {
+        unsigned i = (unsigned)(seed / 3 % (sizeof media / sizeof *media));
+        stack_do("node-add driver=memory name=under size=1M");
+        stack_do("node-add driver=mock name=aligned size=1M alignment=512");
+        built(media[i].node);
+        for (unsigned back = 0; back < 512; back += 73) {
+            refused(-EIO, OP_READ, INT64_MAX - back, 512, OP_BEYOND_END);
+            refused(-EIO, OP_WRITE, INT64_MAX - back, 512, OP_BEYOND_END);
+            refused(-EIO, OP_ZEROES, INT64_MAX - back, 512, OP_BEYOND_END);
+        }
+        refused(-EIO, OP_WRITE, -1, 512, OP_BEYOND_END);
+        const Sluice__BackendInfo *info = shown();
+        assert_int_equal(info->read->invalid, 8);
+        assert_int_equal(info->write->invalid + info->zeroes->invalid, 17);
+        assert_int_equal(info->read->failed + info->write->failed + info->zeroes->failed, 0);
+        assert_int_equal(info->highest_written_bytes, 0);
+        ends(0, OP_READ, INT64_MAX - 512, 512, OP_BEYOND_END);
+        ends(media[i].write, OP_WRITE, INT64_MAX - 512, 512, OP_BEYOND_END);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_length_that_cannot_be_stops_nothing),
         cmocka_unit_test(a_length_that_no_medium_can_have_stops_nothing),
+        cmocka_unit_test(offsets_that_no_medium_can_have_stop_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
