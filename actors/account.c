@@ -95,6 +95,14 @@ static uint64_t news(const _Atomic uint64_t *count, uint64_t *heard)
     return now - before;
 }
 
+static void hear_last(struct account *account, const struct account_told *told)
+{
+    uint64_t last = atomic_load_explicit(&told->last, memory_order_relaxed);
+    account->used = true;
+    if (last > account->last)
+        account->last = last;
+}
+
 void account_hear(struct account *account, const struct account_told *told,
                   struct account_heard *heard, unsigned kinds)
 {
@@ -105,6 +113,8 @@ void account_hear(struct account *account, const struct account_told *told,
             continue;
         account->kinds[i].merged += merged;
         account->kinds[i].invalid += invalid;
+        if (invalid)
+            hear_last(account, told);
     }
 }
 

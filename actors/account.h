@@ -52,9 +52,11 @@ struct account {
 };
 
 /* What a frontend counts by itself, of what it never submits. Only its thread writes it, with
- * account_tell(); the account takes it in with account_hear() before anything is read. */
+ * account_tell() and account_tell_invalid(); the account takes it in with account_hear() before
+ * anything is read. */
 struct account_told {
     _Atomic uint64_t merged[OP_KINDS], invalid[OP_KINDS];
+    _Atomic uint64_t last; /* when the newest invalid one came */
 };
 /* How far it is taken in. */
 struct account_heard {
@@ -65,6 +67,16 @@ static inline void account_tell(_Atomic uint64_t *count, uint64_t more)
 {
     uint64_t now = atomic_load_explicit(count, memory_order_relaxed);
     atomic_store_explicit(count, now + more, memory_order_release);
+}
+
+/* Requests that were refused at `now`, by whichever reactor's clock. */
+static inline void account_tell_invalid(struct account_told *told, unsigned kind, uint64_t more,
+                                        uint64_t now)
+{
+    if (!more)
+        return;
+    atomic_store_explicit(&told->last, now, memory_order_relaxed);
+    account_tell(&told->invalid[kind], more);
 }
 
 /* `kinds`, by bit, are counted; others are taken in, and forgotten. */

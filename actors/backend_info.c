@@ -114,7 +114,8 @@ static void describe_account(struct backend *backend, Sluice__BackendInfo *info)
     info->has_accounting = true;
     info->accounting = backend->counted != 0;
     info->has_idle_ns = account->used;
-    info->idle_ns = account->used ? now - account->last : 0;
+    /* A frontend's clock may be ahead of this reactor's turn. */
+    info->idle_ns = account->used && now > account->last ? now - account->last : 0;
 }
 
 /* Whether an error can stop it: only then there is a status to keep. */

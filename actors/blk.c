@@ -316,7 +316,7 @@ static struct op *prepare(struct blk *blk, enum op_kind kind, int64_t offset, ui
 static int submit(struct op *op, int ret, struct blk *blk)
 {
     if (ret < 0) {
-        account_tell(&blk->told.invalid[op->kind], 1);
+        account_tell_invalid(&blk->told, op->kind, 1, engine_now(blk->context->sluice->engine));
         op_complete(op, ret);
     } else {
         op_send(op, blk->backend);

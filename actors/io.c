@@ -160,7 +160,7 @@ static void explain(struct io *io, int code)
  * counts with what the backend refuses. */
 static void refuse(struct io *io, int code)
 {
-    account_tell(&io->told.invalid[io->kind->op], 1);
+    account_tell_invalid(&io->told, io->kind->op, 1, reactor_now(actor_reactor(io->self)));
     explain(io, code);
 }
 

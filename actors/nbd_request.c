@@ -60,8 +60,9 @@ static uint32_t check(const struct nbd_conn *conn, const struct asked *asked)
 /* What is refused here counts with what the backend refuses. */
 static void count_refused(struct nbd_conn *conn, const struct asked *asked)
 {
-    if (asked->type < NBD_CMDS && commands[asked->type].kind)
-        account_tell(&conn->told.invalid[commands[asked->type].kind], 1);
+    unsigned kind = asked->type < NBD_CMDS ? commands[asked->type].kind : 0;
+    if (kind)
+        account_tell_invalid(&conn->told, kind, 1, reactor_now(actor_reactor(conn->self)));
 }
 
 static uint16_t op_flags(const struct asked *asked)

@@ -427,9 +427,10 @@ unsigned blk_in_flight(const blk *blk);
 
 /* The backend counts what is submitted, by kind: see BackendInfo in proto/control.proto, and
  * `sluice backend show`. What a program does with its device's requests instead of submitting them
- * it tells itself. That sends nothing and costs a store or two; who asks the backend after the call
- * has returned is told all. It counts in no latency, and is no request to the time that the backend
- * is idle; while accounting is off it does not count at all. */
+ * it tells itself. That sends nothing and costs a few stores; who asks the backend after the call
+ * has returned is told all. It counts in no latency; while accounting is off it does not count at
+ * all.
+ */
 enum blk_acct {
     BLK_ACCT_READ,
     BLK_ACCT_WRITE,
@@ -441,7 +442,8 @@ enum blk_acct {
 /* `n` requests have gone along in others: of four that are submitted as one, 3. Returns 0, or
  * -EINVAL for what is no kind. */
 int blk_account_merged(blk *blk, enum blk_acct kind, unsigned n);
-/* `n` requests were refused as they came. Those that the calls below refuse are counted already. */
+/* `n` requests were refused as they came, which is now: a backend that is asked nonsense is not
+ * idle. Those that these calls refuse are counted already. */
 int blk_account_invalid(blk *blk, enum blk_acct kind, unsigned n);
 
 /* --- Facts about the device

@@ -640,6 +640,35 @@ static void test_requests_that_make_no_sense_are_refused(void **state)
     close(fd);
 }
 
+/* But for commands that there are not, and those that the backend has seen. */
+static void test_what_is_refused_here_is_counted_as_invalid(void **state)
+{
+    (void)state;
+    char data[512] = "x";
+    int fd = client();
+    pass(NS_PER_S);
+    assert_int_equal(ask(fd, NBD_CMD_READ, 0, MEDIUM, 1), NBD_EINVAL);
+    assert_int_equal(ask(fd, NBD_CMD_READ, 0, 0, NBD_PAYLOAD_MAX + 1), NBD_EINVAL);
+    assert_int_equal(ask(fd, NBD_CMD_READ, NBD_CMD_NO_HOLE, 0, 512), NBD_EINVAL);
+    give_request(fd, NBD_CMD_WRITE, 0, MEDIUM, sizeof(data));
+    give(fd, data, sizeof(data));
+    assert_int_equal(take_reply(fd), NBD_ENOSPC);
+    assert_int_equal(ask(fd, NBD_CMD_WRITE_ZEROES, 0, MEDIUM, 1), NBD_ENOSPC);
+    assert_int_equal(ask(fd, NBD_CMD_TRIM, 0, MEDIUM, 1), NBD_EINVAL);
+    assert_int_equal(ask(fd, NBD_CMD_FLUSH, 0, 0, 1), NBD_EINVAL);
+    assert_int_equal(ask(fd, 5, 0, 0, 512), NBD_EINVAL);
+    assert_int_equal(ask(fd, NBD_CMD_TRIM, 0, 0, 0), 0);
+    goes_on(fd);
+    assert_non_null(backend.told);
+    assert_int_equal(backend.told->invalid[OP_READ], 3);
+    assert_int_equal(backend.told->invalid[OP_WRITE], 1);
+    assert_int_equal(backend.told->invalid[OP_ZEROES], 1);
+    assert_int_equal(backend.told->invalid[OP_DISCARD], 1);
+    assert_int_equal(backend.told->invalid[OP_FLUSH], 1);
+    assert_true(backend.told->last >= NS_PER_S);
+    close(fd);
+}
+
 static void test_refused_write_is_skipped_with_its_payload(void **state)
 {
     (void)state;
@@ -942,6 +971,7 @@ int main(void)
         TEST(test_errors_of_the_medium_have_the_protocols_numbers),
         TEST(test_payloads_arrive_whole_however_they_are_cut),
         TEST(test_requests_that_make_no_sense_are_refused),
+        TEST(test_what_is_refused_here_is_counted_as_invalid),
         TEST(test_refused_write_is_skipped_with_its_payload),
         TEST(test_wrong_magic_ends_this_connection_only),
         TEST(test_writing_to_a_read_only_export_is_not_permitted),

@@ -128,12 +128,42 @@ static void offsets_that_no_medium_can_have_stop_nothing(void **state)
     }
 }
 
+/* --- Frontends that look first */
+
+static void what_control_refuses_by_itself_is_counted_and_ends_the_idle_time(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        built("driver=mock size=1M");
+        assert_false(shown()->has_idle_ns);
+        stack_refused(-EINVAL, "beyond its end", "io-read b offset=1M bytes=1");
+        assert_int_equal(shown()->read->invalid, 1);
+        stack_pass(NS_PER_S);
+        assert_in_range(shown()->idle_ns, NS_PER_S, NS_PER_S + NS_PER_MS);
+        stack_refused(-EINVAL, "beyond its end", "io-write b offset=1M data=x");
+        assert_in_range(shown()->idle_ns, 0, NS_PER_MS);
+        stack_refused(-EINVAL, "beyond its end", "io-zeroes b offset=1M bytes=1");
+        stack_refused(-EINVAL, "beyond its end", "io-discard b offset=1M bytes=1");
+        stack_do("medium-remove b");
+        stack_refused(-ENOMEDIUM, "has no length", "io-make-zero b");
+        const Sluice__BackendInfo *info = shown();
+        assert_int_equal(info->read->invalid, 1);
+        assert_int_equal(info->write->invalid, 1);
+        assert_int_equal(info->zeroes->invalid, 2);
+        assert_int_equal(info->discard->invalid, 1);
+        assert_int_equal(info->read->failed + info->write->failed, 0);
+        assert_int_equal(info->run_state, SLUICE__RUN_STATE__RUNNING);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_length_that_cannot_be_stops_nothing),
         cmocka_unit_test(a_length_that_no_medium_can_have_stops_nothing),
         cmocka_unit_test(offsets_that_no_medium_can_have_stop_nothing),
+        cmocka_unit_test(what_control_refuses_by_itself_is_counted_and_ends_the_idle_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
