@@ -224,7 +224,9 @@ static void ask_status(struct node *node, struct op *op)
 void node_end(struct node *node, struct op *op)
 {
     bool quiet = --node->in_flight == 0 && node->stage == NODE_CLOSING;
-    op_complete(op, op->ret);
+    bool failed = __builtin_expect(op->ret < 0, 0);
+    op_complete(op, failed && !node->base.driver->filter && !node->aborted ? driver_error(op->ret)
+                                                                           : op->ret);
     if (quiet)
         node_quiet(node);
 }

@@ -13,6 +13,10 @@
  * What a driver leaves out is answered by the node: split, bounce, emulate (zeroes by writing, FUA
  * by flushing, full preallocation by writing zeroes) or ENOTSUP.
  *
+ * ENXIO, ESHUTDOWN and ECANCELED are the engine's words: for a node that is gone, for the end (see
+ * `abort`), for a request whose end was asked for. A medium that fails with the first or the second
+ * is told as ENODEV or ENOTCONN: the node of a driver that stands on no other sees to that.
+ *
  * A read that succeeds has filled its memory, which may hold others' data: where there is nothing
  * to read, with zeroes. Only with OP_OWN_MEMORY a driver that keeps nothing may leave it.
  *
@@ -20,6 +24,7 @@
 #ifndef SLUICE_DRIVER_H
 #define SLUICE_DRIVER_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -209,6 +214,12 @@ struct driver {
     void (*leave)(struct driver_node *node);
     void (*arrive)(struct driver_node *node);
 };
+
+/* What a medium's error is to those above, who take some for the engine's own. */
+static inline int64_t driver_error(int64_t ret)
+{
+    return ret == -ENXIO ? -ENODEV : ret == -ESHUTDOWN ? -ENOTCONN : ret;
+}
 
 /* For drivers: the facts have changed; those above are told. */
 static inline void driver_changed(struct driver_node *node)

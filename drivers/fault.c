@@ -135,7 +135,7 @@ static void fault_submit(struct driver_node *node, struct op *op)
     struct waiting *waiting = op_push(op, faulted, fault);
     waiting->fault = fault;
     waiting->op = op;
-    waiting->error = rule->error;
+    waiting->error = (int)driver_error(rule->error);
     waiting->torn = rule->torn;
     waiting->vector = NULL;
     if (rule->delay_ns)

@@ -114,6 +114,41 @@ static void the_event_names_no_node_when_the_medium_has_gone(void **state)
     }
 }
 
+/* Errors that the engine has a meaning of its own for are no such thing when a medium says them. */
+static void a_device_that_is_gone_is_a_failure_of_the_medium(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *failing, *reason;
+        int64_t ret;
+    } cases[] = {
+        {"m error=6", "No such device", -ENODEV},
+        {"m error=108", "not connected", -ENOTCONN},
+        {"f rules='any errno=ENXIO'", "No such device", -ENODEV},
+        {"f rules='any errno=ESHUTDOWN'", "not connected", -ENOTCONN},
+    };
+    FOR_EACH_SEED(seed)
+    {
+        unsigned i = (unsigned)(seed / 3 % 4);
+        struct stack_op op;
+        built("", "");
+        stack_do("node-set %s", cases[i].failing);
+        assert_int_equal(stack_run(backend, OP_WRITE, 0, 512, 0), cases[i].ret);
+        assert_non_null(strstr(told()->reason, cases[i].reason));
+        assert_int_equal(shown()->write->failed, 1);
+        assert_int_equal(shown()->write->invalid, 0);
+        stack_do("backend-set b rerror=stop");
+        stack_submit(&op, backend, OP_READ, 0, 512, 0, NULL);
+        stack_settle();
+        assert_false(op.came);
+        stack_do("node-set m error=0");
+        stack_do("node-set f rules=");
+        stack_do("backend-resume b");
+        stack_await_op(&op);
+        assert_int_equal(op.ret, 0);
+    }
+}
+
 /* --- The status */
 
 static void the_first_error_stays_until_a_reset(void **state)
@@ -205,6 +240,7 @@ int main(void)
         cmocka_unit_test(everything_but_a_read_is_told_as_a_write),
         cmocka_unit_test(the_event_tells_what_was_done_and_why),
         cmocka_unit_test(the_event_names_no_node_when_the_medium_has_gone),
+        cmocka_unit_test(a_device_that_is_gone_is_a_failure_of_the_medium),
         cmocka_unit_test(the_first_error_stays_until_a_reset),
         cmocka_unit_test(an_ioctl_and_vm_state_follow_the_policy_of_writes),
         cmocka_unit_test(a_shutdown_does_not_wait_for_what_is_held),
