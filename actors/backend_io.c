@@ -150,6 +150,13 @@ static bool is_blameless(const struct op *op)
     }
 }
 
+/* What the medium saw of it counts, whatever came of that. */
+static void note_written(struct backend *backend, const struct op *op)
+{
+    if (op->kind == OP_WRITE || op->kind == OP_ZEROES)
+        account_written(&backend->account, (uint64_t)op->offset + op->bytes);
+}
+
 /* What an operation that has failed ends with when that is ignored. What was not read is zeroes:
  * the memory may hold others' data, and go to a client. */
 static int64_t ignored(struct op *op)
@@ -167,8 +174,10 @@ static void failed(struct backend *backend, struct op *op, struct begun begun)
         finish(backend, op, op->ret);
         return;
     }
-    if (counts(backend, op))
+    if (counts(backend, op)) {
         account_failed(&backend->account, op->kind, begun.started, now(backend));
+        note_written(backend, op);
+    }
     switch (backend_error(backend, op)) {
     case SLUICE__IO_ERROR_EVENT__ACTION__IGNORE:
         finish(backend, op, ignored(op));
@@ -237,9 +246,11 @@ static void ended(struct backend *backend, struct op *op, struct begun begun)
         failed(backend, op, begun);
         return;
     }
-    if (counts(backend, op))
+    if (counts(backend, op)) {
         account_done(&backend->account, op->kind, op_moves(op->kind) ? op->bytes : 0, begun.started,
                      now(backend));
+        note_written(backend, op);
+    }
     if (op->kind == OP_TRUNCATE || op->flags & OP_BEYOND_END) {
         /* The news of the length come by mail, which may be slower. Whoever sees this completed may
          * use the new length at once, so the news come first. */
@@ -279,8 +290,6 @@ static void done(struct op *op, void *who)
     const struct begun begun = *(struct begun *)op_popped(op);
     if (begun.turned)
         turn_back(op, &begun);
-    if ((op->kind == OP_WRITE || op->kind == OP_ZEROES) && counts(backend, op))
-        account_written(&backend->account, (uint64_t)op->offset + op->bytes);
     if (__builtin_expect(op->kind == OP_SAVE_VMSTATE && op->ret >= 0 && backend->write_through &&
                              !begun.flush,
                          0))

@@ -172,6 +172,36 @@ static void the_furthest_write_is_told_whether_it_failed_or_not(void **state)
     }
 }
 
+/* Neither do those count that it never saw, for they were cancelled while they waited for a limit,
+ * and those that it can't do. */
+static void writes_that_the_medium_never_saw_are_not_the_furthest(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_op op, cancel;
+        stack_do("throttle-add name=g iops-total=1");
+        stack_do("node-add driver=mock name=m size=1M can=flush,zeroes");
+        stack_do("backend-add name=b node=m throttle=g");
+        actor_addr b = stack_find("b");
+        assert_int_equal(stack_run(b, OP_WRITE, 0, 512, 0), 0);
+        stack_submit(&op, b, OP_WRITE, 8192, 512, 0, NULL);
+        stack_settle();
+        assert_false(op.came);
+        stack_submit(&cancel, b, OP_CANCEL, (int64_t)op.tag, 0, 0, NULL);
+        stack_await_op(&op);
+        assert_int_equal(op.ret, -ECANCELED);
+        assert_int_equal(shown()->highest_written_bytes, 512);
+        stack_await_op(&cancel);
+        stack_do("backend-set b throttle=");
+        assert_int_equal(stack_run(b, OP_WRITE, 4096, 512, OP_COMPRESSED), -ENOTSUP);
+        assert_int_equal(shown()->highest_written_bytes, 512);
+        stack_do("node-set m error=5");
+        assert_int_equal(stack_run(b, OP_WRITE, 1024, 512, 0), -EIO);
+        assert_int_equal(shown()->highest_written_bytes, 1536);
+    }
+}
+
 static void a_backend_is_idle_from_its_last_request_on(void **state)
 {
     (void)state;
@@ -280,6 +310,7 @@ int main(void)
         cmocka_unit_test(what_a_pause_lets_wait_is_queued_and_not_in_flight),
         cmocka_unit_test(control_works_inside_a_drain),
         cmocka_unit_test(the_furthest_write_is_told_whether_it_failed_or_not),
+        cmocka_unit_test(writes_that_the_medium_never_saw_are_not_the_furthest),
         cmocka_unit_test(a_backend_is_idle_from_its_last_request_on),
         cmocka_unit_test(failures_take_time_only_if_that_is_asked),
         cmocka_unit_test(nothing_is_counted_where_accounting_is_off),
