@@ -97,7 +97,7 @@ static void tell(struct backend *backend, const struct op *op, Sluice__IoErrorEv
     struct quiet_error *quiet = &backend->errors[!reads(op)];
     Sluice__IoErrorEvent *event = make_event(backend, op, action);
     if (action == SLUICE__IO_ERROR_EVENT__ACTION__STOP) {
-        tell_gathered(backend, quiet);
+        backend_error_tell(backend); /* what came before it, of whatever kind */
         tell_error(backend, event);
     } else if (now(backend) >= quiet->until) {
         tell_error(backend, event);
@@ -192,8 +192,10 @@ void backend_pause(struct backend *backend, unsigned pauses, const char *reason)
     backend->pauses |= pauses;
     backend_throttle_look(backend);
     backend->waits = true;
-    if (own)
+    if (own) {
+        backend_error_tell(backend);
         tell_run(backend, SLUICE__EVENT__BODY_STOP, reason);
+    }
 }
 
 void backend_resume(struct backend *backend, unsigned pauses)

@@ -149,6 +149,36 @@ static void a_device_that_is_gone_is_a_failure_of_the_medium(void **state)
     }
 }
 
+/* What happened before a stop is told before it, of whatever kind. */
+static void errors_that_are_counted_are_told_before_a_stop(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_op op;
+        bool by_hand = seed / 3 % 2;
+        built("read errno=EIO; write errno=ENOSPC", "rerror=report werror=enospc");
+        uint64_t before = stack_do("status")->status->sequence;
+        for (unsigned i = 0; i < 3; i++)
+            assert_int_equal(stack_run(backend, OP_READ, 0, 512, 0), -EIO);
+        if (by_hand)
+            stack_do("backend-pause b");
+        stack_submit(&op, backend, OP_WRITE, 0, 512, 0, NULL);
+        stack_pass(2 * NS_PER_S);
+        assert_string_equal(stack_story(before + 1),
+                            by_hand
+                                ? "BLOCK_IO_ERROR b, BLOCK_IO_ERROR b, STOP b"
+                                : "BLOCK_IO_ERROR b, BLOCK_IO_ERROR b, BLOCK_IO_ERROR b, STOP b");
+        const Sluice__EventList *list =
+            stack_do("events-since since=%u", (unsigned)before + 1)->events;
+        assert_int_equal(list->events[1]->block_io_error->count, 2);
+        assert_string_equal(list->events[1]->block_io_error->operation, "read");
+        stack_do("node-set f rules=");
+        stack_do("backend-resume b");
+        stack_await_op(&op);
+    }
+}
+
 /* --- The status */
 
 static void the_first_error_stays_until_a_reset(void **state)
@@ -241,6 +271,7 @@ int main(void)
         cmocka_unit_test(the_event_tells_what_was_done_and_why),
         cmocka_unit_test(the_event_names_no_node_when_the_medium_has_gone),
         cmocka_unit_test(a_device_that_is_gone_is_a_failure_of_the_medium),
+        cmocka_unit_test(errors_that_are_counted_are_told_before_a_stop),
         cmocka_unit_test(the_first_error_stays_until_a_reset),
         cmocka_unit_test(an_ioctl_and_vm_state_follow_the_policy_of_writes),
         cmocka_unit_test(a_shutdown_does_not_wait_for_what_is_held),
