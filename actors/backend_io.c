@@ -251,7 +251,7 @@ static void ended(struct backend *backend, struct op *op, struct begun begun)
                      now(backend));
         note_written(backend, op);
     }
-    if (op->kind == OP_TRUNCATE || op->flags & OP_BEYOND_END) {
+    if (may_resize(op)) {
         /* The news of the length come by mail, which may be slower. Whoever sees this completed may
          * use the new length at once, so the news come first. */
         backend_watch(backend, true, resized, op);

@@ -569,6 +569,31 @@ static void what_a_medium_never_does_is_not_its_error(void **state)
     }
 }
 
+/* Turns of the only reactor until a request has ended. */
+static uint64_t turns(actor_addr to, enum op_kind kind, unsigned flags)
+{
+    const struct reactor_stats *stats = reactor_stats(engine_reactor(stack_engine(), 0));
+    stack_settle();
+    uint64_t before = stats->turns;
+    assert_int_equal(stack_run(to, kind, 0, 512, flags), 0);
+    return stats->turns - before;
+}
+
+/* What can't change the length need not wait for news of it. */
+static void a_read_that_may_go_beyond_the_end_takes_no_longer(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED_ON(seed, 1)
+    {
+        stack_do("node-add driver=memory name=m size=1M");
+        stack_do("backend-add name=b node=m");
+        actor_addr b = stack_find("b");
+        uint64_t plain = turns(b, OP_READ, 0), write = turns(b, OP_WRITE, OP_BEYOND_END);
+        assert_int_equal(turns(b, OP_READ, OP_BEYOND_END), plain);
+        assert_true(write > plain);
+    }
+}
+
 static void io_status_is_told_only_where_a_policy_can_stop(void **state)
 {
     (void)state;
@@ -647,6 +672,7 @@ int main(void)
         cmocka_unit_test(resume_ends_stops_by_errors_but_no_pause_that_was_asked_for),
         cmocka_unit_test(a_stop_is_told_and_its_end_by_the_same_whatever_is_chosen_meanwhile),
         cmocka_unit_test(what_a_medium_never_does_is_not_its_error),
+        cmocka_unit_test(a_read_that_may_go_beyond_the_end_takes_no_longer),
         cmocka_unit_test(io_status_is_told_only_where_a_policy_can_stop),
         cmocka_unit_test(saving_vm_state_with_the_cache_off_flushes),
         cmocka_unit_test(the_bytes_of_what_is_held_are_told),
