@@ -184,9 +184,10 @@ static void *end_event(const struct object *job, const Sluice__JobEnded *ended)
     Sluice__JobEvent *event = MAIL_NEW(sluice__job_event);
     mail_set(&event->id, job->name);
     mail_set(&event->type, job->type);
-    event->has_done_bytes = event->has_total_bytes = true;
+    event->has_done_bytes = event->has_total_bytes = event->has_speed = true;
     event->done_bytes = ended->done;
     event->total_bytes = ended->total;
+    event->speed = ended->speed;
     if (ended->code && !cancelled)
         mail_set(&event->reason, ended->reason);
     return emit_make(

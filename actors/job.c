@@ -35,10 +35,11 @@ static void tell(struct job *job, Sluice__Event__BodyCase what)
     Sluice__JobEvent *event = MAIL_NEW(sluice__job_event);
     mail_set(&event->id, actor_name(job->self));
     mail_set(&event->type, job->kind->name);
-    event->has_status = event->has_done_bytes = event->has_total_bytes = true;
+    event->has_status = event->has_done_bytes = event->has_total_bytes = event->has_speed = true;
     event->status = job->status;
     event->done_bytes = job->done;
     event->total_bytes = job->total;
+    event->speed = job->speed;
     emit_event(job->self, "job", actor_name(job->self), SLUICE__EVENT__SEVERITY__INFO, what, event);
 }
 
@@ -109,6 +110,11 @@ static void note_error(struct job *job, bool reading, int code, Sluice__IoErrorE
     mail_set(&event->operation, reading ? "read" : "write");
     event->action = action;
     mail_set(&event->reason, strerror(-code));
+    mail_set(&event->type, job->kind->name);
+    event->has_done_bytes = event->has_total_bytes = event->has_speed = true;
+    event->done_bytes = job->done;
+    event->total_bytes = job->total;
+    event->speed = job->speed;
     event->has_count = true;
     if (action != SLUICE__IO_ERROR_EVENT__ACTION__IGNORE) {
         tell_all_gathered(job);
@@ -147,6 +153,7 @@ static void conclude(struct job *job)
         mail_set(&ended->reason, job->err.text);
         ended->done = job->done;
         ended->total = job->total;
+        ended->speed = job->speed;
         actor_tell(job->self, world(job->self)->graph, MAIL_JOB_ENDED, ended);
     }
     if (job->closing)

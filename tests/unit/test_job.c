@@ -91,6 +91,7 @@ static void a_job_tells_its_states_and_its_end_and_is_seen_meanwhile(void **stat
                             "JOB_ADDED b, JOB_STATUS_CHANGE b, JOB_STATUS_CHANGE b, "
                             "JOB_COMPLETED b, JOB_DELETED b");
         assert_int_equal(completed()->done_bytes, 16 * MIB);
+        assert_true(completed()->has_speed && completed()->speed == 0);
         assert_null(completed()->reason);
         stack_refused(-ENOENT, "there is no job 'b'", "job-show b");
     }
@@ -270,6 +271,7 @@ static void progress_is_told_once_a_second(void **state)
                 continue;
             told++;
             assert_true(list->events[i]->job_progress->done_bytes > done);
+            assert_int_equal(list->events[i]->job_progress->speed, 2 * MIB);
             done = list->events[i]->job_progress->done_bytes;
         }
         assert_in_range(told, 6, 8);
@@ -511,13 +513,18 @@ static void an_error_ends_a_job_unless_it_is_told_otherwise(void **state)
     {
         add_stack(0);
         stack_do("node-set lower error=5");
-        stack_do("commit b");
+        stack_do("commit b speed=512M");
         run_out();
         assert_non_null(strstr(completed()->reason, "writing its target failed"));
         assert_int_equal(completed()->done_bytes, 0);
         const Sluice__Event *event = last_event(SLUICE__EVENT__BODY_BLOCK_JOB_ERROR);
         assert_string_equal(event->block_job_error->operation, "write");
         assert_int_equal(event->block_job_error->action, SLUICE__IO_ERROR_EVENT__ACTION__REPORT);
+        assert_string_equal(event->block_job_error->type, "commit");
+        assert_int_equal(event->block_job_error->total_bytes, 16 * MIB);
+        assert_int_equal(event->block_job_error->done_bytes, 0);
+        assert_int_equal(event->block_job_error->speed, 512 * MIB);
+        assert_int_equal(completed()->speed, 512 * MIB);
         stack_do("medium-remove b"); /* nothing is left blocked */
         stack_do("node-remove top");
     }
