@@ -72,6 +72,7 @@ struct object *graph_object_add(struct graph *graph, enum object_kind kind, cons
     object->id = ++graph->last_id;
     object->kept = *name;
     object->total.shared = object->total_next.shared = object->granted.shared = PERM_ALL;
+    object->shown.shared = PERM_ALL;
     table->all = mem_resize(table->all, (table->n + 1) * sizeof(struct object *));
     table->all[table->n++] = object;
     return object;

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "actors/emit.h"
 #include "engine/mem.h"
 
 static const struct driver_perms nothing = {0, PERM_ALL};
@@ -205,6 +206,25 @@ static void swap(struct change *change)
 
 static void begin(struct graph *graph);
 
+/* Once all who are concerned know of a change it is seen, and told: at once, so that a snapshot is
+ * true at its sequence number. */
+static void tell_nodes(struct graph *graph)
+{
+    const struct table *nodes = &graph->tables[NODE];
+    for (size_t i = 0; i < nodes->n; i++) {
+        struct object *node = nodes->all[i];
+        if (node->shown.perm == node->total.perm && node->shown.shared == node->total.shared)
+            continue;
+        node->shown = node->total;
+        Sluice__PermissionEvent *event = MAIL_NEW(sluice__permission_event);
+        mail_set(&event->node, node->name);
+        graph_perm_names(node->total.perm, &event->permissions, &event->n_permissions);
+        graph_perm_names(node->total.shared, &event->shares, &event->n_shares);
+        graph_emit(graph, emit_make("node", node->name, SLUICE__EVENT__SEVERITY__INFO,
+                                    SLUICE__EVENT__BODY_PERMISSION_CHANGED, event));
+    }
+}
+
 /* The one under way has ended. */
 static void end(struct graph *graph, const struct err *err)
 {
@@ -214,6 +234,7 @@ static void end(struct graph *graph, const struct err *err)
         graph->last_change = &graph->changes;
     graph->changing = false;
     change->object->was = change->standing;
+    tell_nodes(graph);
     change->then(change->object, err);
     free(change);
     begin(graph);

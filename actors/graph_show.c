@@ -61,8 +61,8 @@ static void complete_info(struct graph *graph, const struct part *part)
         while ((user = graph_next_user(object, &other, &i)))
             add_user(&info->users, &info->n_users, graph_name(user));
         graph_show_blocked(object, info);
-        graph_perm_names(object->total.perm, &info->permissions, &info->n_permissions);
-        graph_perm_names(object->total.shared, &info->shares, &info->n_shares);
+        graph_perm_names(object->shown.perm, &info->permissions, &info->n_permissions);
+        graph_perm_names(object->shown.shared, &info->shares, &info->n_shares);
         info->has_has_backend = info->has_only_backends = true;
         info->has_backend = graph_has_backend(object);
         info->only_backends = graph_is_root(object);

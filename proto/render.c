@@ -158,9 +158,9 @@ static void put_value(FILE *out, const ProtobufCFieldDescriptor *field, const vo
     }
 }
 
-/* All values of a field: a repeated one's separated by commas, options as key=value. */
-static void put_field(FILE *out, const ProtobufCMessage *message,
-                      const ProtobufCFieldDescriptor *field)
+/* All values of a field: a repeated one's with `between` between them, options as key=value. */
+static void put_values(FILE *out, const ProtobufCMessage *message,
+                       const ProtobufCFieldDescriptor *field, const char *between)
 {
     size_t n = reflect_count(message, field);
     if (field->default_value)
@@ -168,7 +168,7 @@ static void put_field(FILE *out, const ProtobufCMessage *message,
     for (size_t i = 0; i < n; i++) {
         const void *place = reflect_place(message, field, i);
         if (i)
-            fputs(reflect_is_options(field) ? " " : ", ", out);
+            fputs(reflect_is_options(field) ? " " : between, out);
         if (reflect_is_options(field)) {
             const Sluice__Option *option = *(Sluice__Option *const *)place;
             put_text(out, option->key);
@@ -178,6 +178,12 @@ static void put_field(FILE *out, const ProtobufCMessage *message,
             put_value(out, field, place);
         }
     }
+}
+
+static void put_field(FILE *out, const ProtobufCMessage *message,
+                      const ProtobufCFieldDescriptor *field)
+{
+    put_values(out, message, field, ", ");
 }
 
 /* Whether the field says something that its absence would not. */
@@ -219,7 +225,8 @@ static void put_inline(FILE *out, const ProtobufCMessage *message)
         if (!tells(message, field))
             continue;
         fprintf(out, "%s%s ", before, label(field, name));
-        put_field(out, message, field);
+        /* A comma ends the field here, so words have another mark between them. */
+        put_values(out, message, field, field->type == PROTOBUF_C_TYPE_STRING ? "+" : ", ");
         before = ", ";
     }
 }

@@ -15,9 +15,9 @@ sluiced_start --config config.yaml
 shown() {
     sluice backend show cd0 | sed -n "s/^$1: *//p"
 }
-# topics FROM: the topics of events from this number on, in order.
+# topics FROM: the topics of events from this number on, in order, but for what each user's coming and going tells.
 topics() {
-    sluice events --since "$1" --count 100 | awk '{ print $4 }' | tr '\n' ' '
+    sluice events --since "$1" --count 100 | awk '$4 != "PERMISSION_CHANGED" { print $4 }' | tr '\n' ' '
 }
 last() {
     sluice --json status | python3 -c 'import json, sys; print(json.load(sys.stdin)["sequence"])'

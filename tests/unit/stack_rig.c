@@ -238,6 +238,8 @@ const char *stack_story(uint64_t since)
     for (size_t i = 0; i < list->n_events; i++) {
         char topic[RENDER_TOPIC];
         const Sluice__Event *event = list->events[i];
+        if (event->body_case == SLUICE__EVENT__BODY_PERMISSION_CHANGED)
+            continue;
         used += (size_t)snprintf(stack.story + used, sizeof stack.story - used, "%s%s %s",
                                  used ? ", " : "", render_topic(event, topic), event->source);
         assert_true(used < sizeof stack.story);

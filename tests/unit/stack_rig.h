@@ -135,7 +135,8 @@ void stack_refused(int code, const char *text, const char *format, ...)
 /* Asks, waits, expects success; returns the body. */
 void *stack_call(actor_addr to, unsigned kind, void *body);
 
-/* The events since number `since`, as "NODE_ADDED n, BACKEND_ADDED b". */
+/* The events since number `since`, as "NODE_ADDED n, BACKEND_ADDED b"; without PERMISSION_CHANGED,
+ * which comes with every user that comes and goes. */
 const char *stack_story(uint64_t since);
 
 /* Frontend of a backend. */

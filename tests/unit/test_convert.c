@@ -889,6 +889,19 @@ static void an_event_is_one_line(void **state)
     assert_non_null(strstr(text, "    12  "));
     assert_non_null(strstr(text, "NODE_ADDED           node disk, driver file\n"));
     free(text);
+    Sluice__PermissionEvent permission = SLUICE__PERMISSION_EVENT__INIT;
+    char *permissions[] = {"consistent-read", "write"}, *shares[] = {"consistent-read"};
+    permission.node = "disk";
+    permission.permissions = permissions;
+    permission.n_permissions = 2;
+    permission.shares = shares;
+    permission.n_shares = 1;
+    event.body_case = SLUICE__EVENT__BODY_PERMISSION_CHANGED;
+    event.permission_changed = &permission;
+    text = printed(show_event, &event);
+    assert_non_null(strstr(text, "PERMISSION_CHANGED   node disk, permissions "
+                                 "consistent-read+write, shares consistent-read\n"));
+    free(text);
 }
 
 int main(void)

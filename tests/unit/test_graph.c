@@ -324,7 +324,8 @@ static void a_failed_open_leaves_nothing_behind(void **state)
             assert_int_equal(status->n_nodes, 1);
             assert_int_equal(status->n_backends, 2);
             assert_int_equal(status->n_exports, 0);
-            assert_int_equal(status->sequence, 3);
+            assert_string_equal(stack_story(4), "");
+            assert_int_equal(stack_do("node-show n")->node->n_permissions, 0);
             stack_settle();
             assert_int_equal(stack_actors(), actors);
         }
@@ -558,14 +559,29 @@ static void an_event_comes_when_what_it_tells_of_can_be_seen(void **state)
 /* What a console knows: from a snapshot, or from the events. */
 struct view {
     bool node[OBJECTS], backend[OBJECTS];
-    int64_t length[OBJECTS]; /* of a backend; -1: not told */
+    unsigned perm[OBJECTS], unshared[OBJECTS]; /* at a node */
+    int64_t length[OBJECTS];                   /* of a backend; -1: not told */
 };
+
+static unsigned perms_of(char *const *names, size_t n)
+{
+    unsigned perms = 0;
+    for (size_t i = 0; i < n; i++)
+        for (unsigned bit = 0; bit < PERMS; bit++)
+            perms |= !strcmp(names[i], driver_perm_names[bit]) << bit;
+    return perms;
+}
 
 static struct view view_of(const Sluice__Status *status)
 {
     struct view view = {0};
-    for (size_t i = 0; i < status->n_nodes; i++)
-        view.node[status->nodes[i]->name[1] - '0'] = true;
+    for (size_t i = 0; i < status->n_nodes; i++) {
+        const Sluice__NodeInfo *node = status->nodes[i];
+        unsigned which = (unsigned)(node->name[1] - '0');
+        view.node[which] = true;
+        view.perm[which] = perms_of(node->permissions, node->n_permissions);
+        view.unshared[which] = PERM_ALL & ~perms_of(node->shares, node->n_shares);
+    }
     for (size_t i = 0; i < status->n_backends; i++) {
         unsigned which = (unsigned)(status->backends[i]->name[1] - '0');
         view.backend[which] = true;
@@ -598,6 +614,13 @@ static void apply(struct view *view, const Sluice__Event *event)
         turn(&view->backend[which], false);
         view->length[which] = 0;
         break;
+    case SLUICE__EVENT__BODY_PERMISSION_CHANGED: {
+        const Sluice__PermissionEvent *changed = event->permission_changed;
+        assert_true(view->node[which]);
+        view->perm[which] = perms_of(changed->permissions, changed->n_permissions);
+        view->unshared[which] = PERM_ALL & ~perms_of(changed->shares, changed->n_shares);
+        break;
+    }
     case SLUICE__EVENT__BODY_BLOCK_RESIZED:
         assert_true(view->backend[which]);
         view->length[which] = (int64_t)event->block_resized->length;
@@ -615,6 +638,8 @@ static void check_snapshot(const Sluice__Status *status, const Sluice__EventList
         apply(&from_events, list->events[i]);
     assert_memory_equal(view.node, from_events.node, sizeof view.node);
     assert_memory_equal(view.backend, from_events.backend, sizeof view.backend);
+    assert_memory_equal(view.perm, from_events.perm, sizeof view.perm);
+    assert_memory_equal(view.unshared, from_events.unshared, sizeof view.unshared);
     for (unsigned i = 0; i < OBJECTS; i++)
         if (from_events.length[i] >= 0)
             assert_int_equal(view.length[i], from_events.length[i]);
@@ -623,6 +648,8 @@ static void check_snapshot(const Sluice__Status *status, const Sluice__EventList
     for (unsigned i = 0; i < OBJECTS; i++) {
         assert_int_equal(view.node[i], last->node[i]);
         assert_int_equal(view.backend[i], last->backend[i]);
+        assert_int_equal(view.perm[i], last->perm[i]);
+        assert_int_equal(view.unshared[i], last->unshared[i]);
         if (view.length[i] >= 0)
             assert_int_equal(view.length[i], last->length[i]);
     }

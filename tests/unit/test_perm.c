@@ -251,6 +251,110 @@ static void nodes_are_tried_after_all_who_stand_on_them(void **state)
     }
 }
 
+/* --- What is told of them */
+
+/* The newest event of this node's permissions since `since`; null when there is none. */
+static const Sluice__PermissionEvent *told(const char *node, uint64_t since, unsigned *count)
+{
+    const Sluice__PermissionEvent *newest = NULL;
+    const Sluice__EventList *list =
+        stack_do("events-since since=%llu", (unsigned long long)since)->events;
+    *count = 0;
+    for (size_t i = 0; i < list->n_events; i++) {
+        const Sluice__Event *event = list->events[i];
+        if (event->body_case != SLUICE__EVENT__BODY_PERMISSION_CHANGED ||
+            strcmp(event->source, node) != 0)
+            continue;
+        newest = event->permission_changed;
+        (*count)++;
+        assert_string_equal(event->source_kind, "node");
+        assert_string_equal(newest->node, node);
+    }
+    return newest;
+}
+
+static uint64_t sequence(void)
+{
+    stack_settle();
+    return stack_do("status")->status->sequence;
+}
+
+/* One has been told of the node, or none when `permissions` is null. */
+static void assert_told(const char *node, uint64_t before, const char *permissions,
+                        const char *shares)
+{
+    unsigned count;
+    stack_settle();
+    const Sluice__PermissionEvent *event = told(node, before + 1, &count);
+    assert_int_equal(count, permissions != NULL);
+    if (!event)
+        return;
+    assert_string_equal(words(event->permissions, event->n_permissions), permissions);
+    assert_string_equal(words(event->shares, event->n_shares), shares);
+    assert_node(node, permissions, shares);
+}
+
+static void a_change_of_what_users_have_or_share_is_told_once_of_each_node(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        uint64_t before = sequence();
+        stack_do("node-add driver=memory name=n size=1M");
+        stack_do("node-add driver=raw name=f child=n");
+        stack_do("backend-add name=b node=f");
+        stack_do("backend-add name=c node=f");
+        assert_told("n", before, NULL, NULL);
+        uint64_t one = claim("b", READ | PERM_WRITE, SHARED);
+        assert_told("n", before, "consistent-read,write", "consistent-read,write-unchanged");
+        assert_told("f", before, "consistent-read,write", "consistent-read,write-unchanged");
+        /* Another that changes nothing of the sum, and one that is refused. */
+        before = sequence();
+        uint64_t two = claim("b", READ, PERM_ALL);
+        claim_refused("c", PERM_RESIZE, PERM_ALL, "resize");
+        assert_told("n", before, NULL, NULL);
+        /* What is shared, alone. */
+        assert_int_equal(set(one, READ | PERM_WRITE, SHARED | PERM_RESIZE).code, 0);
+        assert_told("n", before, "consistent-read,write", "consistent-read,write-unchanged,resize");
+        before = sequence();
+        stack_claim_end(one);
+        assert_told("n", before, "consistent-read", ALL);
+        before = sequence();
+        stack_claim_end(two);
+        assert_told("n", before, "", ALL);
+        assert_told("f", before, "", ALL);
+    }
+}
+
+/* Whoever hears of it finds it so; of what a node refuses in the end nobody hears. */
+static void permissions_are_told_when_they_are_had(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=mock name=n");
+        stack_do("node-add driver=raw name=f child=n");
+        stack_do("backend-add name=b node=f");
+        struct stack_answer answer;
+        uint64_t before = sequence();
+        unsigned count = 0;
+        stack_do("node-set n deny=write");
+        claim_refused("b", READ | PERM_WRITE, SHARED, "write");
+        assert_told("n", before, NULL, NULL);
+        assert_told("f", before, NULL, NULL);
+        stack_do("node-set n deny=");
+        stack_claim(&answer, "b", READ | PERM_WRITE, SHARED);
+        for (uint64_t steps = seed % 7; steps; steps--)
+            stack_step();
+        for (unsigned tries = 0; !told("n", before + 1, &count); tries++)
+            assert_true(tries < 100);
+        assert_node("n", "consistent-read,write", "consistent-read,write-unchanged");
+        assert_has("b", "consistent-read,write", "consistent-read,write-unchanged");
+        stack_await(&answer);
+        assert_int_equal(answer.code, 0);
+    }
+}
+
 /* --- Changes */
 
 static void a_claim_can_be_changed_and_its_own_old_one_is_not_in_the_way(void **state)
@@ -398,6 +502,8 @@ int main(void)
         cmocka_unit_test(nobody_can_write_to_what_is_read_only),
         cmocka_unit_test(nodes_are_tried_after_all_who_stand_on_them),
         cmocka_unit_test(many_who_want_it_at_once_are_tried_one_after_the_other),
+        cmocka_unit_test(a_change_of_what_users_have_or_share_is_told_once_of_each_node),
+        cmocka_unit_test(permissions_are_told_when_they_are_had),
         cmocka_unit_test(a_claim_can_be_changed_and_its_own_old_one_is_not_in_the_way),
         cmocka_unit_test(a_claim_that_ends_while_it_is_changed_is_gone),
         cmocka_unit_test(without_a_medium_a_change_is_remembered_and_asked_for_on_insertion),
