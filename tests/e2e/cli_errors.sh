@@ -53,7 +53,7 @@ fails 1 'either data or pattern' sluice io write vd0 data=x pattern=1
 fails 1 'pattern is 256, but a byte is 0 to 255' sluice io write vd0 bytes=1 pattern=256
 fails 1 'bytes is 7, but data has 1' sluice io write vd0 bytes=7 data=x
 fails 2 'io-flush has no field "offset"; it takes backend$' sluice io flush vd0 offset=1
-fails 2 'io-read has no field "fua"; it takes backend, offset, bytes$' sluice io read vd0 bytes=1 fua=on
+fails 2 'io-read has no field "fua"; it takes backend, offset, bytes, unthrottled$' sluice io read vd0 bytes=1 fua=on
 fails 1 'preallocation is "much", but must be off, metadata, falloc or full' \
     sluice io truncate vd0 size=1M preallocation=much
 fails 1 'preallocated for growth only' sluice io truncate vd0 size=4K preallocation=falloc
