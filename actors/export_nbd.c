@@ -218,7 +218,8 @@ static Sluice__ExportInfo *describe(const struct export_nbd *export)
     mail_set(&info->type, spec->type);
     mail_set(&info->backend, spec->backend);
     mail_set(&info->name, spec->name);
-    mail_set(&info->uri, export->listener.uri);
+    if (export->listener.uri) /* it may still be opening */
+        mail_set(&info->uri, export->listener.uri);
     info->has_writable = info->has_connections = info->has_connections_total = true;
     info->has_max_connections = true;
     info->writable = spec->writable;

@@ -371,6 +371,28 @@ static void an_export_with_clients_refuses_it_unless_it_was_told_to_allow_it(voi
 
 /* --- Jobs */
 
+static void one_whose_export_is_being_added_is_inactivated(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_answer added, inactivated;
+        stack_do("node-add driver=mock name=m size=1M reactor=%u",
+                 (unsigned)seed / 3 % 3 % STACK_THREADS(seed));
+        stack_do("backend-add name=b node=m");
+        stack_send(&added, "export-add type=nbd backend=b id=e port=0");
+        for (uint64_t steps = seed % 20; steps; steps--)
+            stack_step();
+        stack_send(&inactivated, "backend-inactivate b");
+        stack_await(&inactivated);
+        stack_await(&added);
+        assert_int_equal(added.code, 0);
+        assert_int_equal(inactivated.code, 0);
+        assert_activity("b", INACTIVE);
+        assert_non_null(stack_do("export-show e")->export->uri);
+    }
+}
+
 static void a_job_below_refuses_it_and_what_is_inactive_refuses_a_job(void **state)
 {
     (void)state;
@@ -571,6 +593,7 @@ int main(void)
         cmocka_unit_test(a_failure_of_the_second_step_gives_back_what_the_first_took),
         cmocka_unit_test(a_node_that_refuses_half_way_lets_the_others_go_again),
         cmocka_unit_test(an_export_with_clients_refuses_it_unless_it_was_told_to_allow_it),
+        cmocka_unit_test(one_whose_export_is_being_added_is_inactivated),
         cmocka_unit_test(a_job_below_refuses_it_and_what_is_inactive_refuses_a_job),
         cmocka_unit_test(all_are_inactivated_and_activated),
         cmocka_unit_test(all_or_none_when_one_refuses),
