@@ -31,11 +31,11 @@ void acts_trace(const char *what, const char *text, int64_t code)
 static const char *const words[][17] = {
     ['a' - 'a'] = {"a", "b"},
     ['b' - 'a'] = {"a", "b", "c", "d", "e"},
-    ['c' - 'a'] = {"c", "d", "e"},
-    ['d' - 'a'] = {"d", "e"},
+    ['c' - 'a'] = {"c", "c", "d", "e"},
+    ['d' - 'a'] = {"d", "d", "e"},
     ['e' - 'a'] = {"0", "0", "5", "28"},
     ['g' - 'a'] = {"g0", "g1", "g2"},
-    ['j' - 'a'] = {"a", "b", "c", "j"},
+    ['j' - 'a'] = {"a", "b", "j"},
     ['k' - 'a'] = {"resize", "eject", "change", "move", "commit-source", "drive-del"},
     ['l' - 'a'] = {"0", "50", "1000", "100000"},
     ['m' - 'a'] = {"m0", "m0", "m1", "x0", "x1"},
@@ -54,8 +54,11 @@ static const char *const words[][17] = {
 
 static const char *const sentences[] = {
     "medium-remove $b",
-    "medium-remove $b",
     "medium-insert a raw",
+    "medium-insert a raw",
+    "medium-insert a raw",
+    "medium-insert b wt",
+    "medium-insert b wt",
     "medium-insert b wt",
     "medium-insert $c $n",
     "medium-insert $c $n",
@@ -112,6 +115,8 @@ static const char *const sentences[] = {
     "throttle-set $g iops-total=$l bps-total=0",
     "throttle-set $g bps-total=1M",
     "throttle-remove $g",
+    "commit $a speed=$s on-error=$p",
+    "commit $a speed=64K on-error=$p",
     "commit $b speed=$s on-error=$p",
     "commit $b id=j on-error=ignore",
     "commit-all",
@@ -121,7 +126,8 @@ static const char *const sentences[] = {
     "job-cancel $j force=on",
     "job-set $j speed=$s",
     "op-block node=$n op=$k reason=r",
-    "op-unblock node=$n op=$k reason=r",
+    "op-unblock node=$n reason=r",
+    "op-unblock node=$n reason=r",
     "inactivate",
     "activate",
     "backend-inactivate $b",
@@ -132,6 +138,10 @@ static const char *const sentences[] = {
     "io-zeroes $d offset=512K bytes=128K",
     "io-flush $d",
     "io-truncate $d size=$z",
+    "export-add type=nbd backend=$c port=0 id=ex writable=$o",
+    "export-add type=nbd node=$n port=0 id=ey",
+    "export-remove ex",
+    "export-remove ey",
     "status",
     "node-show $n",
     "backend-show $b",
@@ -179,7 +189,7 @@ static void say_something(void)
 
 /* --- Requests of a frontend */
 
-static actor_addr somebody(void)
+actor_addr acts_somebody(void)
 {
     const actor_addr known[] = {acts.a, acts.b, acts.c};
     uint64_t i = acts_draw(3 + acts.nclaims);
@@ -198,11 +208,12 @@ unsigned char acts_pattern(unsigned place)
 
 static void submit(void)
 {
-    static const enum op_kind kinds[] = {OP_READ,  OP_READ,  OP_WRITE,  OP_WRITE,   OP_WRITE,
-                                         OP_WRITE, OP_FLUSH, OP_ZEROES, OP_DISCARD, OP_TRUNCATE};
+    static const enum op_kind kinds[] = {
+        OP_STATUS, OP_IOCTL, OP_SAVE_VMSTATE, OP_LOAD_VMSTATE, OP_READ,   OP_READ,    OP_WRITE,
+        OP_WRITE,  OP_WRITE, OP_WRITE,        OP_FLUSH,        OP_ZEROES, OP_DISCARD, OP_TRUNCATE};
     assert_true(acts.nrequests < REQUESTS);
     struct acts_request *request = &acts.requests[acts.nrequests++];
-    actor_addr to = somebody();
+    actor_addr to = acts_somebody();
     enum op_kind kind = kinds[acts_draw(sizeof kinds / sizeof *kinds)];
     int64_t offset = HALF + (int64_t)acts_draw(HALF / 512 - 8) * 512;
     uint64_t bytes = (1 + acts_draw(8)) * 512;
@@ -224,6 +235,8 @@ static void submit(void)
     }
     if (kind == OP_FLUSH)
         bytes = 0;
+    if (kind == OP_SAVE_VMSTATE || kind == OP_LOAD_VMSTATE)
+        offset -= HALF; /* where it is kept by itself */
     if (kind == OP_TRUNCATE) {
         static const int64_t sizes[] = {3 * MIB / 4, MIB, 2 * MIB};
         offset = sizes[acts_draw(3)];
@@ -234,8 +247,8 @@ static void submit(void)
              (unsigned long long)bytes, (unsigned long long)to);
     acts_trace("submit", text, acts.nrequests - 1);
     unsigned flags = 0;
-    if (acts_chance(10)) /* what passes regions may be lost amid a commit */
-        flags = request->kept ? 0 : OP_DRAINING;
+    if (acts_chance(20)) /* of somebody who holds a region, or says so */
+        flags = OP_DRAINING | op_flag_holder((unsigned)acts_draw(HOLDERS));
     else if (acts_chance(10) && (kind == OP_WRITE || kind == OP_ZEROES))
         flags = OP_FUA;
     stack_submit(&request->op, to, kind, offset, bytes, flags,
@@ -268,179 +281,7 @@ static void cancel(void)
     stack_submit(&asked->op, request->to, OP_CANCEL, (int64_t)request->op.tag, 0, 0, NULL);
 }
 
-/* --- Those who use backends */
-
-static void drain(void)
-{
-    static const char *const nodes[] = {"base", "top", "cor", "m0", "x0"};
-    Sluice__Drain *mail = MAIL_NEW(sluice__drain);
-    const char *text = "drain all";
-    if (acts_chance(40)) {
-        mail->has_backend = true;
-        mail->backend = somebody();
-        text = "drain a backend";
-    } else if (acts_chance(60)) {
-        mail_set(&mail->node, nodes[acts_draw(5)]);
-        text = mail->node;
-    }
-    struct acts_ask *drain = acts_ask(ACTS_REGION, 0, text);
-    stack_ask(&drain->answer, stack_world()->graph, MAIL_DRAIN, mail);
-}
-
-void acts_end_region(void)
-{
-    if (!acts.nregions)
-        return;
-    uint64_t i = acts_draw(acts.nregions);
-    Sluice__RegionEnd *end = MAIL_NEW(sluice__region_end);
-    end->region = acts.regions[i];
-    acts.regions[i] = acts.regions[--acts.nregions];
-    stack_ask(&acts_ask(ACTS_NOTHING, 0, "region end")->answer, stack_world()->graph,
-              MAIL_REGION_END, end);
-}
-
-static unsigned permissions(void)
-{
-    return acts_chance(70) ? PERM_CONSISTENT_READ | PERM_WRITE | PERM_RESIZE
-                           : (unsigned)acts_draw(PERM_ALL + 1);
-}
-
-static unsigned shared(void)
-{
-    return acts_chance(80) ? PERM_ALL : (unsigned)acts_draw(PERM_ALL + 1);
-}
-
-static void claim(void)
-{
-    const char *const *names = words['b' - 'a'];
-    const char *name = names[acts_draw(5)];
-    stack_claim(&acts_ask(ACTS_CLAIM, 0, name)->answer, name, permissions(), shared());
-}
-
-static void set_claim(void)
-{
-    if (!acts.nclaims)
-        return;
-    Sluice__ClaimSet *set = MAIL_NEW(sluice__claim_set);
-    set->claim = acts.claims[acts_draw(acts.nclaims)].claim;
-    set->permissions = MAIL_NEW(sluice__permissions);
-    set->permissions->perm = permissions();
-    set->permissions->shared = shared();
-    stack_ask(&acts_ask(ACTS_NOTHING, 0, "claim set")->answer, stack_world()->graph, MAIL_CLAIM_SET,
-              set);
-}
-
-static void end(uint64_t claim)
-{
-    Sluice__ClaimEnd *end = MAIL_NEW(sluice__claim_end);
-    end->claim = claim;
-    stack_ask(&acts_ask(ACTS_NOTHING, 0, "claim end")->answer, stack_world()->graph, MAIL_CLAIM_END,
-              end);
-}
-
-void acts_end_claim(void)
-{
-    if (!acts.nclaims)
-        return;
-    uint64_t i = acts_draw(acts.nclaims);
-    end(acts.claims[i].claim);
-    acts.claims[i] = acts.claims[--acts.nclaims];
-}
-
-static void open_session(void)
-{
-    Sluice__SessionOpen *open = stack_session((uint32_t)acts_draw(32), acts_draw(1 << 20));
-    actor_addr to = somebody();
-    open->has_callbacks = true;
-    open->callbacks = (uint64_t)(uintptr_t)&acts.callbacks;
-    stack_ask(&acts_ask(ACTS_SESSION, to, "session")->answer, to, MAIL_SESSION_OPEN, open);
-}
-
-static void notify_session(void)
-{
-    if (!acts.nsessions)
-        return;
-    uint64_t i = acts_draw(acts.nsessions);
-    Sluice__SessionNotify *notify = MAIL_NEW(sluice__session_notify);
-    notify->session = acts.sessions[i].session;
-    notify->notify = acts_chance(70);
-    stack_ask(&acts_ask(ACTS_NOTHING, 0, "notify")->answer, acts.sessions[i].to,
-              MAIL_SESSION_NOTIFY, notify);
-}
-
-void acts_close_session(void)
-{
-    if (!acts.nsessions)
-        return;
-    uint64_t i = acts_draw(acts.nsessions);
-    stack_ask(&acts_ask(ACTS_NOTHING, 0, "session close")->answer, acts.sessions[i].to,
-              MAIL_SESSION_CLOSE, stack_session_end(acts.sessions[i].session));
-    acts.sessions[i] = acts.sessions[--acts.nsessions];
-}
-
-static void callbacks(void)
-{
-    acts.callbacks = (uint32_t)acts_draw(2);
-    stack_media()->hold = acts_chance(50);
-    if (!stack_media()->hold)
-        stack_media_answer();
-}
-
-static void attach(void)
-{
-    const char *const *names = words['c' - 'a'];
-    Sluice__Attach *attach = MAIL_NEW(sluice__attach);
-    mail_set(&attach->backend, names[acts_draw(3)]);
-    mail_set(&attach->id, "own");
-    attach->permissions = MAIL_NEW(sluice__permissions);
-    attach->permissions->perm = permissions();
-    attach->permissions->shared = shared();
-    stack_ask(&acts_ask(ACTS_DEVICE, 0, "attach")->answer, stack_world()->graph, MAIL_ATTACH,
-              attach);
-}
-
-static void device_does(void)
-{
-    struct stack_device *device = stack_device();
-    device->hold = acts_chance(50);
-    device->load_error = acts_chance(20) ? -EIO : 0;
-    if (stack_device_is_called())
-        stack_device_answer();
-    for (unsigned i = 0; i < acts.nclaims; i++) {
-        if (!acts.claims[i].device || acts_chance(50))
-            continue;
-        static const Sluice__DeviceState__Act own[] = {
-            SLUICE__DEVICE_STATE__ACT__EJECT, SLUICE__DEVICE_STATE__ACT__LOAD,
-            SLUICE__DEVICE_STATE__ACT__LOCK, SLUICE__DEVICE_STATE__ACT__UNLOCK};
-        Sluice__DeviceState__Act act = own[acts_draw(4)];
-        if (act == SLUICE__DEVICE_STATE__ACT__EJECT || act == SLUICE__DEVICE_STATE__ACT__LOAD)
-            device->tray_open = act == SLUICE__DEVICE_STATE__ACT__EJECT;
-        else
-            device->locked = act == SLUICE__DEVICE_STATE__ACT__LOCK;
-        stack_ask(&acts_ask(ACTS_NOTHING, 0, "device state")->answer, acts.claims[i].to,
-                  MAIL_DEVICE_STATE, stack_device_stands(act));
-    }
-}
-
-void acts_answer_all(void)
-{
-    acts.callbacks = 0;
-    stack_media()->hold = stack_device()->hold = false;
-    stack_media_answer();
-    while (stack_device_is_called())
-        stack_device_answer();
-}
-
-static void buffer(void)
-{
-    Sluice__Buffer *buffer = MAIL_NEW(sluice__buffer);
-    actor_addr to = somebody();
-    buffer->address = (uint64_t)(uintptr_t)acts.memory[acts_draw(4)];
-    buffer->bytes = PLACE;
-    buffer->on = acts_chance(60);
-    stack_ask(&acts_ask(ACTS_NOTHING, to, buffer->on ? "register" : "unregister")->answer, to,
-              MAIL_BUFFER, buffer);
-}
+/* --- All */
 
 static void pass(void)
 {
@@ -454,19 +295,21 @@ void acts_act(void)
         void (*act)(void);
     } all[] = {{34, submit},
                {6, cancel},
-               {5, drain},
+               {5, acts_drain},
                {5, acts_end_region},
                {36, say_something},
-               {4, claim},
-               {2, set_claim},
+               {4, acts_claim},
+               {2, acts_set_claim},
                {4, acts_end_claim},
-               {2, open_session},
-               {2, notify_session},
+               {2, acts_open_session},
+               {2, acts_notify_session},
                {2, acts_close_session},
-               {2, callbacks},
-               {2, attach},
-               {3, device_does},
-               {3, buffer},
+               {2, acts_callbacks},
+               {2, acts_attach},
+               {3, acts_device_does},
+               {2, acts_device_is_asked},
+               {5, acts_claim_does},
+               {3, acts_buffer},
                {2, pass}};
     unsigned sum = 0, i = 0;
     for (size_t k = 0; k < sizeof all / sizeof *all; k++)

@@ -13,8 +13,9 @@
 #define PLACE    4096 /* bytes of one place in the lower half */
 #define ASKS     1500
 #define REQUESTS 400
+#define HOLDERS  3 /* of regions: the thread, and two of it */
 
-enum acts_what { ACTS_NOTHING, ACTS_CLAIM, ACTS_REGION, ACTS_SESSION, ACTS_DEVICE };
+enum acts_what { ACTS_NOTHING, ACTS_CLAIM, ACTS_UNNAMED, ACTS_REGION, ACTS_SESSION, ACTS_DEVICE };
 
 struct acts_ask {
     struct stack_answer answer;
@@ -45,7 +46,7 @@ struct acts {
     struct {
         uint64_t claim;
         actor_addr to;
-        bool device;
+        bool device, unnamed; /* what it is a claim of */
     } claims[ASKS];
     struct {
         uint64_t session;
@@ -74,6 +75,20 @@ unsigned char acts_pattern(unsigned place);
 
 /* The next act. */
 void acts_act(void);
+/* A backend that is claimed, or was. */
+actor_addr acts_somebody(void);
+/* Of those who use backends. */
+void acts_drain(void);
+void acts_claim(void);
+void acts_set_claim(void);
+void acts_claim_does(void);
+void acts_open_session(void);
+void acts_notify_session(void);
+void acts_callbacks(void);
+void acts_attach(void);
+void acts_device_does(void);
+void acts_device_is_asked(void);
+void acts_buffer(void);
 /* A control request, with a word drawn for each '$'. */
 void acts_say(const char *sentence);
 /* Give one of what was given back. */

@@ -539,7 +539,8 @@ void stack_submit(struct stack_op *noted, actor_addr to, enum op_kind kind, int6
     op->flags = (uint16_t)flags;
     op->offset = offset;
     op->bytes = bytes;
-    op->niov = kind == OP_READ || kind == OP_WRITE;
+    op->niov = kind == OP_READ || kind == OP_WRITE || kind == OP_IOCTL || kind == OP_SAVE_VMSTATE ||
+               kind == OP_LOAD_VMSTATE;
     op->one = (struct iovec){data ? data : stack.scratch, bytes};
     op->iov = &op->one;
     op_push(op, op_ended, noted);

@@ -48,8 +48,10 @@ static void ask_came(struct acts_ask *ask)
                   MAIL_DEVICE_OPS, stack_device_offers(15));
         /* fall through */
     case ACTS_CLAIM:
+    case ACTS_UNNAMED:
         acts.claims[acts.nclaims].claim = claimed->claim;
         acts.claims[acts.nclaims].device = ask->what == ACTS_DEVICE;
+        acts.claims[acts.nclaims].unnamed = ask->what == ACTS_UNNAMED;
         acts.claims[acts.nclaims++].to = claimed->address;
         break;
     }
@@ -147,6 +149,14 @@ static void begin(uint64_t seed)
     stack_do("backend-add name=a node=raw");
     stack_do("backend-add name=b node=wt");
     stack_do("backend-add name=c node=rm");
+    if (acts_chance(60))
+        acts_say("device-add c id=cd removable=on tray=$o");
+    if (acts_chance(60))
+        acts_say("backend-add name=d node=$n");
+    if (acts_chance(60))
+        acts_say("throttle-add g1 iops-total=$l parent=g0");
+    if (acts_chance(60))
+        acts_say("node-add driver=overlay name=x0 child=m1 backing=$n");
     acts.a = begin_to_use("a");
     acts.b = begin_to_use("b");
     acts.c = begin_to_use("c");
@@ -169,6 +179,11 @@ static void let_go(void)
                                        "throttle-set g1 iops-total=0 bps-total=0",
                                        "throttle-set g2 iops-total=0 bps-total=0",
                                        "activate",
+                                       "backend-set a werror=report rerror=report",
+                                       "backend-set b werror=report rerror=report",
+                                       "backend-set c werror=report rerror=report",
+                                       "backend-set d werror=report rerror=report",
+                                       "backend-set e werror=report rerror=report",
                                        "backend-resume a",
                                        "backend-resume b",
                                        "backend-resume c",
@@ -237,10 +252,10 @@ static void stop_amid_all(void)
 /* What was acknowledged is there, once nobody is in the way of who looks. */
 static void check_data(void)
 {
-    static const char *const goes[] = {"device-remove cd", "medium-remove c", "medium-remove d",
-                                       "medium-remove e",  "node-remove x0",  "node-remove x1",
-                                       "node-remove x2",   "node-remove x0",  "node-remove x1",
-                                       "node-remove x0"};
+    static const char *const goes[] = {"device-remove cd", "export-remove ex", "export-remove ey",
+                                       "medium-remove c",  "medium-remove d",  "medium-remove e",
+                                       "node-remove x0",   "node-remove x1",   "node-remove x2",
+                                       "node-remove x0",   "node-remove x1",   "node-remove x0"};
     struct stack_answer inserted;
     leave();
     for (size_t i = 0; i < sizeof goes / sizeof *goes; i++) {
