@@ -399,6 +399,9 @@ void graph_throttle_left(struct object *group);
 /* While ending: closes those that nothing is in any more; returns how many there are. */
 size_t graph_throttle_step_end(struct graph *graph);
 void *graph_throttle_event(const struct object *group);
+/* What the group's actor has told of it, with the names that its members have now. Frees the rest.
+ */
+void *graph_take_throttle(const struct graph *graph, void *described);
 void graph_show_throttle(const struct object *group, Sluice__ThrottleInfo *info);
 
 /* --- graph_member.c */

@@ -196,7 +196,8 @@ static void described(struct actor *self, struct mail *reply, void *arg)
     struct gather *gather = part->gather;
     (void)self;
     if (!mail_fault(reply)) {
-        *part->slot = reply->body;
+        *part->slot =
+            part->kind == GROUP ? graph_take_throttle(gather->graph, reply->body) : reply->body;
         reply->body = NULL;
         complete_info(gather->graph, part);
     } else {

@@ -6,6 +6,7 @@
 #include "actors/graph_impl.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "actors/emit.h"
@@ -325,6 +326,29 @@ void *graph_throttle_event(const struct object *group)
     if (group->group)
         mail_set(&event->parent, group->group->name);
     return event;
+}
+
+/* The group has the name that a member had when it came. */
+static void name_member(const struct object *member, Sluice__ThrottleMemberInfo *info)
+{
+    if (!member)
+        return;
+    free(info->name);
+    if (member->kind == BACKEND && !*member->name && !graph_device(member))
+        info->name = mem_string(graph_name(member));
+    else if (asprintf(&info->name, "%s '%s'", graph_words[member->kind], graph_name(member)) < 0)
+        abort();
+}
+
+void *graph_take_throttle(const struct graph *graph, void *described)
+{
+    Sluice__ThrottleDescribed *told = described;
+    Sluice__ThrottleInfo *info = told->info;
+    for (size_t i = 0; i < told->n_members; i++)
+        name_member(graph_by_address(graph, told->members[i]), info->members[i]);
+    told->info = NULL;
+    mail_free_body(told);
+    return info;
 }
 
 void graph_show_throttle(const struct object *group, Sluice__ThrottleInfo *info)

@@ -106,7 +106,7 @@
     X(THROTTLE_SET, throttle_set)                                                                  \
     X(THROTTLE_CLOSE, throttle_close)                                                              \
     X(THROTTLE_DESCRIBE, throttle_describe)                                                        \
-    X(THROTTLE_INFO, throttle_info)                                                                \
+    X(THROTTLE_DESCRIBED, throttle_described)                                                      \
     X(THROTTLE_JOIN, throttle_join)                                                                \
     X(THROTTLE_ENTER, throttle_enter)                                                              \
     X(THROTTLE_ASK, throttle_ask)                                                                  \

@@ -412,12 +412,17 @@ static void on_describe(struct actor *self, struct mail *mail)
     size_t n = 0;
     for (const struct throttle_place *place = tree->places; place; place = place->next)
         n += place->group == group && !place->left;
+    Sluice__ThrottleDescribed *told = MAIL_NEW(sluice__throttle_described);
+    told->info = info;
     info->members = mem_new((n + 1) * sizeof *info->members);
-    info->n_members = n; /* those that came last are first in the list */
+    told->members = mem_new((n + 1) * sizeof *told->members);
+    info->n_members = told->n_members = n; /* those that came last are first in the list */
     for (const struct throttle_place *place = tree->places; place; place = place->next)
-        if (place->group == group && !place->left)
+        if (place->group == group && !place->left) {
             info->members[--n] = describe_member(tree, place);
-    actor_reply(self, mail_ticket(mail), MAIL_THROTTLE_INFO, info);
+            told->members[n] = place->key;
+        }
+    actor_reply(self, mail_ticket(mail), MAIL_THROTTLE_DESCRIBED, told);
 }
 
 /* --- Life */

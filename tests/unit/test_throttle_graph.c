@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+#include "drivers/driver.h"
+
 #define ALL "iops-total=100 iops-total-max=200 iops-total-max-length=3 bps-write=1M iops-size=4K"
 
 static const Sluice__ThrottleInfo *group(const char *name)
@@ -329,6 +331,46 @@ static void the_last_reference_leaves_the_group(void **state)
     }
 }
 
+static void name_it(uint64_t claim, const char *name)
+{
+    Sluice__BackendName *mail = MAIL_NEW(sluice__backend_name);
+    mail->claim = claim;
+    if (name)
+        mail_set(&mail->name, name);
+    stack_call(stack_world()->graph, MAIL_BACKEND_NAME, mail);
+}
+
+static void a_member_is_shown_with_the_name_that_it_has_now(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_answer answer;
+        stack_do("throttle-add gold");
+        stack_do("throttle-add silver");
+        stack_do("node-add driver=null name=n");
+        stack_do("node-add driver=throttle name=t child=n throttle-group=gold");
+        stack_do("backend-add name=b throttle=gold");
+        stack_claim(&answer, "b", 0, PERM_ALL);
+        stack_await(&answer);
+        uint64_t claim = ((const Sluice__Claimed *)answer.body)->claim;
+        assert_string_equal(group("gold")->members[0]->name, "node 't'");
+        assert_string_equal(group("gold")->members[1]->name, "backend 'b'");
+        name_it(claim, NULL);
+        assert_string_equal(group("gold")->members[1]->name, "a block device");
+        stack_do("backend-add name=b throttle=silver"); /* the old name is another's */
+        assert_string_equal(group("gold")->members[1]->name, "a block device");
+        assert_string_equal(group("silver")->members[0]->name, "backend 'b'");
+        name_it(claim, "new");
+        assert_string_equal(group("gold")->members[1]->name, "backend 'new'");
+        stack_do("backend-set new throttle=silver");
+        assert_string_equal(group("silver")->members[1]->name, "backend 'new'");
+        stack_do("device-add new id=cd");
+        name_it(claim, NULL);
+        assert_string_equal(group("silver")->members[1]->name, "backend 'cd'");
+    }
+}
+
 /* --- What crosses */
 
 static void a_group_is_not_removed_under_those_who_come_or_go(void **state)
@@ -415,6 +457,7 @@ int main(void)
         cmocka_unit_test(a_member_that_was_just_added_can_change_groups_at_once),
         cmocka_unit_test(a_member_that_could_not_be_added_is_in_no_group),
         cmocka_unit_test(the_last_reference_leaves_the_group),
+        cmocka_unit_test(a_member_is_shown_with_the_name_that_it_has_now),
         cmocka_unit_test(a_group_is_not_removed_under_those_who_come_or_go),
         cmocka_unit_test(the_end_closes_groups_after_their_members),
     };
