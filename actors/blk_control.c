@@ -119,7 +119,15 @@ int blk_drain_begin(blk *blk)
     drain->backend = blk->backend;
     drain->has_number = true;
     drain->number = blk->number;
-    return region_begin(blk->context, &blk->regions, drain);
+    blk->holds++; /* callbacks may close it */
+    int ret = region_begin(blk->context, &blk->regions, drain);
+    while (blk->closed && blk->regions)
+        region_end(blk->context, &blk->regions);
+    if (ret == 0 && blk->closed)
+        ret = -ENXIO;
+    blk->holds--;
+    blk_free_closed(blk);
+    return ret;
 }
 
 int blk_drain_end(blk *blk)

@@ -91,7 +91,7 @@ struct blk {
     struct driver_facts facts;
     bool inserted, available;
     struct notifier *notifiers; /* of media; see blk_medium.c */
-    unsigned holds;             /* of loops over them */
+    unsigned holds;             /* of loops over them, and of drains that begin */
     unsigned open_flags;        /* enum open_flag: of the medium, or the last one */
 };
 

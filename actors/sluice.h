@@ -266,7 +266,8 @@ void blk_set_allow_write_beyond_eof(blk *blk, bool allow);
  * that it is called from; until the matching end, requests queue at the backend, from whomever but
  * this blk, and then go in order. It covers all backends that stand on the same node, those too
  * that come to stand there meanwhile. Regions nest. Inside somebody else's region, who may be
- * another blk of this context, this blk's requests queue too. End without begin is -EINVAL. */
+ * another blk of this context, this blk's requests queue too. End without begin is -EINVAL; begin
+ * is -ENXIO when a callback has closed the blk meanwhile: then there is no region. */
 int blk_drain_begin(blk *blk);
 int blk_drain_end(blk *blk);
 int blk_drain(blk *blk); /* both */

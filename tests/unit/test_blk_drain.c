@@ -353,6 +353,31 @@ static void callbacks_may_change_the_graph_during_a_drain(void **state)
     rig_close(&rig);
 }
 
+static void close_in_callback(void *opaque, int ret)
+{
+    struct drainer *drainer = opaque;
+    assert_int_equal(ret, 0);
+    blk_close(&drainer->blk);
+    drainer->calls++;
+}
+
+/* By one of its own, or by one of another blk. */
+static void a_callback_may_close_what_is_being_drained_and_no_region_is_left(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(0, "driver=null latency=2ms");
+    char data[512];
+    for (unsigned own = 0; own < 2; own++) {
+        blk *going = open_blk(rig.context, "disk", 0);
+        struct drainer drainer = {.blk = going};
+        blk_aio_pread(own ? going : rig.blk, 0, 512, data, 0, close_in_callback, &drainer);
+        assert_int_equal(blk_drain(going), -ENXIO);
+        assert_int_equal(drainer.calls, 1);
+        assert_int_equal(blk_pread(rig.blk, 0, 512, data, 0), 512);
+    }
+    rig_close(&rig);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, bound_time)
@@ -371,6 +396,7 @@ int main(void)
         TEST(a_thread_that_has_nothing_outstanding_holds_up_no_drain),
         TEST(removing_from_inside_a_callback_does_not_wait_for_itself),
         TEST(callbacks_may_change_the_graph_during_a_drain),
+        TEST(a_callback_may_close_what_is_being_drained_and_no_region_is_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
