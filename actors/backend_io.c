@@ -25,6 +25,24 @@ static uint64_t now(const struct backend *backend)
 
 /* --- Checks */
 
+/* Whether it reaches beyond the end, which only reads may do and leave that where it is. */
+static bool is_longer(const struct backend *backend, const struct op *op)
+{
+    int64_t length = backend->facts.length;
+    return op->kind != OP_READ &&
+           (length < 0 || (uint64_t)op->offset + op->bytes > (uint64_t)length);
+}
+
+/* To make the medium longer by a write is to resize it. */
+static int check_growth(const struct backend *backend, const struct op *op)
+{
+    if (!(backend->facts.can & DRIVER_CAN_GROW))
+        return -EIO; /* no medium is to blame for what it never does */
+    if (backend->resize_blocked)
+        return -EBUSY;
+    return op->flags & OP_KEEPS_LENGTH || !(backend->allowed >> OP_TRUNCATE & 1) ? -EPERM : 0;
+}
+
 static int check_range(const struct backend *backend, const struct op *op)
 {
     if (op->bytes > INT32_MAX && op->kind != OP_STATUS)
@@ -41,9 +59,10 @@ static int check_range(const struct backend *backend, const struct op *op)
             return -EIO;
     } else if (op->bytes > (uint64_t)(INT64_MAX - op->offset)) {
         return -EIO;
-    } else if (op->kind != OP_READ && !(backend->facts.can & DRIVER_CAN_GROW) &&
-               op->offset + (int64_t)op->bytes > backend->facts.length) {
-        return -EIO; /* no medium is to blame for what it never does */
+    } else if (is_longer(backend, op)) {
+        int ret = check_growth(backend, op);
+        if (ret < 0)
+            return ret;
     }
     return backend->allowed >> op->kind & 1 ? 0 : -EPERM;
 }

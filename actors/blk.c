@@ -304,6 +304,8 @@ static struct op *prepare(struct blk *blk, enum op_kind kind, int64_t offset, ui
         op->flags |= OP_OWN_MEMORY;
     if (blk->beyond_end && (kind == OP_READ || kind == OP_WRITE || kind == OP_ZEROES))
         op->flags |= OP_BEYOND_END;
+    if (op->flags & OP_BEYOND_END && kind != OP_READ && !(blk->perms.perm & PERM_RESIZE))
+        op->flags |= OP_KEEPS_LENGTH;
     if (__builtin_expect(blk->regions || blk->context->regions, 0))
         op->flags |= (blk->regions ? op_flag_holder(blk->number) : 0) |
                      (blk->context->regions ? OP_DRAINING : 0);

@@ -259,7 +259,9 @@ int blk_iostatus(blk *blk); /* or a negative errno */
 int blk_set_enable_write_cache(blk *blk, bool on);
 int blk_enable_write_cache(blk *blk); /* 1, 0, or a negative errno */
 
-/* Lets this blk's reads give zeroes beyond the medium's end, and its writes grow what can grow. */
+/* Lets this blk's reads give zeroes beyond the medium's end, and its writes grow what can grow: one
+ * that does resizes, so that it ends with -EPERM when the blk has not BLK_PERM_RESIZE, and with
+ * -EBUSY when BLK_OP_RESIZE is blocked. */
 void blk_set_allow_write_beyond_eof(blk *blk, bool allow);
 
 /* A drained region: begin returns when nothing is in flight, callbacks included, but for the one

@@ -101,7 +101,8 @@ enum op_flag {
     OP_HOLDER = SLUICE__OP_FLAG__OP_HOLDER,
     OP_UNTHROTTLED = SLUICE__OP_FLAG__OP_UNTHROTTLED,
     OP_LIMITED = SLUICE__OP_FLAG__OP_LIMITED,
-    OP_OWN_MEMORY = OP_LIMITED, /* of a read, the same bit */
+    OP_OWN_MEMORY = OP_LIMITED,   /* of a read, the same bit, */
+    OP_KEEPS_LENGTH = OP_LIMITED, /* and of a write */
 };
 #define OP_PREALLOC (OP_PREALLOC_METADATA | OP_PREALLOC_FALLOC | OP_PREALLOC_FULL)
 

@@ -43,6 +43,35 @@ static void a_blk_has_what_its_flags_say_and_shares_all(void **state)
     rig_close(&rig);
 }
 
+static void a_write_that_makes_it_longer_needs_to_resize(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(0, memory);
+    const int64_t end = 1 << 20;
+    blk *blk = open_blk(rig.context, "disk", BLK_WRITABLE);
+    char bytes[8] = "1234567";
+    blk_set_allow_write_beyond_eof(blk, true);
+    /* Although another user of the backend may. */
+    assert_true(blk_truncate(rig.blk, end, BLK_PREALLOC_OFF) == 0);
+    assert_int_equal(blk_pwrite(blk, end - 4, 8, bytes, 0), -EPERM);
+    assert_int_equal(blk_pwrite_zeroes(blk, end, 8, 0), -EPERM);
+    assert_int_equal(blk_pwrite(blk, end - 8, 8, bytes, 0), 8);
+    assert_int_equal(blk_pread(blk, end - 4, 8, bytes, 0), 8);
+    assert_int_equal(blk_getlength(rig.blk), end);
+    char *error;
+    worked(blk_set_perm(blk, BLK_PERM_WRITE | BLK_PERM_RESIZE, BLK_PERM_ALL, &error), &error);
+    assert_int_equal(blk_pwrite(blk, end - 4, 8, bytes, 0), 8);
+    assert_int_equal(blk_getlength(blk), end + 4);
+    /* Nor may anybody when no user of the backend does. */
+    request(rig.context, "backend-add name=second node=node");
+    struct blk *second = open_blk(rig.context, "second", BLK_WRITABLE);
+    blk_set_allow_write_beyond_eof(second, true);
+    assert_int_equal(blk_pwrite(second, end, 8, bytes, 0), -EPERM);
+    blk_close(&second);
+    blk_close(&blk);
+    rig_close(&rig);
+}
+
 static void a_change_that_others_do_not_share_is_refused_and_changes_nothing(void **state)
 {
     (void)state;
@@ -97,6 +126,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup(name, bound_time)
     const struct CMUnitTest tests[] = {
         TEST(a_blk_has_what_its_flags_say_and_shares_all),
+        TEST(a_write_that_makes_it_longer_needs_to_resize),
         TEST(a_change_that_others_do_not_share_is_refused_and_changes_nothing),
         TEST(without_a_medium_a_change_is_remembered),
     };

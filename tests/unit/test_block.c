@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#define MIB (INT64_C(1) << 20)
+
 static size_t blocked_on(const char *node)
 {
     return stack_do("node-show %s", node)->node->n_blocked;
@@ -154,6 +156,12 @@ static void a_frontend_that_resizes_by_itself_finds_it_blocked(void **state)
         stack_do("op-block node=m op=resize reason=r");
         assert_int_equal(stack_run(b, OP_TRUNCATE, 512, 0, 0), -EBUSY);
         assert_int_equal(stack_run(b, OP_WRITE, 0, 512, 0), 0);
+        /* A write that makes it longer does that, too. */
+        assert_int_equal(stack_run(b, OP_WRITE, MIB - 256, 512, OP_BEYOND_END), -EBUSY);
+        assert_int_equal(stack_run(b, OP_ZEROES, MIB, 512, OP_BEYOND_END), -EBUSY);
+        assert_int_equal(stack_run(b, OP_WRITE, MIB - 512, 512, OP_BEYOND_END), 0);
+        assert_int_equal(stack_run(b, OP_READ, MIB, 512, OP_BEYOND_END), 0);
+        assert_int_equal(stack_do("node-show m")->node->length, MIB);
         /* It stays with the medium. */
         stack_do("medium-remove b");
         stack_do("medium-insert backend=b node=other");
