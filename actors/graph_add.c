@@ -22,7 +22,9 @@ static int find_children(struct graph *graph, const Sluice__NodeAdd *spec, struc
     if (spec->backing &&
         !(to[EDGE_BACKING] = graph_ready(graph, NODE, spec->backing, "backing", err)))
         return err->code;
-    return 0;
+    return spec->backing ? graph_blocked(to[EDGE_BACKING],
+                                         SLUICE__OP_BLOCK__OPERATION__EXTERNAL_SNAPSHOT, err)
+                         : 0;
 }
 
 static int check_reactor(const struct graph *graph, const Sluice__NodeAdd *spec, struct err *err)

@@ -51,7 +51,7 @@ static const struct block *find(const struct object *object, unsigned ops,
     const struct block *block = NULL;
     *node = node_of(object);
     while (*node && !(block = find_on(*node, ops, asker)))
-        *node = object->kind == BACKEND ? graph_filtered(*node) : NULL;
+        *node = graph_filtered(*node);
     return block;
 }
 
@@ -86,6 +86,16 @@ int graph_blocked_any(const struct object *object, unsigned ops, struct err *err
 int graph_blocked(const struct object *object, Sluice__OpBlock__Operation op, struct err *err)
 {
     return graph_blocked_any(object, 1U << op, err);
+}
+
+/* A filter that goes leaves what it filters. */
+int graph_blocked_removal(const struct object *object, struct err *err)
+{
+    const unsigned op = SLUICE__OP_BLOCK__OPERATION__DRIVE_DEL;
+    if (object->kind != NODE)
+        return graph_blocked(object, op, err);
+    const struct block *block = find_on(object, 1U << op, NULL);
+    return block ? refuse(object, block, err) : 0;
 }
 
 /* --- Blocking */

@@ -343,6 +343,8 @@ struct object *graph_filtered(const struct object *node);
  * filters there. */
 int graph_blocked(const struct object *object, Sluice__OpBlock__Operation op, struct err *err);
 int graph_blocked_any(const struct object *object, unsigned ops, struct err *err);
+/* The same, of removing it. */
+int graph_blocked_removal(const struct object *object, struct err *err);
 /* To be followed by graph_block_sync(). A job is the owner of what it has blocked, and takes back
  * all of that. */
 void graph_block(struct object *node, unsigned ops, const struct object *owner, const char *reason);

@@ -1,8 +1,8 @@
 /* graph_job.c — jobs: what they stand on and block, and their end; commits of all backends.
  *
- * While a job is there, operations are blocked on the nodes that it works on. When it has told that
- * it is through, it gives up what it stands on; then its end is told, so that whoever hears of it
- * finds nothing in his way; then the actor ends. */
+ * While a job is there, operations are blocked on the nodes that it works on, through filters. When
+ * it has told that it is through, it gives up what it stands on; then its end is told, so that
+ * whoever hears of it finds nothing in his way; then the actor ends. */
 #include "actors/graph_impl.h"
 
 #include <errno.h>
@@ -59,7 +59,8 @@ static void start(struct object *overlay, const char *id, const Sluice__Commit *
     job->commits = commits;
     snprintf(reason, sizeof reason, "job '%s' works on it", job->name);
     graph_block(overlay, BLOCK_ALL, job, reason);
-    graph_block(backing, BLOCK_ALL, job, reason);
+    for (struct object *node = backing; node; node = graph_filtered(node))
+        graph_block(node, BLOCK_ALL, job, reason);
     graph_block_sync(job->graph);
     struct standing standing = {
         .to = {[SOURCE] = overlay, [TARGET] = backing},

@@ -534,7 +534,7 @@ int graph_remove(struct graph *graph, enum object_kind kind, const char *name, s
         return err_set(err, -EBUSY, "%s '%s' can't be removed: %s %s it; remove %s first",
                        graph_words[kind], name, users.text, n > 1 ? "use" : "uses",
                        n > 1 ? "those" : "that");
-    if (graph_blocked(object, SLUICE__OP_BLOCK__OPERATION__DRIVE_DEL, err) < 0)
+    if (graph_blocked_removal(object, err) < 0)
         return err->code;
     graph_close_object(object, ticket);
     return 0;

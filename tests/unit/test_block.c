@@ -16,6 +16,7 @@ static void each_operation_asks_for_its_kind_and_is_refused_with_the_reason(void
         const char *op, *request;
     } all[] = {
         {"resize", "io-truncate backend=b size=512"},
+        {"external-snapshot", "node-add driver=overlay name=o child=other backing=m"},
         {"eject", "medium-change backend=b node=other"},
         {"change", "medium-change backend=b node=other"},
         {"eject", "medium-eject b"},

@@ -303,6 +303,32 @@ static void what_is_blocked_on_a_filter_is_not_committed_through_it(void **state
     }
 }
 
+/* Its base would change under it. */
+static void what_is_being_committed_gets_no_other_overlay_meanwhile(void **state)
+{
+    static const char *const bases[] = {"top", "lower", "store", "window"};
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=memory name=store size=8M");
+        add_stack("driver=fault child=store");
+        stack_do("node-add driver=raw name=window child=store");
+        stack_do("node-add driver=memory name=other size=8M");
+        fill("b", 0, 8 * MIB, 9);
+        stack_do("commit b speed=1M");
+        for (size_t i = 0; i < sizeof bases / sizeof *bases; i++) {
+            stack_refused(-EBUSY, "external-snapshot is blocked on node",
+                          "node-add driver=overlay name=late child=other backing=%s", bases[i]);
+            stack_refused(-EBUSY, "job 'b' works on it",
+                          "backend-add name=own driver=overlay child=other backing=%s", bases[i]);
+        }
+        stack_do("node-remove window"); /* what is blocked is below it */
+        stack_do("job-set b speed=0");
+        run_out();
+        stack_do("node-add driver=overlay name=late child=other backing=lower");
+    }
+}
+
 /* --- While others write */
 
 #define AREAS 8 /* that are written to at once */
@@ -551,6 +577,7 @@ int main(void)
         cmocka_unit_test(an_overlay_below_filters_is_the_backends),
         cmocka_unit_test(a_commit_blocks_those_above_filters_too),
         cmocka_unit_test(what_is_blocked_on_a_filter_is_not_committed_through_it),
+        cmocka_unit_test(what_is_being_committed_gets_no_other_overlay_meanwhile),
         cmocka_unit_test(what_is_written_meanwhile_is_never_lost),
         cmocka_unit_test(a_slice_that_has_failed_is_copied_from_its_start),
         cmocka_unit_test(an_overlay_is_emptied_only_of_what_is_durable_below),
