@@ -258,6 +258,14 @@ void graph_show_job(const struct object *job, Sluice__JobInfo *info)
 
 /* --- Media */
 
+/* Through filters, as what is committed is found. */
+static bool is_above(const struct object *above, const struct object *node)
+{
+    while (above && above != node)
+        above = graph_filtered(above);
+    return above == node && node;
+}
+
 /* A reset of a backend's io-status is one of the jobs on its medium, too. */
 void graph_on_io_status_reset(struct actor *self, struct mail *mail)
 {
@@ -266,8 +274,9 @@ void graph_on_io_status_reset(struct actor *self, struct mail *mail)
     const struct object *medium = backend ? backend->standing.to[0] : NULL;
     for (size_t i = 0; medium && i < graph->tables[JOB].n; i++) {
         const struct object *job = graph->tables[JOB].all[i];
-        if (job->address &&
-            (job->standing.to[SOURCE] == medium || job->standing.to[TARGET] == medium))
+        if (job->address && (is_above(medium, job->standing.to[SOURCE]) ||
+                             is_above(medium, job->standing.to[TARGET]) ||
+                             is_above(job->standing.to[TARGET], medium)))
             actor_tell(self, job->address, MAIL_IO_STATUS_RESET, NULL);
     }
 }

@@ -669,6 +669,36 @@ static void a_reset_of_the_backends_io_status_is_one_of_the_job_on_its_medium(vo
     }
 }
 
+static void filters_are_not_in_the_way_of_a_reset(void **state)
+{
+    static const char *const media[] = {"over", "lower", "store", "side"};
+    static const bool reach[] = {true, true, true, false};
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        size_t which = seed / 3 % 4;
+        stack_do("node-add driver=mock name=upper size=16M");
+        stack_do("node-add driver=mock name=store size=16M");
+        stack_do("node-add driver=raw name=lower child=store");
+        stack_do("node-add driver=overlay name=top child=upper backing=lower");
+        stack_do("node-add driver=raw name=near child=top");
+        stack_do("node-add driver=raw name=over child=near");
+        stack_do("node-add driver=mock name=aside");
+        stack_do("node-add driver=raw name=side child=aside");
+        stack_do("backend-add name=b node=top");
+        stack_do("backend-add name=other node=%s", media[which]);
+        stack_do("io-write b offset=0 bytes=1M pattern=1");
+        stack_do("node-set store error=5");
+        stack_do("commit b on-error=stop");
+        stack_settle();
+        assert_int_equal(shown()->io_status, SLUICE__IO_STATUS__FAILED);
+        stack_do("backend-set other io-status=on");
+        stack_settle();
+        assert_int_equal(shown()->io_status,
+                         reach[which] ? SLUICE__IO_STATUS__OK : SLUICE__IO_STATUS__FAILED);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -699,6 +729,7 @@ int main(void)
         cmocka_unit_test(errors_that_come_thick_and_fast_are_counted_in_few_events),
         cmocka_unit_test(what_was_gathered_is_told_before_the_error_that_ends_it),
         cmocka_unit_test(a_reset_of_the_backends_io_status_is_one_of_the_job_on_its_medium),
+        cmocka_unit_test(filters_are_not_in_the_way_of_a_reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
