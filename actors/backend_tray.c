@@ -59,15 +59,17 @@ static int check(const struct backend *backend, const Sluice__BackendTray *tray,
 {
     if (backend_device_idle(backend, err) < 0 || backend_check_removable(backend, err) < 0)
         return err->code;
-    if (tray->open && !tray->lenient && !backend_has_tray(backend))
+    if (!tray->open || tray->lenient || backend_has_tray(backend))
+        return 0;
+    if (!backend->device.attached)
         return err_set(err, -ENOTSUP,
-                       backend->device.attached
-                           ? "device '%.100s' of backend '%.63s' has no tray that could be opened; "
-                             "medium-remove takes the medium out"
-                           : "the device %.100s of backend '%.63s' has no tray that could be "
-                             "opened; medium-remove takes the medium out",
-                       backend_device_name(backend), actor_name(backend->self));
-    return 0;
+                       "backend '%.63s' has no device, and so no tray that could be opened; "
+                       "medium-remove takes the medium out",
+                       actor_name(backend->self));
+    return err_set(err, -ENOTSUP,
+                   "device '%.100s' of backend '%.63s' has no tray that could be opened; "
+                   "medium-remove takes the medium out",
+                   backend_device_name(backend), actor_name(backend->self));
 }
 
 void backend_on_tray(struct actor *self, struct mail *mail)

@@ -38,7 +38,8 @@ static void a_tray_that_is_not_there_can_t_be_opened_but_counts_as_closed(void *
     (void)state;
     stack_start(2, 1);
     stack_do("backend-add name=b");
-    stack_refused(-ENOTSUP, "backend 'b' has no tray that could be opened", "medium-open-tray b");
+    stack_refused(-ENOTSUP, "backend 'b' has no device, and so no tray that could be opened",
+                  "medium-open-tray b");
     stack_do("medium-close-tray b");
     stack_do("device-add b id=cd removable=on");
     stack_refused(-ENOTSUP, "device 'cd' of backend 'b' has no tray that could be opened",
