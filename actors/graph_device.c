@@ -64,6 +64,11 @@ static int check_spec(const Sluice__DeviceAdd *spec, const char *id, struct err 
                          "device '%.100s' can't have a tray when it is not removable; give "
                          "removable=on, or leave tray out",
                          id);
+    if (spec->locked && !spec->removable)
+        return err_field(err, "locked", -EINVAL,
+                         "device '%.100s' can't lock its medium in when nobody can take it out; "
+                         "give removable=on, or leave locked out",
+                         id);
     if (spec->block_size < 512 || spec->block_size > 2 << 20 ||
         spec->block_size & (spec->block_size - 1))
         return err_field(err, "block_size", -EINVAL,

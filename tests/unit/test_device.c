@@ -183,6 +183,8 @@ static void what_a_device_can_t_be_is_told(void **state)
     stack_start(1, 1);
     stack_do("backend-add name=b");
     stack_refused(-EINVAL, "can't have a tray when it is not removable", "device-add b tray=on");
+    stack_refused(-EINVAL, "device 'b' can't lock its medium in when nobody can take it out",
+                  "device-add b locked=on");
     stack_refused(-EINVAL, "can't have blocks of 513 bytes; give a power of two, 512 to 2M",
                   "device-add b block-size=513");
     stack_refused(-EINVAL, "blocks of 256 bytes", "device-add b block-size=256");
