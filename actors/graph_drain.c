@@ -190,6 +190,7 @@ static void quiet_one(struct region *region)
         Sluice__Drained *drained = MAIL_NEW(sluice__drained);
         drained->region = region->id;
         actor_reply(region->graph->self, region->ticket, MAIL_DRAINED, drained);
+        region->ticket = (struct ticket){0};
     }
     region->telling = false;
     if (region->ended)
@@ -431,14 +432,36 @@ void graph_on_drain(struct actor *self, struct mail *mail)
         quiet_one(begin(graph, region));
 }
 
-void graph_on_drain_end(struct actor *self, struct mail *mail)
+/* The one that he waits for. */
+static void give_up(struct graph *graph, actor_addr holder)
 {
-    struct graph *graph = actor_state(self);
-    uint64_t id = ((Sluice__RegionEnd *)mail->body)->region;
+    struct region *region = graph->regions;
+    struct err err = {0};
+    while (region && (region->holder != holder || !region->ticket.correlation))
+        region = region->next;
+    if (!region)
+        return; /* it has begun by now: he will hear of it */
+    err_set(&err, -ECANCELED, "who asked for the drained region has given it up");
+    actor_refuse(graph->self, region->ticket, &err);
+    region->ticket = (struct ticket){0};
+    graph_drain_end(region);
+}
+
+static void end(struct graph *graph, uint64_t id)
+{
     struct region *region = graph->regions;
     while (region && (region->id != id || region->then || region->ended))
         region = region->next;
     if (region)
         graph_drain_end(region);
+}
+
+void graph_on_drain_end(struct actor *self, struct mail *mail)
+{
+    uint64_t id = ((Sluice__RegionEnd *)mail->body)->region;
+    if (id)
+        end(actor_state(self), id);
+    else
+        give_up(actor_state(self), mail->from);
     actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
 }

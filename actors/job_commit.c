@@ -18,16 +18,17 @@
 #define BUFFER (UINT64_C(1) << 20)
 
 struct commit {
-    uint64_t length;  /* of what is merged: the overlay, */
-    uint64_t backing; /* and of what it goes into; meaningful when that */
-    bool grows;       /* is shorter, and is to be made as long first */
-    uint64_t offset;  /* where the next slice begins, */
-    uint64_t stop;    /* and ends */
-    uint64_t at;      /* in the slice: what is before is copied */
-    uint64_t data;    /* data up to there */
-    uint64_t moved;   /* bytes of this slice */
-    uint64_t chunk;   /* bytes of the copy that is under way */
-    uint64_t region;
+    uint64_t length;                            /* of what is merged: the overlay, */
+    uint64_t backing;                           /* and of what it goes into; meaningful when that */
+    bool grows;                                 /* is shorter, and is to be made as long first */
+    uint64_t offset;                            /* where the next slice begins, */
+    uint64_t stop;                              /* and ends */
+    uint64_t at;                                /* in the slice: what is before is copied */
+    uint64_t data;                              /* data up to there */
+    uint64_t moved;                             /* bytes of this slice */
+    uint64_t chunk;                             /* bytes of the copy that is under way */
+    uint64_t region;                            /* that the slice is in; */
+    bool waits;                                 /* for that */
     const struct op *op;                        /* under way, or null; */
     actor_addr to;                              /* who has it */
     unsigned char *buffer;                      /* BUFFER bytes */
@@ -92,6 +93,14 @@ static void run(struct job *job, actor_addr to, enum op_kind kind, uint64_t offs
     op_send(op, to);
 }
 
+/* 0: the one that it waits for. */
+static void end_region(struct job *job, uint64_t region)
+{
+    Sluice__RegionEnd *end = MAIL_NEW(sluice__region_end);
+    end->region = region;
+    actor_tell(job->self, world(job->self)->graph, MAIL_REGION_END, end);
+}
+
 /* Of what the job may not live to see. */
 static void cancel_ended(struct op *cancel, void *who)
 {
@@ -99,10 +108,13 @@ static void cancel_ended(struct op *cancel, void *who)
     op_free(cancel);
 }
 
-/* Whether the driver can or not: the operation under way is the last. */
+/* Whether the driver can or not: the operation under way is the last. Others' requests, for which
+ * it may wait, are none of it. */
 static void commit_cancel(struct job *job)
 {
     const struct commit *commit = commit_of(job);
+    if (commit->waits)
+        end_region(job, 0);
     if (!commit->op)
         return;
     struct op *cancel = op_new(actor_peer(job->self));
@@ -194,16 +206,9 @@ static void commit_begin(struct job *job)
 
 /* --- The end of a slice */
 
-static void end_region(struct job *job)
-{
-    Sluice__RegionEnd *end = MAIL_NEW(sluice__region_end);
-    end->region = commit_of(job)->region;
-    actor_tell(job->self, world(job->self)->graph, MAIL_REGION_END, end);
-}
-
 static void fail(struct job *job, bool reading, int64_t ret)
 {
-    end_region(job);
+    end_region(job, commit_of(job)->region);
     job_failed(job, reading, (int)ret);
 }
 
@@ -235,7 +240,7 @@ static void emptied(struct job *job, int64_t ret)
         fail(job, false, ret);
         return;
     }
-    end_region(job);
+    end_region(job, commit_of(job)->region);
     pass(job);
     job_sliced(job, commit_of(job)->moved);
 }
@@ -317,6 +322,7 @@ static void alone(struct actor *self, struct mail *reply, void *arg)
     struct job *job = arg;
     struct commit *commit = commit_of(job);
     (void)self;
+    commit->waits = false;
     if (mail_fault(reply)) {
         struct err err = {0};
         mail_fault_err(reply, &err);
@@ -346,6 +352,7 @@ static void looked(struct job *job, int64_t ret)
     drain->has_backend = drain->has_holder = true;
     drain->backend = job->source;
     drain->holder = actor_address(job->self);
+    commit->waits = true;
     actor_ask(job->self, world(job->self)->graph, MAIL_DRAIN, drain, alone, job);
 }
 

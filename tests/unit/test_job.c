@@ -467,6 +467,73 @@ what_a_cancelled_job_has_under_way_is_its_last_when_that_can_not_be_cancelled(vo
     }
 }
 
+/* Nor do others' requests then wait for each other any more. */
+static void a_cancelled_job_does_not_wait_for_its_region(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_op slow = {0}, other = {0};
+        stack_do("node-add driver=mock name=upper size=16M");
+        stack_do("node-add driver=fault name=late child=upper");
+        stack_do("node-add driver=mock name=lower size=16M");
+        stack_do("node-add driver=overlay name=top child=late backing=lower");
+        stack_do("backend-add name=b node=top");
+        stack_do("io-write b offset=0 bytes=16M pattern=1");
+        stack_do("node-set late rules='write delay=100s'");
+        actor_addr b = stack_find("b");
+        stack_submit(&slow, b, OP_WRITE, 12 * MIB, 512, 0, NULL);
+        stack_settle();
+        stack_do("commit b");
+        stack_settle();
+        stack_submit(&other, b, OP_READ, 0, 512, 0, NULL);
+        for (uint64_t n = seed / 3 % 20; n; n--)
+            stack_step();
+        assert_false(other.came);
+        stack_do("job-cancel b");
+        stack_settle();
+        assert_false(is_there());
+        assert_true(other.came);
+        assert_int_equal(other.ret, 0);
+        assert_false(slow.came);
+        assert_non_null(last_event(SLUICE__EVENT__BODY_JOB_CANCELLED));
+        stack_pass(100 * NS_PER_S);
+        assert_true(slow.came);
+        assert_int_equal(slow.ret, 0);
+        stack_do("node-set late rules=");
+        stack_do("commit b");
+        run_out();
+        assert_int_equal(completed()->done_bytes, 16 * MIB);
+    }
+}
+
+/* Whichever comes first, the region or the cancel. */
+static void a_cancelled_job_leaves_no_region_behind(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_op op = {0};
+        struct stack_answer commit = {0}, cancel = {0};
+        add_stack(0);
+        actor_addr b = stack_find("b");
+        stack_send(&commit, "commit b");
+        for (uint64_t n = seed / 3; n; n--)
+            stack_step();
+        stack_send(&cancel, "job-cancel b");
+        stack_submit(&op, b, OP_WRITE, 0, 512, 0, NULL);
+        stack_await(&commit);
+        stack_await(&cancel);
+        run_out();
+        stack_await_op(&op);
+        assert_int_equal(op.ret, 0);
+        assert_int_equal(stack_run(b, OP_WRITE, 0, 512, 0), 0);
+        stack_do("commit b");
+        run_out();
+        assert_int_equal(completed()->done_bytes, 16 * MIB);
+    }
+}
+
 static void a_paused_job_is_cancelled_by_force_only(void **state)
 {
     (void)state;
@@ -606,9 +673,9 @@ static uint64_t told_errors(unsigned *events)
 static void errors_that_come_thick_and_fast_are_counted_in_few_events(void **state)
 {
     (void)state;
-    FOR_EACH_SEED(seed)
-    {
+    for (uint64_t seed = 0; seed < 9; seed++) {
         unsigned events;
+        stack_start(STACK_THREADS(seed), seed);
         add_stack(0);
         stack_do("node-set lower error=5");
         /* A slice that fails takes the time of what it is about: 64 KiB, then 192 KiB. */
@@ -623,6 +690,7 @@ static void errors_that_come_thick_and_fast_are_counted_in_few_events(void **sta
         assert_non_null(completed()->reason);
         assert_int_equal(told_errors(&events), 9 + 83);
         assert_in_range(events, 5, 7);
+        stack_stop();
     }
 }
 
@@ -720,6 +788,8 @@ int main(void)
         cmocka_unit_test(a_cancelled_job_ends_what_it_has_under_way),
         cmocka_unit_test(
             what_a_cancelled_job_has_under_way_is_its_last_when_that_can_not_be_cancelled),
+        cmocka_unit_test(a_cancelled_job_does_not_wait_for_its_region),
+        cmocka_unit_test(a_cancelled_job_leaves_no_region_behind),
         cmocka_unit_test(a_paused_job_is_cancelled_by_force_only),
         cmocka_unit_test(shutting_down_cancels_jobs),
         cmocka_unit_test(an_error_ends_a_job_unless_it_is_told_otherwise),
