@@ -61,9 +61,10 @@ static unsigned filled(const char *backend, int64_t offset, uint64_t bytes)
                 ->io;
         if (!done)
             byte = io->data.data[0];
-        for (size_t i = 0; i < io->data.len; i++)
-            if (io->data.data[i] != byte)
-                fail_msg("%u, but not %u", io->data.data[i], byte);
+        /* At once: byte by byte is most of what this program does under sanitizers. */
+        if (io->data.data[0] != byte ||
+            memcmp(io->data.data, io->data.data + 1, io->data.len - 1) != 0)
+            fail_msg("not all of it is %u", byte);
         done += part;
     }
     return byte;
