@@ -175,7 +175,8 @@ void graph_on_claim_set(struct actor *self, struct mail *mail)
     else if (claim->state == CHANGING)
         err_set(&err, -EBUSY, "other permissions of claim %llu are being set; wait for that",
                 (unsigned long long)set->claim);
-    if (err.code || graph_check_writable(claim->standing.to[0], claim->name, wants, &err) < 0) {
+    if (!claim || err.code ||
+        graph_check_writable(claim->standing.to[0], claim->name, wants, &err) < 0) {
         actor_refuse(self, mail_ticket(mail), &err);
         return;
     }

@@ -465,18 +465,21 @@ static void let_go(struct actor *self, struct mail *reply, void *arg)
     graph_change(arg, (struct standing){0}, left);
 }
 
-/* Of what waits for limits when the object goes: its backend, or null. */
+/* Something may wait for limits when one of these goes; in its backend. */
+static bool may_wait(const struct object *object)
+{
+    return object->kind == BACKEND || object->kind == EXPORT;
+}
+
 static struct object *waits_at(struct object *object)
 {
-    return object->kind == BACKEND  ? object
-           : object->kind == EXPORT ? object->standing.to[0]
-                                    : NULL;
+    return object->kind == BACKEND ? object : object->standing.to[0];
 }
 
 static void closed(struct actor *self, struct mail *reply, void *arg)
 {
     struct object *object = arg;
-    if (waits_at(object))
+    if (may_wait(object))
         graph_let_through_end(waits_at(object));
     if (mail_fault(reply)) {
         struct err err = {0};
@@ -501,7 +504,7 @@ void graph_close_object(struct object *object, struct ticket ticket)
     object->state = CLOSING;
     object->err = (struct err){0};
     object->ticket = ticket;
-    if (waits_at(object))
+    if (may_wait(object))
         graph_let_through(waits_at(object));
     actor_ask(object->graph->self, object->address, MAIL_CLOSE, NULL, closed, object);
 }
