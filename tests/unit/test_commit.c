@@ -448,6 +448,45 @@ static void what_is_written_meanwhile_is_never_lost(void **state)
 
 /* The first chunk of the slice is in the backing when the second one fails; what is written there
  * before the slice is tried again must not be thought to be copied. */
+/* Its region covered the backend before that had the medium, and it is the job that now is at it.
+ */
+static void who_holds_a_region_does_not_write_amid_a_slice_when_the_medium_comes(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_op write = {0};
+        static char data[64 << 10];
+        add_stack("driver=memory size=8M");
+        fill("b", 0, 8 * MIB, 2);
+        stack_do("backend-add name=late");
+        actor_addr late = stack_find("late");
+        Sluice__Drain *drain = MAIL_NEW(sluice__drain);
+        drain->has_backend = drain->has_number = true;
+        drain->backend = late;
+        drain->number = 1;
+        const Sluice__Drained *drained = stack_call(stack_world()->graph, MAIL_DRAIN, drain);
+        struct stack_answer committed, inserted;
+        stack_send(&committed, "commit b");
+        for (uint64_t steps = seed % 40; steps; steps--)
+            stack_step();
+        stack_send(&inserted, "medium-insert late top");
+        memset(data, 3, sizeof data);
+        do {
+            stack_submit(&write, late, OP_WRITE, 0, sizeof data, op_flag_holder(1), data);
+            stack_await_op(&write);
+        } while (write.ret == -ENOMEDIUM);
+        assert_int_equal(write.ret, 0);
+        stack_await(&inserted);
+        Sluice__RegionEnd *end = MAIL_NEW(sluice__region_end);
+        end->region = drained->region;
+        stack_call(stack_world()->graph, MAIL_REGION_END, end);
+        run_out();
+        assert_int_equal(filled("late", 0, sizeof data), 3);
+        assert_int_equal(filled("late", sizeof data, 8 * MIB - sizeof data), 2);
+    }
+}
+
 static void a_slice_that_has_failed_is_copied_from_its_start(void **state)
 {
     (void)state;
@@ -580,6 +619,7 @@ int main(void)
         cmocka_unit_test(what_is_blocked_on_a_filter_is_not_committed_through_it),
         cmocka_unit_test(what_is_being_committed_gets_no_other_overlay_meanwhile),
         cmocka_unit_test(what_is_written_meanwhile_is_never_lost),
+        cmocka_unit_test(who_holds_a_region_does_not_write_amid_a_slice_when_the_medium_comes),
         cmocka_unit_test(a_slice_that_has_failed_is_copied_from_its_start),
         cmocka_unit_test(an_overlay_is_emptied_only_of_what_is_durable_below),
         cmocka_unit_test(commit_all_merges_each_overlay),
