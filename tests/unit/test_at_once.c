@@ -287,11 +287,13 @@ static void stop(unsigned seconds)
         fail_msg("something was not answered when the engine ended");
 }
 
-/* What succeeded is counted, and all else is, as failed or invalid, but for what was cancelled
- * before it began. One that is held counts as failed each time that it fails. */
+/* Nothing waits any more. What succeeded is counted, and all else is, as failed or invalid, but for
+ * what was cancelled before it began. One that is held counts as failed each time that it fails. */
 static void check_counts(const char *name, actor_addr to)
 {
     const Sluice__BackendInfo *info = stack_do("backend-show %s", name)->backend;
+    assert_int_equal(info->in_flight + info->queued + info->queued_bytes, 0);
+    assert_int_equal(info->held + info->held_bytes, 0);
     const struct {
         enum op_kind kind;
         const Sluice__OpCounters *counters;
@@ -320,6 +322,13 @@ static void check_counts(const char *name, actor_addr to)
                 (unsigned long long)done, (unsigned long long)others,
                 (unsigned long long)cancelled);
     }
+}
+
+static void check_groups(void)
+{
+    const Sluice__ThrottleList *groups = stack_do("throttle-list")->throttles;
+    for (size_t i = 0; i < groups->n_throttle_groups; i++)
+        assert_int_equal(groups->throttle_groups[i]->waiting, 0);
 }
 
 static void shortly(void)
@@ -357,6 +366,7 @@ static void whatever_is_asked_at_once_is_answered_once(void **state)
             let_go();
             check_counts("a", acts.a);
             check_counts("b", acts.b);
+            check_groups();
             check_data();
             stop(2);
         }
