@@ -531,6 +531,7 @@ const struct actor_type backend_type = {
             [MAIL_SESSION_CLOSE] = on_session_close,
             [MAIL_DRAIN_BEGIN] = backend_on_drain_begin,
             [MAIL_DRAIN_END] = backend_on_drain_end,
+            [MAIL_LIMIT] = backend_on_limit,
             [MAIL_SESSION_CALM] = backend_on_session_calm,
             [MAIL_NODE_CHANGED] = on_node_changed,
             [MAIL_DESCRIBE] = backend_on_describe,

@@ -335,6 +335,8 @@ static void begin(struct backend *backend, struct op *op, uint64_t arrival)
         op_complete(op, ret);
         return;
     }
+    if (op->kind <= OP_DISCARD)
+        op->flags = (uint16_t)((op->flags & ~OP_KEEPS_LIMITS) | backend->limited);
     if (backend->write_through && (op->kind == OP_WRITE || op->kind == OP_ZEROES))
         op->flags |= OP_FUA;
     backend->in_flight++;

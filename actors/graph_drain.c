@@ -8,14 +8,23 @@
  *
  * What is in flight may wait in a node below, for a limit's sake: so nodes on which somebody stands
  * who is covered, and whose drivers make requests wait, are told, too, and let them go on. Where
- * somebody gets quiet by himself a region does nothing but that. */
+ * somebody gets quiet by himself a region does nothing but that.
+ *
+ * Others who stand on such a node are to keep its limits: what they send from then on says so. If
+ * one of those is drained himself, what he has sent still says so, and may come to the node late:
+ * it is told again then, in intervals that double. */
 #include "actors/graph_impl.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 
+#include "engine/clock.h"
 #include "engine/mem.h"
+#include "engine/reactor.h"
+
+#define AGAIN_FIRST (10 * NS_PER_MS)
 
 /* Who goes on in a region, as operations show it; see DrainWhose. */
 struct whose {
@@ -41,7 +50,9 @@ struct region {
     bool connected; /* and all that is connected with it */
     bool through;   /* keeps nobody quiet; what waits below the target goes on */
     bool ended, telling;
-    size_t waits; /* answers to come */
+    struct timer again; /* while somebody may have sent what is limited */
+    uint64_t interval;  /* ns */
+    size_t waits;       /* answers to come */
     region_fn *then;
     void *arg;
     struct ticket ticket; /* who asked from outside */
@@ -163,6 +174,53 @@ static void each_covered(struct region *region, covered_fn *fn)
         for (size_t i = 0; i < graph->tables[coverable[k]].n; i++)
             if (covers(&scope, graph->tables[coverable[k]].all[i]))
                 fn(graph->tables[coverable[k]].all[i], region);
+}
+
+/* --- Others on the same nodes */
+
+/* They are limited where nodes let go what waits. The holder of a region is not: everybody waits
+ * for him. */
+static void count_limited(struct region *region)
+{
+    struct graph *graph = region->graph;
+    struct scope scope;
+    if (!look(region, &scope))
+        return;
+    for (size_t i = 0; i < graph->tables[NODE].n; i++) {
+        const struct object *node = graph->tables[NODE].all[i];
+        if (!makes_wait(node) || !is_below(&scope, node))
+            continue;
+        for (size_t k = 0; k < COVERABLE; k++)
+            for (size_t j = 0; j < graph->tables[coverable[k]].n; j++) {
+                struct object *one = graph->tables[coverable[k]].all[j];
+                one->limited_next |=
+                    one->address != region->holder && !covers(&scope, one) && reaches(one, node);
+            }
+    }
+}
+
+static void tell_limited(struct graph *graph)
+{
+    for (size_t k = 0; k < COVERABLE; k++)
+        for (size_t i = 0; i < graph->tables[coverable[k]].n; i++) {
+            struct object *one = graph->tables[coverable[k]].all[i];
+            if (one->address && one->limited != one->limited_next) {
+                Sluice__Limit *limit = MAIL_NEW(sluice__limit);
+                limit->on = one->limited = one->limited_next;
+                one->was_limited = true;
+                actor_tell(graph->self, one->address, MAIL_LIMIT, limit);
+            }
+        }
+}
+
+static void sync_limited(struct graph *graph)
+{
+    for (size_t k = 0; k < COVERABLE; k++)
+        for (size_t i = 0; i < graph->tables[coverable[k]].n; i++)
+            graph->tables[coverable[k]].all[i]->limited_next = false;
+    for (struct region *region = graph->regions; region; region = region->next)
+        count_limited(region);
+    tell_limited(graph);
 }
 
 /* --- Telling them */
@@ -308,6 +366,44 @@ static void each_drainable(struct graph *graph, void (*fn)(struct object *object
             fn(graph->tables[drainable[k]].all[i]);
 }
 
+static void tell_again(struct object *object, struct region *region)
+{
+    (void)region;
+    if (object->kind != NODE)
+        return;
+    actor_ask(object->graph->self, object->address, MAIL_DRAIN_BEGIN, NULL, was_told, NULL);
+    actor_ask(object->graph->self, object->address, MAIL_DRAIN_END, NULL, was_told, NULL);
+}
+
+static void again_later(struct region *region)
+{
+    struct reactor *reactor = actor_reactor(region->graph->self);
+    timer_arm(reactor_timers(reactor), &region->again, reactor_now(reactor) + region->interval);
+    region->interval *= 2;
+}
+
+static void again(struct timer *timer)
+{
+    struct region *region = (struct region *)((char *)timer - offsetof(struct region, again));
+    each_covered(region, tell_again);
+    again_later(region);
+}
+
+static bool covers_limited(struct region *region)
+{
+    struct graph *graph = region->graph;
+    struct scope scope;
+    bool any = false;
+    if (!look(region, &scope))
+        return false;
+    for (size_t k = 0; k < COVERABLE; k++)
+        for (size_t i = 0; i < graph->tables[coverable[k]].n; i++) {
+            const struct object *one = graph->tables[coverable[k]].all[i];
+            any |= one->was_limited && covers(&scope, one);
+        }
+    return any;
+}
+
 static void uncover(struct object *object)
 {
     for (struct drained *drained = object->drained; drained; drained = drained->next)
@@ -316,6 +412,7 @@ static void uncover(struct object *object)
 
 void graph_drain_sync(struct graph *graph)
 {
+    sync_limited(graph);
     each_drainable(graph, uncover);
     for (struct region *region = graph->regions; region; region = region->next)
         each_covered(region, cover_one);
@@ -334,7 +431,12 @@ static struct region *begin(struct graph *graph, struct region made)
     region->waits = 1;
     region->next = graph->regions;
     graph->regions = region;
+    sync_limited(graph);
     each_covered(region, begin_one);
+    region->again.fire = again;
+    region->interval = AGAIN_FIRST;
+    if (covers_limited(region))
+        again_later(region);
     return region;
 }
 
@@ -351,6 +453,7 @@ void graph_drain_begin(const struct object *target, bool connected, region_fn *t
 void graph_drain_end(struct region *region)
 {
     region->ended = true;
+    timer_cancel(reactor_timers(actor_reactor(region->graph->self)), &region->again);
     graph_drain_sync(region->graph);
     if (!region->waits && !region->telling)
         drop(region);
@@ -404,6 +507,7 @@ void graph_drain_free(struct graph *graph)
     struct region *region;
     while ((region = graph->regions)) {
         graph->regions = region->next;
+        timer_cancel(reactor_timers(actor_reactor(graph->self)), &region->again);
         free(region);
     }
 }

@@ -54,6 +54,7 @@
     X(MOVING, moving)                                                                              \
     X(DRAIN_BEGIN, drain_whose) /* answered without a body when nothing is in flight */            \
     X(DRAIN_END, drain_whose)                                                                      \
+    X(LIMIT, limit)                   /* to a backend or a job; no answer */                       \
     X(BACKEND_INSERT, backend_insert) /* answered without a body */                                \
     X(BACKEND_REMOVE, backend_remove) /* answered without a body when the medium is out */         \
     X(BACKEND_SET, backend_set)       /* answered without a body */                                \

@@ -13,8 +13,8 @@ static void tell(struct node *node, bool on)
 void node_on_drain_begin(struct actor *self, struct mail *mail)
 {
     struct node *node = actor_state(self);
-    if (!node->drained++)
-        tell(node, true);
+    node->drained++;
+    tell(node, true);
     actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
 }
 

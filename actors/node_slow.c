@@ -109,6 +109,7 @@ static struct op *piece_new(struct slow *slow, enum step step, enum op_kind kind
     struct op *piece = op_new(slow->node->base.peer);
     piece->kind = kind;
     piece->flags = 0;
+    op_inherit(piece, slow->op);
     piece->niov = 0;
     piece->iov = NULL;
     piece->offset = 0;
@@ -146,7 +147,7 @@ static void place(struct slow *slow, struct op *piece, uint64_t offset, uint64_t
 {
     piece->offset = (int64_t)offset;
     piece->bytes = bytes;
-    piece->flags = piece_flags(slow, piece->kind, offset + bytes);
+    piece->flags |= piece_flags(slow, piece->kind, offset + bytes);
 }
 
 static void point(struct op *piece, void *data, uint64_t bytes)

@@ -49,6 +49,7 @@ static void send_below(struct sequence *sequence, const struct driver_node *node
 void sequence_send(struct sequence *sequence, struct driver_node *node, enum driver_edge edge,
                    struct op *piece)
 {
+    op_inherit(piece, sequence->op);
     op_push(piece, piece_done, sequence);
     send_below(sequence, node, edge, piece);
 }

@@ -371,6 +371,12 @@ static bool is_counted(const struct throttle_member *member)
     return member->entered || (member->joining && member->to);
 }
 
+/* Of somebody for whose sake a member is not open. */
+static bool is_limited_still(const struct op *op)
+{
+    return op->flags & OP_KEEPS_LIMITS;
+}
+
 void throttle_member_wait(struct throttle_member *member, struct op *op)
 {
     struct throttle_side *side = side_of(member, op);
@@ -378,7 +384,12 @@ void throttle_member_wait(struct throttle_member *member, struct op *op)
         member->pass(member->owner, op);
         return;
     }
-    if (member->open) {
+    if (member->open && !is_limited_still(op)) {
+        /* Those that are owed are in front of those that are told, so not behind any that waits. */
+        if (side->told.head) {
+            throttle_member_pass(member, op);
+            return;
+        }
         if (is_counted(member))
             owe(side, op->bytes);
         member->pass(member->owner, op);
@@ -440,8 +451,6 @@ struct op *throttle_member_take(struct throttle_member *member)
 
 void throttle_member_open(struct throttle_member *member, bool open)
 {
-    if (member->open == open)
-        return;
     member->open = open;
     if (!open)
         return;

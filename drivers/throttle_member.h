@@ -98,7 +98,8 @@ static inline bool throttle_member_joined(const struct throttle_member *member)
 /* News from the group. */
 void throttle_member_on_grant(struct throttle_member *member, const Sluice__ThrottleGrant *grant);
 
-/* From now on, until it is closed, everything goes at once; it is paid later. */
+/* What waits goes at once, and from now on, until it is closed, all that comes but is not
+ * OP_KEEPS_LIMITS; it is paid later. */
 void throttle_member_open(struct throttle_member *member, bool open);
 
 /* Around a move; nothing waits. */

@@ -101,8 +101,9 @@ enum op_flag {
     OP_HOLDER = SLUICE__OP_FLAG__OP_HOLDER,
     OP_UNTHROTTLED = SLUICE__OP_FLAG__OP_UNTHROTTLED,
     OP_LIMITED = SLUICE__OP_FLAG__OP_LIMITED,
-    OP_OWN_MEMORY = OP_LIMITED,   /* of a read, the same bit, */
-    OP_KEEPS_LENGTH = OP_LIMITED, /* and of a write */
+    OP_OWN_MEMORY = OP_LIMITED,         /* of a read, the same bit, */
+    OP_KEEPS_LENGTH = OP_LIMITED,       /* and of a write */
+    OP_KEEPS_LIMITS = OP_PREALLOC_FULL, /* of what is throttled, the same bit */
 };
 #define OP_PREALLOC (OP_PREALLOC_METADATA | OP_PREALLOC_FALLOC | OP_PREALLOC_FULL)
 
@@ -156,6 +157,13 @@ void op_free(struct op *op);
 
 /* For an operation whose frames run out: another that asks the same, and ends it when it ends. */
 struct op *op_further(struct op *op);
+
+/* What is made of an operation on its way keeps limits as that does. */
+static inline void op_inherit(struct op *piece, const struct op *op)
+{
+    if (op->kind <= OP_DISCARD && piece->kind <= OP_DISCARD)
+        piece->flags |= op->flags & (OP_UNTHROTTLED | OP_KEEPS_LIMITS);
+}
 
 /* Pushes a frame and returns its space, undefined content. */
 static inline void *op_push(struct op *op, op_done_fn *done, void *who)

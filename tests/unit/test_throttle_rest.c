@@ -231,6 +231,137 @@ static void whatever_brings_a_backend_to_rest_does_not_wait_for_limits(void **st
     }
 }
 
+/* --- Others on the same node */
+
+#define MANY 40
+
+static unsigned came(const struct stack_op *ops, unsigned n)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < n; i++)
+        count += ops[i].came && !ops[i].ret;
+    return count;
+}
+
+static uint64_t drain_node(const char *name)
+{
+    struct stack_answer drained = {0};
+    Sluice__Drain *drain = MAIL_NEW(sluice__drain);
+    mail_set(&drain->node, name);
+    stack_ask(&drained, stack_world()->graph, MAIL_DRAIN, drain);
+    assert_at_once(&drained);
+    return ((const Sluice__Drained *)drained.body)->region;
+}
+
+static void end_region(uint64_t region)
+{
+    Sluice__RegionEnd *end = MAIL_NEW(sluice__region_end);
+    end->region = region;
+    stack_call(stack_world()->graph, MAIL_REGION_END, end);
+    stack_settle();
+}
+
+/* 10 requests in a second, of `a` through a node between, which is what is drained, and of `b`;
+ * each of 8 KiB is 16 pieces. */
+static void shared_node(actor_addr *a, actor_addr *b)
+{
+    stack_do("throttle-add slow iops-total=10");
+    stack_do("node-add driver=mock name=m size=1M max-transfer=512");
+    stack_do("node-add driver=throttle name=t child=m throttle-group=slow");
+    stack_do("node-add driver=raw name=r child=t");
+    stack_do("backend-add name=a node=r");
+    stack_do("backend-add name=b node=t");
+    *a = stack_find("a");
+    *b = stack_find("b");
+}
+
+static void others_on_the_node_of_one_that_is_drained_keep_its_limits(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_op on_a[OPS] = {0}, on_b[MANY] = {0};
+        actor_addr a, b;
+        shared_node(&a, &b);
+        for (int i = 0; i < OPS; i++)
+            stack_submit(&on_a[i], a, OP_READ, 0, 8192, 0, NULL);
+        stack_settle();
+        assert_int_equal(came(on_a, OPS), 0);
+        uint64_t region = drain_node("r");
+        assert_done(on_a);
+        for (int i = 0; i < MANY; i++)
+            stack_submit(&on_b[i], b, OP_READ, 0, 512, 0, NULL);
+        stack_pass(NS_PER_S);
+        assert_int_equal(came(on_b, MANY), 0); /* what was let through is paid first */
+        stack_pass(9 * NS_PER_S);
+        assert_in_range(OPS * 16 + came(on_b, MANY), 100, 102);
+        end_region(region);
+        stack_pass(20 * NS_PER_S);
+        assert_int_equal(came(on_b, MANY), MANY);
+    }
+}
+
+/* One that is paused, and waits for its medium. */
+static void others_keep_limits_while_one_waits_for_something_else(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_op on_a = {0}, on_b[MANY] = {0};
+        struct stack_answer paused = {0};
+        stack_do("throttle-add slow iops-total=10");
+        stack_do("node-add driver=memory name=m size=1M");
+        stack_do("node-add driver=throttle name=t child=m throttle-group=slow");
+        stack_do("node-add driver=mock name=hung size=1M hold=on");
+        stack_do("node-add driver=overlay name=top child=hung backing=t");
+        stack_do("backend-add name=a node=top");
+        stack_do("backend-add name=b node=t");
+        actor_addr a = stack_find("a"), b = stack_find("b");
+        stack_submit(&on_a, a, OP_WRITE, 0, 65536, 0, NULL);
+        stack_settle();
+        stack_send(&paused, "backend-pause a");
+        stack_settle();
+        for (int i = 0; i < MANY; i++)
+            stack_submit(&on_b[i], b, OP_READ, 0, 512, 0, NULL);
+        stack_pass(NS_PER_S);
+        assert_in_range(came(on_b, MANY), 10, 12);
+        stack_do("node-set hung hold=off");
+        stack_do("node-set hung release=1");
+        stack_await(&paused);
+        assert_true(on_a.came);
+    }
+}
+
+/* What it has sent meanwhile says that it is limited. */
+static void one_that_had_to_keep_limits_comes_to_rest_too(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_op on_a[OPS] = {0}, on_b[OPS] = {0};
+        struct stack_answer answers[2] = {{0}};
+        actor_addr a, b;
+        shared_node(&a, &b);
+        for (int i = 0; i < OPS; i++)
+            stack_submit(&on_a[i], a, OP_READ, 0, 8192, 0, NULL);
+        stack_send(&answers[0], "backend-pause %s", seed & 1 ? "a" : "b");
+        for (unsigned steps = 0; steps < seed % 30; steps++)
+            stack_step();
+        for (int i = 0; i < OPS; i++)
+            stack_submit(&on_b[i], b, OP_READ, 0, 8192, 0, NULL);
+        for (unsigned steps = 0; steps < seed % 7; steps++)
+            stack_step();
+        stack_send(&answers[1], "pause");
+        stack_pass(2 * NS_PER_S);
+        assert_true(answers[0].came && answers[1].came);
+        stack_do("resume");
+        stack_do("backend-resume %s", seed & 1 ? "a" : "b");
+        stack_pass(60 * NS_PER_S);
+        assert_done(on_a);
+        assert_done(on_b);
+    }
+}
+
 static void after_a_pause_limits_hold_again(void **state)
 {
     (void)state;
@@ -285,6 +416,9 @@ int main(void)
         cmocka_unit_test(whatever_brings_a_backend_to_rest_does_not_wait_for_limits),
         cmocka_unit_test(after_a_pause_limits_hold_again),
         cmocka_unit_test(after_a_pause_that_was_never_quiet_limits_hold_again),
+        cmocka_unit_test(others_on_the_node_of_one_that_is_drained_keep_its_limits),
+        cmocka_unit_test(others_keep_limits_while_one_waits_for_something_else),
+        cmocka_unit_test(one_that_had_to_keep_limits_comes_to_rest_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
