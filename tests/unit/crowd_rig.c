@@ -11,56 +11,20 @@
 
 /* --- The window rule */
 
-static struct crowd_window *window_of(struct crowd *crowd, const struct throttle_group *group)
+static struct window *window_of(struct crowd *crowd, const struct throttle_group *group)
 {
     for (size_t i = 0; i < crowd->groups; i++)
         if (crowd->windows[i].group == group)
-            return &crowd->windows[i];
+            return &crowd->windows[i].window;
     fail_msg("the crowd does not know this group");
     return NULL;
-}
-
-static void watch_sum(const struct limit *limit, struct crowd_sum *sum, double seconds,
-                      double units)
-{
-    double size = limit->maximum > 0 ? limit->maximum * limit->burst_length : limit->average / 10;
-    double before = sum->passed - limit->average * seconds;
-    double burst_before = sum->passed - limit->maximum * seconds;
-    sum->lowest = fmin(sum->lowest, before);
-    sum->burst_lowest = fmin(sum->burst_lowest, burst_before);
-    sum->largest = fmax(sum->largest, units);
-    sum->passed += units;
-    double over = before + units - sum->lowest - size - sum->largest;
-    if (limit->burst_length > 1)
-        over = fmax(over,
-                    burst_before + units - sum->burst_lowest - limit->maximum / 10 - sum->largest);
-    if (over > 1e-6 * sum->largest + 1e-9 * sum->passed)
-        fail_msg("%g too much has passed at %.9f s", over, seconds);
 }
 
 static void watch(struct crowd *crowd, const struct crowd_member *member, unsigned direction,
                   uint64_t bytes)
 {
-    for (struct throttle_group *group = member->place->group; group; group = group->parent) {
-        struct crowd_window *window = window_of(crowd, group);
-        for (unsigned i = 0; i < LIMITS; i++) {
-            const struct limit *limit = &group->limits.limit[i];
-            if (!(limit->average > 0) || (i % 3 && i % 3 != direction + 1))
-                continue;
-            double ops = group->limits.iops_size && bytes > group->limits.iops_size
-                             ? (double)bytes / (double)group->limits.iops_size
-                             : 1;
-            watch_sum(limit, &window->sums[i], (double)crowd->tree.now / 1e9,
-                      i < LIMIT_BPS_TOTAL ? ops : (double)bytes);
-        }
-    }
-}
-
-static void forget(struct crowd_window *window)
-{
-    for (unsigned i = 0; i < LIMITS; i++)
-        window->sums[i] =
-            (struct crowd_sum){.lowest = (double)INFINITY, .burst_lowest = (double)INFINITY};
+    for (struct throttle_group *group = member->place->group; group; group = group->parent)
+        window_pass(window_of(crowd, group), &group->limits, direction, bytes, crowd->tree.now);
 }
 
 /* --- Members */
@@ -274,16 +238,15 @@ struct throttle_group *crowd_group(struct crowd *crowd, struct throttle_group *p
 {
     struct throttle_group *group =
         throttle_group_add(&crowd->tree, crowd->groups + 1, "group", parent, limits);
-    struct crowd_window *window = &crowd->windows[crowd->groups++];
-    window->group = group;
-    forget(window);
+    crowd->windows[crowd->groups].group = group;
+    window_begin(&crowd->windows[crowd->groups++].window);
     return group;
 }
 
 void crowd_set(struct crowd *crowd, struct throttle_group *group, const struct limits *limits)
 {
     throttle_group_set(&crowd->tree, group, limits);
-    forget(window_of(crowd, group));
+    window_begin(window_of(crowd, group));
 }
 
 struct crowd_member *crowd_member(struct crowd *crowd, struct throttle_group *group)

@@ -1,10 +1,8 @@
 /* crowd_rig.h — a crowd: throttle groups with members that always have so many requests under way,
  * in virtual time.
  *
- * Each request that goes is held against the window rule of all groups that it passes: over any
- * window of W seconds at most size + average * W + one largest request pass, and in a burst at most
- * max / 10 + max * W + one largest. That is worked out from the limits and from what went, not from
- * the buckets. */
+ * Each request that goes is held against the window rule of all groups that it passes (see
+ * window_rig.h). */
 #ifndef CROWD_RIG_H
 #define CROWD_RIG_H
 
@@ -16,6 +14,7 @@
 #include <cmocka.h>
 
 #include "actors/throttle_tree.h"
+#include "window_rig.h"
 
 #define US  UINT64_C(1000)
 #define MS  UINT64_C(1000000)
@@ -53,12 +52,9 @@ struct crowd_member {
     uint64_t tell_at, return_at;
 };
 
-/* All that the window rule needs to know of a group. */
 struct crowd_window {
     struct throttle_group *group;
-    struct crowd_sum {
-        double passed, lowest, burst_lowest, largest;
-    } sums[LIMITS];
+    struct window window;
 };
 
 struct crowd {

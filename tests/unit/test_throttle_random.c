@@ -29,11 +29,6 @@ struct member {
     } requests[THROTTLE_DIRECTIONS];
 };
 
-/* What the window rule needs: see crowd_rig.h. */
-struct window {
-    double passed[LIMITS], lowest[LIMITS], burst_lowest[LIMITS], largest[LIMITS];
-};
-
 static struct {
     struct throttle_tree tree;
     struct throttle_group *groups[GROUPS];
@@ -77,34 +72,11 @@ static double units_of(const struct throttle_group *group, unsigned number, uint
     return size ? fmax(1, (double)bytes / (double)size) : 1;
 }
 
-static void forget(struct window *window)
-{
-    *window = (struct window){0};
-    for (unsigned i = 0; i < LIMITS; i++)
-        window->lowest[i] = window->burst_lowest[i] = (double)INFINITY;
-}
-
 /* A request passes all these groups now. */
 static void passes(struct throttle_group *group, unsigned direction, uint64_t bytes)
 {
-    double seconds = (double)run.tree.now / 1e9;
     for (; group; group = group->parent)
-        for (unsigned i = 0; i < LIMITS; i++) {
-            const struct limit *limit = &group->limits.limit[i];
-            struct window *window = &run.windows[index_of(group)];
-            if (!(limit->average > 0) || !concerns(i, direction))
-                continue;
-            double units = units_of(group, i, bytes), *passed = &window->passed[i];
-            double *lowest = &window->lowest[i], *burst = &window->burst_lowest[i];
-            window->largest[i] = fmax(window->largest[i], units);
-            *lowest = fmin(*lowest, *passed - limit->average * seconds);
-            *burst = fmin(*burst, *passed - limit->maximum * seconds);
-            *passed += units;
-            double most = limit_size(limit) + window->largest[i] + 1e-5 * (units + *passed);
-            assert_true(*passed - limit->average * seconds - *lowest <= most);
-            most += limit_burst_size(limit) - limit_size(limit);
-            assert_true(*passed - limit->maximum * seconds - *burst <= most);
-        }
+        window_pass(&run.windows[index_of(group)], &group->limits, direction, bytes, run.tree.now);
 }
 
 /* In order, nothing twice, and nothing that was cancelled. */
@@ -281,7 +253,7 @@ static void add_group(void)
     struct limits limits = draw_limits();
     struct throttle_group *parent = run.ids ? draw_group() : NULL;
     run.groups[i] = throttle_group_add(&run.tree, ++run.ids, "group", parent, &limits);
-    forget(&run.windows[i]);
+    window_begin(&run.windows[i]);
 }
 
 static void remove_group(void)
@@ -427,7 +399,7 @@ static void set_limits(void)
     struct limits limits = draw_limits();
     give_all_back();
     throttle_group_set(&run.tree, group, &limits);
-    forget(&run.windows[index_of(group)]);
+    window_begin(&run.windows[index_of(group)]);
 }
 
 static void let_time_pass(void)
