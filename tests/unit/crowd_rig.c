@@ -6,9 +6,6 @@
 
 #include "engine/mem.h"
 
-#define TELL_EVERY   MS
-#define RETURN_AFTER (10 * MS)
-
 /* --- The window rule */
 
 static struct window *window_of(struct crowd *crowd, const struct throttle_group *group)
@@ -56,99 +53,21 @@ static void went(struct crowd *crowd, struct crowd_member *member, unsigned dire
     crowd->soonest = earlier(due, crowd->soonest);
 }
 
-static void tell_spent(struct crowd *crowd, struct crowd_member *member)
-{
-    for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++) {
-        struct crowd_stream *stream = &member->streams[d];
-        double beyond[THROTTLE_DEPTH];
-        size_t depth = 0;
-        for (struct throttle_group *group = member->place->group; group; group = group->parent)
-            beyond[depth++] =
-                (double)stream->spent * (limits_ops(group->limits.iops_size, stream->bytes) - 1);
-        if (stream->spent)
-            throttle_spent(&crowd->tree, member->place, d, stream->spent, stream->spent_bytes,
-                           beyond, depth);
-        stream->spent = stream->spent_bytes = 0;
-    }
-    member->tell_at = UINT64_MAX;
-}
-
-static void wake_at(struct crowd *crowd, uint64_t *timer, uint64_t when)
-{
-    *timer = when;
-    crowd->soonest = earlier(when, crowd->soonest);
-}
-
-static bool covers(const struct crowd_stream *stream)
-{
-    return stream->lease.requests >= 1 && stream->lease.bytes >= stream->bytes;
-}
-
-static void ask_lease(struct crowd *crowd, struct crowd_member *member, unsigned direction)
-{
-    struct crowd_stream *stream = &member->streams[direction];
-    tell_spent(crowd, member);
-    struct throttle_lease more =
-        throttle_lease(&crowd->tree, member->place, direction,
-                       (struct throttle_lease){member->leases, member->leases * stream->bytes});
-    if (!more.requests)
-        return;
-    stream->lease.requests =
-        more.requests == UINT64_MAX ? UINT64_MAX : stream->lease.requests + more.requests;
-    stream->lease.bytes = more.bytes == UINT64_MAX ? UINT64_MAX : stream->lease.bytes + more.bytes;
-    wake_at(crowd, &member->return_at, crowd->tree.now + RETURN_AFTER);
-}
-
-static void spend(struct crowd *crowd, struct crowd_member *member, unsigned direction)
-{
-    struct crowd_stream *stream = &member->streams[direction];
-    stream->lease.requests -= stream->lease.requests != UINT64_MAX;
-    stream->lease.bytes -= stream->lease.bytes != UINT64_MAX ? stream->bytes : 0;
-    stream->spent++;
-    stream->spent_bytes += stream->bytes;
-    crowd->by_lease++;
-    if (member->tell_at == UINT64_MAX)
-        wake_at(crowd, &member->tell_at, crowd->tree.now + TELL_EVERY);
-    wake_at(crowd, &member->return_at, crowd->tree.now + RETURN_AFTER);
-    went(crowd, member, direction, crowd->tree.now);
-}
-
 /* One more request of this member comes. */
 static void ask(struct crowd *crowd, struct crowd_member *member, unsigned direction)
 {
     struct crowd_stream *stream = &member->streams[direction];
     const struct throttle_queue *queue = &member->place->queues[direction];
-    bool waits = queue->head != queue->tail;
-    if (member->leases && !waits && !covers(stream))
-        ask_lease(crowd, member, direction);
-    if (!waits && covers(stream)) {
-        spend(crowd, member, direction);
-        return;
-    }
     stream->asked[queue->tail % CROWD_DEPTH] = crowd->tree.now;
     throttle_wait(&crowd->tree, member->place, direction, stream->bytes);
     if (crowd->eager)
         throttle_dispatch(&crowd->tree);
 }
 
-static void return_leases(struct crowd *crowd, struct crowd_member *member)
-{
-    tell_spent(crowd, member);
-    for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++) {
-        throttle_return(member->place, d);
-        member->streams[d].lease = (struct throttle_lease){0};
-    }
-    member->return_at = UINT64_MAX;
-}
-
 /* What is due by now; and when something is, the next time. */
 static void wake(struct crowd *crowd, struct crowd_member *member)
 {
     uint64_t now = crowd->tree.now, soonest = crowd->soonest;
-    if (member->tell_at <= now)
-        tell_spent(crowd, member);
-    if (member->return_at <= now)
-        return_leases(crowd, member);
     for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++) {
         struct crowd_stream *stream = &member->streams[d];
         const uint64_t *due = stream->due;
@@ -159,7 +78,6 @@ static void wake(struct crowd *crowd, struct crowd_member *member)
         if (stream->first_due < stream->end_due)
             soonest = earlier(soonest, due[stream->first_due % CROWD_DEPTH]);
     }
-    soonest = earlier(soonest, earlier(member->tell_at, member->return_at));
     crowd->soonest = earlier(soonest, crowd->soonest);
 }
 
@@ -253,7 +171,6 @@ struct crowd_member *crowd_member(struct crowd *crowd, struct throttle_group *gr
 {
     struct crowd_member *member = &crowd->members[crowd->n];
     member->place = throttle_enter(&crowd->tree, group, "member", crowd->n++);
-    member->tell_at = member->return_at = UINT64_MAX;
     return member;
 }
 
@@ -286,7 +203,6 @@ void crowd_measure(struct crowd *crowd)
         }
     crowd->measured_since = crowd->tree.now;
     crowd->nlatencies = 0;
-    crowd->by_lease = 0;
 }
 
 static double seconds(const struct crowd *crowd)

@@ -1,5 +1,5 @@
 /* crowd_rig.h — a crowd: throttle groups with members that always have so many requests under way,
- * in virtual time.
+ * in virtual time. They wait for each: of leases see member_rig.h.
  *
  * Each request that goes is held against the window rule of all groups that it passes (see
  * window_rig.h). */
@@ -39,17 +39,11 @@ struct crowd_stream {
     unsigned running; /* that were begun, and either wait or think */
     uint64_t asked[CROWD_DEPTH];
     uint64_t gone, due[CROWD_DEPTH], first_due, end_due;
-    uint64_t spent, spent_bytes;
-    struct throttle_lease lease;
 };
 
 struct crowd_member {
     struct throttle_place *place;
     struct crowd_stream streams[THROTTLE_DIRECTIONS];
-    /* Requests that it would lease at a time; 0: it waits for each. What is spent is told within
-     * 1 ms, what is not needed for 10 ms is given back. */
-    unsigned leases;
-    uint64_t tell_at, return_at;
 };
 
 struct crowd_window {
@@ -68,7 +62,6 @@ struct crowd {
     uint64_t measured_since;
     uint64_t *latencies;
     size_t nlatencies, capacity;
-    uint64_t by_lease; /* requests that went without a message */
 };
 
 static inline struct limits crowd_limits(unsigned number, double average)

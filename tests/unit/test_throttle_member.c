@@ -144,7 +144,7 @@ static void below_the_limits_few_requests_are_messages(void **state)
     for (unsigned i = 0; i < 9; i++) {
         struct limits limits = with(LIMIT_IOPS_TOTAL, 1e6);
         if (i / 3)
-            limits.limit[LIMIT_BPS_TOTAL].average = 1e11;
+            limits.limit[LIMIT_BPS_TOTAL].average = i % 3 ? 1e11 : 1.5e9; /* of 0.8e9 used */
         if (i / 3 == 2)
             limits.iops_size = 4096, limits.limit[LIMIT_IOPS_TOTAL].average = 1e7;
         members_up(&limits);

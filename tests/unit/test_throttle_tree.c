@@ -23,12 +23,12 @@ static void run(struct crowd *crowd, double rate)
 /* --- Rates */
 
 static void crowd_keeps_rate(unsigned number, double average, double rate, uint64_t bytes,
-                             size_t members, unsigned leases)
+                             size_t members)
 {
     struct limits limits = crowd_limits(number, average);
     struct crowd *crowd = crowd_new(&limits);
     for (size_t i = 0; i < members; i++)
-        crowd_member(crowd, crowd->tree.root)->leases = i % 2 || members == 1 ? leases : 0;
+        crowd_member(crowd, crowd->tree.root);
     for (size_t i = 0; i < members; i++)
         crowd_start(crowd, &crowd->members[i], READ, 8, bytes, 0);
     run(crowd, rate);
@@ -42,8 +42,8 @@ static void operations_pass_at_the_limit_s_rate(void **state)
     const size_t members[] = {1, 2, 7, 64};
     for (double rate = 10; rate <= 1e6; rate *= 10)
         for (unsigned i = 0; i < 4; i++) {
-            crowd_keeps_rate(LIMIT_IOPS_TOTAL, rate, rate, 4096, members[i], 0);
-            crowd_keeps_rate(LIMIT_IOPS_READ, rate, rate, 4096, members[i], 32);
+            crowd_keeps_rate(LIMIT_IOPS_TOTAL, rate, rate, 4096, members[i]);
+            crowd_keeps_rate(LIMIT_IOPS_READ, rate, rate, 4096, members[i]);
         }
 }
 
@@ -55,59 +55,10 @@ static void bytes_pass_at_the_limit_s_rate(void **state)
         for (unsigned i = 0; i < 3; i++) {
             uint64_t bytes = rate > GIB ? 64 * KIB : 4 * KIB;
             double average = (double)rate;
-            crowd_keeps_rate(LIMIT_BPS_TOTAL, average, average / (double)bytes, bytes, members[i],
-                             0);
-            crowd_keeps_rate(LIMIT_BPS_READ, average, average / (double)bytes, bytes, members[i],
-                             32);
+            crowd_keeps_rate(LIMIT_BPS_TOTAL, average, average / (double)bytes, bytes, members[i]);
+            crowd_keeps_rate(LIMIT_BPS_READ, average, average / (double)bytes, bytes, members[i]);
         }
-    crowd_keeps_rate(LIMIT_BPS_TOTAL, 10.0 * GIB, 10 * 16384, 64 * KIB, 64, 32);
-}
-
-/* Members with leases that think now and then, so that they lease, spend and give back all the
- * time; others wait. */
-static void members_with_leases_keep_the_window_rule(void **state)
-{
-    (void)state;
-    for (double rate = 100; rate <= 1e6; rate *= 10)
-        for (unsigned burst = 0; burst < 3; burst++) {
-            struct limits limits = crowd_limits(LIMIT_IOPS_TOTAL, rate);
-            if (burst)
-                limits.limit[LIMIT_IOPS_TOTAL] = (struct limit){rate, 3 * rate, burst};
-            limits.limit[LIMIT_BPS_TOTAL].average = 6000 * rate;
-            limits.iops_size = 4096;
-            struct crowd *crowd = crowd_new(&limits);
-            crowd->eager = true;
-            uint64_t think = (uint64_t)(40e9 / rate),
-                     phase = longer(SEC / 50, (uint64_t)(50e9 / rate));
-            for (unsigned i = 0; i < 16; i++) {
-                struct crowd_member *member = crowd_member(crowd, crowd->tree.root);
-                member->leases = i % 4 ? 4 << i % 4 : 0;
-                crowd_start(crowd, member, READ, 1 + i % 3, i % 2 ? 8192 : 512,
-                            think * (i % 5 + 1) + i * 977);
-                crowd_start(crowd, member, WRITE, i % 2, 6144, 3 * think);
-            }
-            struct crowd_member *greedy = crowd_member(crowd, crowd->tree.root);
-            for (unsigned i = 0; i < 16; i++) {
-                crowd_start(crowd, greedy, i % 4 > 1 ? READ : WRITE, i % 2 ? 16 : 0, 4096, 0);
-                crowd_run(crowd, phase);
-            }
-            assert_true(rate < 10000 || crowd->by_lease > 100);
-            crowd_free(&crowd);
-        }
-}
-
-static void a_member_alone_under_its_limit_goes_by_leases(void **state)
-{
-    (void)state;
-    struct limits limits = crowd_limits(LIMIT_IOPS_TOTAL, 100000);
-    struct crowd *crowd = crowd_new(&limits);
-    struct crowd_member *member = crowd_member(crowd, crowd->tree.root);
-    member->leases = 1000;
-    crowd_start(crowd, member, READ, 1, 4096, 20 * US); /* half the limit */
-    run(crowd, 50000);
-    assert_near(crowd_rate(crowd), 50000, 0.005);
-    assert_true(crowd->by_lease == member->streams[READ].passed);
-    crowd_free(&crowd);
+    crowd_keeps_rate(LIMIT_BPS_TOTAL, 10.0 * GIB, 10 * 16384, 64 * KIB, 64);
 }
 
 /* --- Turns */
@@ -156,9 +107,7 @@ static void one_busy_member_among_63_idle_ones_gets_the_whole_rate_within_10_ms(
         struct crowd *crowd = crowd_new(&limits);
         for (unsigned i = 0; i < 63; i++) {
             struct crowd_member *idle = crowd_member(crowd, crowd->tree.root);
-            idle->leases = i % 3 ? 0 : 1000;
-            crowd_start(crowd, idle, READ, 1, 4096,
-                        0); /* one request, and the lease that it took */
+            crowd_start(crowd, idle, READ, 1, 4096, 0);
             idle->streams[READ].depth = 0;
         }
         struct crowd_member *busy = crowd_member(crowd, crowd->tree.root);
@@ -183,7 +132,6 @@ static void a_second_busy_member_has_its_half_within_50_ms(void **state)
         struct crowd_member *second = crowd_member(crowd, crowd->tree.root);
         for (unsigned i = 0; i < 62; i++)
             crowd_member(crowd, crowd->tree.root);
-        first->leases = second->leases = 100;
         crowd_start(crowd, first, READ, 32, 4096, 0);
         crowd_run(crowd, SEC);
         crowd_start(crowd, second, WRITE, 4, 4096, 0);
@@ -634,8 +582,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(operations_pass_at_the_limit_s_rate),
         cmocka_unit_test(bytes_pass_at_the_limit_s_rate),
-        cmocka_unit_test(members_with_leases_keep_the_window_rule),
-        cmocka_unit_test(a_member_alone_under_its_limit_goes_by_leases),
         cmocka_unit_test(equally_greedy_members_get_the_same_and_wait_as_long),
         cmocka_unit_test(members_that_answer_late_share_as_long_as_they_have_a_backlog),
         cmocka_unit_test(one_busy_member_among_63_idle_ones_gets_the_whole_rate_within_10_ms),
