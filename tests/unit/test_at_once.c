@@ -162,6 +162,29 @@ static void begin(uint64_t seed)
     acts.c = begin_to_use("c");
 }
 
+/* What frontends do when they end. */
+static void leave(void)
+{
+    while (acts.nsessions)
+        acts_close_session();
+    while (acts.nclaims)
+        acts_end_claim();
+}
+
+/* Nobody has what others can't have then. */
+static void clear_the_way(void)
+{
+    static const char *const goes[] = {"device-remove cd", "export-remove ex", "export-remove ey",
+                                       "medium-remove c",  "medium-remove d",  "medium-remove e",
+                                       "node-remove x0",   "node-remove x1",   "node-remove x2",
+                                       "node-remove x0",   "node-remove x1",   "node-remove x0"};
+    leave();
+    for (size_t i = 0; i < sizeof goes / sizeof *goes; i++) {
+        stack_settle();
+        acts_say(goes[i]);
+    }
+}
+
 /* Everything that keeps something waiting goes; then all is answered. */
 static void let_go(void)
 {
@@ -203,6 +226,8 @@ static void let_go(void)
         acts_answer_all();
         while (acts.nregions)
             acts_end_region();
+        if (round == 3) /* what is incoming can't be resumed when not all can have what they need */
+            clear_the_way();
         for (size_t i = 0; i < sizeof goes / sizeof *goes; i++)
             acts_say(goes[i]);
         stack_pass(NS_PER_S);
@@ -215,28 +240,11 @@ static void let_go(void)
     fail_msg("something was not answered");
 }
 
-/* What frontends do when they end. */
-static void leave(void)
-{
-    while (acts.nsessions)
-        acts_close_session();
-    while (acts.nclaims)
-        acts_end_claim();
-}
-
-/* What was acknowledged is there, once nobody is in the way of who looks. */
+/* What was acknowledged is there. */
 static void check_data(void)
 {
-    static const char *const goes[] = {"device-remove cd", "export-remove ex", "export-remove ey",
-                                       "medium-remove c",  "medium-remove d",  "medium-remove e",
-                                       "node-remove x0",   "node-remove x1",   "node-remove x2",
-                                       "node-remove x0",   "node-remove x1",   "node-remove x0"};
     struct stack_answer inserted;
-    leave();
-    for (size_t i = 0; i < sizeof goes / sizeof *goes; i++) {
-        stack_settle();
-        acts_say(goes[i]);
-    }
+    clear_the_way();
     stack_settle();
     stack_do("activate");
     stack_send(&inserted, "medium-insert a raw");
