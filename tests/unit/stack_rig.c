@@ -580,7 +580,7 @@ uint64_t stack_first_seed(void)
 
 uint64_t stack_last_seed(void)
 {
-    return getenv("STACK_SEED") ? stack_first_seed() + 1 : number("STACK_SEEDS", SEEDS);
+    return stack_first_seed() + number("STACK_SEEDS", getenv("STACK_SEED") ? 1 : SEEDS);
 }
 
 /* A test that failed has not stopped its engine. */

@@ -23,8 +23,8 @@
 #include "engine/engine.h"
 
 /* Runs what follows once for each seed, on 1, 2 and 3 reactors in turn. There are 60, or as many as
- * STACK_SEEDS in the environment says; with STACK_SEED there only that one. A test that fails tells
- * its seed at the end of the program. */
+ * STACK_SEEDS in the environment says; with STACK_SEED there only that one, or so many from that
+ * on. A test that fails tells its seed at the end of the program. */
 #define FOR_EACH_SEED(seed) FOR_EACH_SEED_ON(seed, STACK_THREADS(seed))
 #define FOR_EACH_SEED_ON(seed, threads)                                                            \
     for (uint64_t seed = stack_first_seed();                                                       \
