@@ -13,6 +13,7 @@
 #include "acts_rig.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <unistd.h>
 
 static bool letting_go; /* nothing new begins */
@@ -178,9 +179,17 @@ static void clear_the_way(void)
                                        "medium-remove c",  "medium-remove d",  "medium-remove e",
                                        "node-remove x0",   "node-remove x1",   "node-remove x2",
                                        "node-remove x0",   "node-remove x1",   "node-remove x0"};
+    static const char *const blocked[] = {"raw",  "thr", "cor", "flt", "wt", "top", "two",
+                                          "base", "m0",  "m1",  "rm",  "x0", "x1",  "x2"};
     leave();
+    for (size_t i = 0; i < sizeof blocked / sizeof *blocked; i++) {
+        char line[64];
+        snprintf(line, sizeof line, "op-unblock node=%s reason=r", blocked[i]);
+        acts_say(line);
+    }
     for (size_t i = 0; i < sizeof goes / sizeof *goes; i++) {
         stack_settle();
+        look();
         acts_say(goes[i]);
     }
 }
