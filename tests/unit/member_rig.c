@@ -289,7 +289,7 @@ const Sluice__ThrottleInfo *members_show(uint64_t id)
     describe->group = id;
     struct rig_answer answer = rig_ask(crew.throttle, MAIL_THROTTLE_DESCRIBE, describe);
     assert_int_not_equal(answer.kind, MAIL_FAULT);
-    return answer.body;
+    return ((const Sluice__ThrottleDescribed *)answer.body)->info;
 }
 
 /* --- Life */
