@@ -179,7 +179,13 @@ static void what_a_node_refuses_is_aborted_everywhere(void **state)
         for (unsigned i = 0; i < 3; i++)
             assert_node(i == 0 ? "m" : i == 1 ? "f" : "g", "", ALL);
         assert_int_equal(stack_run(stack_find("b"), OP_WRITE, 0, 512, 0), -EPERM);
+        /* One that is there already has what it had: others' changes do not bring the rest. */
+        uint64_t one = claim("b", READ, PERM_ALL);
+        assert_int_equal(set(one, READ | PERM_WRITE, SHARED).code, -EPERM);
         stack_do("node-set m deny=");
+        stack_claim_end(claim("b", READ, PERM_ALL));
+        assert_node("m", "consistent-read", ALL);
+        stack_claim_end(one);
         claim("b", READ | PERM_WRITE, SHARED);
         assert_node("m", "consistent-read,write", "consistent-read,write-unchanged");
     }
