@@ -355,18 +355,31 @@ bool stack_device_is_called(void)
     return stack.ncalls > 0;
 }
 
-void stack_device_answer(void)
+static struct ticket take_call(void)
+{
+    struct ticket caller = stack.calls[0].caller;
+    memmove(stack.calls, stack.calls + 1, --stack.ncalls * sizeof *stack.calls);
+    return caller;
+}
+
+void stack_device_refuse(int code)
 {
     struct err err = {0};
     assert_true(stack.ncalls > 0);
-    struct ticket caller = stack.calls[0].caller;
+    err_set(&err, code, "the rig does not %s",
+            stack.calls[0].call == SLUICE__DEVICE_CALL__CALL__LOAD ? "load" : "obey");
+    port_refuse(stack.port, take_call(), &err);
+}
+
+void stack_device_answer(void)
+{
+    assert_true(stack.ncalls > 0);
     Sluice__DeviceCall__Call call = stack.calls[0].call;
-    memmove(stack.calls, stack.calls + 1, --stack.ncalls * sizeof *stack.calls);
     if (call == SLUICE__DEVICE_CALL__CALL__LOAD && stack.device.load_error) {
-        err_set(&err, stack.device.load_error, "the rig does not load");
-        port_refuse(stack.port, caller, &err);
+        stack_device_refuse(stack.device.load_error);
         return;
     }
+    struct ticket caller = take_call();
     if (call == SLUICE__DEVICE_CALL__CALL__LOAD)
         stack.device.tray_open = false;
     else if (call == SLUICE__DEVICE_CALL__CALL__EJECT)

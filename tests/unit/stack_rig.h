@@ -98,6 +98,7 @@ void stack_device_ops(actor_addr backend, unsigned offers);
 void stack_device_state(actor_addr backend, Sluice__DeviceState__Act act);
 bool stack_device_is_called(void);
 void stack_device_answer(void); /* the oldest call */
+void stack_device_refuse(int code);
 struct stack_media *stack_media(void);
 /* Opens a session that is told, and returns its number. */
 uint64_t stack_media_session(actor_addr backend);

@@ -48,6 +48,22 @@ static void a_tray_that_is_not_there_can_t_be_opened_but_counts_as_closed(void *
     stack_stop();
 }
 
+static void a_closed_tray_is_not_asked_to_close(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("backend-add name=b");
+        stack_do("device-add b id=cd removable=on");
+        stack_device_ops(stack_find("b"), TRAYED);
+        stack_device()->load_error = -EIO;
+        uint64_t before = sequence();
+        stack_do("medium-close-tray b");
+        assert_string_equal(stack_device()->log, "");
+        assert_int_equal(sequence(), before);
+    }
+}
+
 static void a_locked_tray_asks_the_device_unless_forced(void **state)
 {
     (void)state;
@@ -313,6 +329,25 @@ static void a_backend_that_goes_answers_who_has_asked_its_device(void **state)
         stack_await(&load);
         assert_int_equal(load.code, loads ? -ESHUTDOWN : 0);
         stack_device_answer();
+    }
+}
+
+/* Nothing is left to eject from, so the tray counts as open. */
+static void an_eject_that_is_not_answered_has_not_failed(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_answer opened;
+        start_drive(seed);
+        stack_device_ops(stack_find("b"), TRAYED);
+        stack_device()->hold = true;
+        stack_send(&opened, "medium-open-tray b");
+        stack_settle();
+        assert_false(opened.came);
+        stack_device_refuse(-EIO);
+        stack_await(&opened);
+        assert_int_equal(opened.code, 0);
     }
 }
 
@@ -608,6 +643,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_open_tray_makes_the_medium_unavailable),
         cmocka_unit_test(a_tray_that_is_not_there_can_t_be_opened_but_counts_as_closed),
+        cmocka_unit_test(a_closed_tray_is_not_asked_to_close),
         cmocka_unit_test(a_locked_tray_asks_the_device_unless_forced),
         cmocka_unit_test(media_go_in_and_out_through_an_open_tray_only),
         cmocka_unit_test(without_a_tray_media_are_pushed_in_and_pulled_out),
@@ -618,6 +654,7 @@ int main(void)
         cmocka_unit_test(a_device_that_is_gone_while_it_is_asked_does_not_load),
         cmocka_unit_test(what_the_owner_asks_and_what_a_medium_asks_are_two_questions),
         cmocka_unit_test(a_backend_that_goes_answers_who_has_asked_its_device),
+        cmocka_unit_test(an_eject_that_is_not_answered_has_not_failed),
         cmocka_unit_test(a_change_goes_through_the_tray_and_ends_closed),
         cmocka_unit_test(
             a_change_waits_for_what_is_in_flight_and_what_comes_meanwhile_goes_on_after),
