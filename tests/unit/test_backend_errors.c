@@ -148,8 +148,8 @@ static void held_requests_are_tried_again_in_the_order_in_which_they_were_begun(
     (void)state;
     FOR_EACH_SEED(seed)
     {
-        /* They fail in the opposite order. */
-        built("write nth=1 delay=9ms errno=EIO; write nth=2 delay=6ms errno=EIO; "
+        /* They fail in neither that order nor the opposite one. */
+        built("write nth=1 delay=6ms errno=EIO; write nth=2 delay=9ms errno=EIO; "
               "write nth=3 delay=3ms errno=EIO",
               "werror=stop");
         struct stack_op ops[5] = {0};

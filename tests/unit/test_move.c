@@ -147,6 +147,33 @@ static void a_move_waits_for_what_is_in_flight_and_takes_what_queues_along(void 
     }
 }
 
+static void many_that_are_held_keep_their_order(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_op held[3];
+        int64_t offsets[16];
+        stack_do("node-add driver=mock name=m size=1M reactor=0");
+        stack_do("node-add driver=fault name=f child=m rules='write nth=1 delay=6ms errno=EIO; "
+                 "write nth=2 delay=9ms errno=EIO; write nth=3 delay=3ms errno=EIO'");
+        stack_do("backend-add name=b node=f werror=stop");
+        actor_addr b = stack_find("b");
+        for (unsigned i = 0; i < 3; i++)
+            stack_submit(&held[i], b, OP_WRITE, 512 * i, 512, 0, NULL);
+        stack_pass(20 * NS_PER_MS);
+        assert_int_equal(stack_do("backend-show b")->backend->held, 3);
+        for (unsigned i = 0; i < 2; i++)
+            stack_do("backend-move name=b reactor=%u", (unsigned)(seed + i) % THREADS);
+        stack_do("backend-resume b");
+        for (unsigned i = 0; i < 3; i++)
+            stack_await_op(&held[i]);
+        assert_int_equal(sent(offsets, 16), 3);
+        for (unsigned i = 0; i < 3; i++)
+            assert_int_equal(offsets[i], 512 * i);
+    }
+}
+
 static void what_is_held_goes_along_and_is_tried_again_over_there(void **state)
 {
     (void)state;
@@ -331,6 +358,12 @@ static void a_backend_follows_a_node_that_others_hold(void **state)
         stack_do("medium-remove b");
         assert_int_equal(node_at("n"), 1);
         assert_int_equal(at("b"), 1);
+        /* Away from home, too. */
+        stack_do("backend-move name=a reactor=2");
+        stack_do("medium-insert backend=b node=n");
+        stack_do("medium-remove b");
+        assert_int_equal(node_at("n"), 2);
+        assert_int_equal(at("a"), 2);
     }
 }
 
@@ -512,6 +545,7 @@ int main(void)
         cmocka_unit_test(who_stands_on_the_same_nodes_follows_exports_too),
         cmocka_unit_test(under_load_nothing_is_lost_reordered_or_seen_twice),
         cmocka_unit_test(a_move_waits_for_what_is_in_flight_and_takes_what_queues_along),
+        cmocka_unit_test(many_that_are_held_keep_their_order),
         cmocka_unit_test(what_is_held_goes_along_and_is_tried_again_over_there),
         cmocka_unit_test(what_its_holder_has_held_in_a_region_is_tried_again_after_a_move),
         cmocka_unit_test(one_that_was_held_before_a_move_ends_with_its_error_when_the_backend_does),
