@@ -352,6 +352,34 @@ static void a_drained_region_pauses_a_job_when_nothing_of_it_is_in_flight(void *
     }
 }
 
+static void a_job_that_is_through_in_a_drained_region_finishes_after_it(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_answer drained = {0};
+        stack_do("node-add driver=mock name=upper size=4M");
+        stack_do("node-add driver=mock name=lower size=4M");
+        stack_do("node-add driver=overlay name=top child=upper backing=lower");
+        stack_do("backend-add name=b node=top");
+        stack_do("io-write b offset=0 bytes=4M pattern=1"); /* one slice */
+        hold("lower", true);
+        stack_do("commit b");
+        stack_settle();
+        stack_ask(&drained, stack_world()->graph, MAIL_DRAIN, region("lower"));
+        stack_settle();
+        assert_false(drained.came);
+        hold("lower", false);
+        stack_await(&drained);
+        stack_pass(10 * NS_PER_S);
+        assert_int_equal(shown()->done_bytes, 4 * MIB);
+        assert_int_equal(shown()->status, SLUICE__JOB_EVENT__STATUS__PAUSED);
+        end_region(&drained);
+        run_out();
+        assert_null(completed()->reason);
+    }
+}
+
 static void a_job_that_begins_in_a_drained_region_waits_for_its_end(void **state)
 {
     (void)state;
@@ -786,6 +814,7 @@ int main(void)
         cmocka_unit_test(progress_is_told_once_a_second),
         cmocka_unit_test(a_paused_job_does_nothing_until_it_is_resumed),
         cmocka_unit_test(a_drained_region_pauses_a_job_when_nothing_of_it_is_in_flight),
+        cmocka_unit_test(a_job_that_is_through_in_a_drained_region_finishes_after_it),
         cmocka_unit_test(a_job_that_begins_in_a_drained_region_waits_for_its_end),
         cmocka_unit_test(a_drained_region_does_not_wait_for_a_job_that_fails_to_begin),
         cmocka_unit_test(requests_wait_for_a_slice_and_then_go),
