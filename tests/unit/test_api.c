@@ -424,6 +424,22 @@ static void a_packed_request_that_is_none_gets_an_error_reply(void **state)
 
 /* --- Opening backends */
 
+static void who_may_not_write_finds_it_read_only_without_a_medium_too(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(0, "driver=memory size=1M");
+    blk *reader = open_blk(rig.context, "disk", 0);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(blk_is_inserted(reader), !i);
+        assert_true(blk_is_read_only(reader));
+        assert_false(blk_is_read_only(rig.blk));
+        if (!i)
+            request(rig.context, "medium-remove disk");
+    }
+    blk_close(&reader);
+    rig_close(&rig);
+}
+
 static void what_stands_in_the_way_of_opening_is_told_in_a_sentence(void **state)
 {
     (void)state;
@@ -680,6 +696,7 @@ int main(void)
         TEST(what_is_wrong_with_a_request_is_told_in_a_sentence),
         TEST(a_packed_request_is_answered_with_a_packed_reply),
         TEST(a_packed_request_that_is_none_gets_an_error_reply),
+        TEST(who_may_not_write_finds_it_read_only_without_a_medium_too),
         TEST(what_stands_in_the_way_of_opening_is_told_in_a_sentence),
         TEST(an_empty_backend_opens_and_has_no_medium),
         TEST(facts_follow_a_truncate_before_it_returns),

@@ -251,6 +251,28 @@ static void a_truncate_reserves_space_as_it_was_asked(void **state)
     unlink(path);
 }
 
+static void each_preallocation_reaches_the_driver_as_it_was_asked(void **state)
+{
+    static const char *const words[] = {
+        [BLK_PREALLOC_OFF] = "+0\"",
+        [BLK_PREALLOC_METADATA] = "+0 metadata\"",
+        [BLK_PREALLOC_FALLOC] = "+0 falloc\"",
+    };
+    (void)state;
+    struct rig rig = rig_open(0, "driver=mock size=1M");
+    for (unsigned i = 0; i < sizeof words / sizeof *words; i++) {
+        char expected[80], *reply, *error;
+        int64_t size = (int64_t)(i + 2) << 20;
+        assert_int_equal(blk_truncate(rig.blk, size, (enum blk_prealloc)i), 0);
+        worked(sluice_request(rig.context, "node-show node", &reply, &error), &error);
+        snprintf(expected, sizeof expected, "\"truncate %lld%s", (long long)size, words[i]);
+        if (!strstr(reply, expected))
+            fail_msg("no %s in %s", expected, reply);
+        free(reply);
+    }
+    rig_close(&rig);
+}
+
 /* --- Callbacks */
 
 struct watched {
@@ -602,6 +624,7 @@ int main(void)
         TEST(a_read_only_backend_refuses_what_changes_it),
         TEST(a_blk_that_was_opened_for_reading_does_not_write),
         TEST(a_truncate_reserves_space_as_it_was_asked),
+        TEST(each_preallocation_reaches_the_driver_as_it_was_asked),
         TEST(a_callback_never_runs_inside_the_submitting_call),
         TEST(the_completion_of_an_early_failure_wakes_the_waiter),
         TEST(a_callback_may_submit_the_next_request_at_any_depth),
