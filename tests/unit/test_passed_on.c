@@ -71,6 +71,15 @@ static void zeroes_without_fallback_are_not_written(void **state)
     assert_int_equal(sent(&last), 2);
     assert_string_equal(last, "write 0+512");
     stack_stop();
+    /* Nor is a part of a block. */
+    stack_start(2, 1);
+    b = mocked("alignment=4096");
+    assert_int_equal(stack_run(b, OP_ZEROES, 512, 4096, OP_NO_FALLBACK), -ENOTSUP);
+    assert_int_equal(stack_run(b, OP_ZEROES, 4096, 512, OP_NO_FALLBACK), -ENOTSUP);
+    assert_int_equal(sent(&last), 0);
+    assert_int_equal(stack_run(b, OP_ZEROES, 4096, 4096, OP_NO_FALLBACK), 0);
+    assert_string_equal((sent(&last), last), "zeroes 4096+4096");
+    stack_stop();
 }
 
 static void preallocation_reaches_the_driver(void **state)
