@@ -56,10 +56,12 @@ static void failed_requests_count_in_latency_only_if_asked_and_invalid_ones_neve
     assert_int_equal(account.kinds[OP_WRITE].operations, 0);
     assert_int_equal(account.kinds[OP_WRITE].bytes, 0);
     assert_int_equal(account.kinds[OP_WRITE].time, 0);
+    assert_null(account.kinds[OP_WRITE].latencies);
     account.count_failed = true;
     account_failed(&account, OP_WRITE, T0, T0 + 70);
     account_settle(&account, T0 + 100);
     assert_int_equal(account.kinds[OP_WRITE].time, 70);
+    assert_int_equal(account.kinds[OP_WRITE].latencies->count, 1);
     assert_int_equal(account.kinds[OP_WRITE].operations, 0);
     assert_int_equal(account.last, T0 + 70);
     account_fini(&account);
