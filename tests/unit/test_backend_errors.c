@@ -301,6 +301,19 @@ static void io_status_is_kept_only_when_asked(void **state)
     stack_do("node-set f rules=");
     stack_do("resume");
     stack_await_op(&op);
+    /* What was kept until it was disabled is not there when it is enabled again. */
+    stack_do("node-set f rules='write'");
+    stack_submit(&op, backend, OP_WRITE, 0, 512, 0, NULL);
+    stack_settle();
+    assert_int_equal(shown()->io_status, SLUICE__IO_STATUS__FAILED);
+    stack_do("backend-set b io_status=off");
+    assert_false(shown()->has_io_status);
+    stack_do("backend-set b io_status=on");
+    assert_int_equal(shown()->io_status, SLUICE__IO_STATUS__OK);
+    stack_do("node-set f rules=");
+    stack_do("resume");
+    stack_await_op(&op);
+    assert_int_equal(op.ret, 0);
     stack_stop();
 }
 

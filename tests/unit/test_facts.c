@@ -32,6 +32,11 @@ static void the_device_is_as_its_driver_tells(void **state)
     assert_int_equal(blk_get_max_transfer(rig.blk), 98304);
     assert_int_equal(blk_get_optimal_transfer(rig.blk), 65536);
     assert_int_equal(blk_get_max_iov(rig.blk), 7);
+    char *reply, *error;
+    worked(sluice_request(rig.context, "backend-show disk", &reply, &error), &error);
+    assert_non_null(strstr(reply, "\"sg\": true"));
+    assert_non_null(strstr(reply, "\"alignment\": 4096"));
+    free(reply);
     rig_close(&rig);
 }
 
