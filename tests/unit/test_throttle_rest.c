@@ -329,6 +329,8 @@ static void others_keep_limits_while_one_waits_for_something_else(void **state)
         stack_do("node-set hung release=1");
         stack_await(&paused);
         assert_true(on_a.came);
+        stack_pass(20 * NS_PER_S);
+        assert_int_equal(came(on_b, MANY), MANY);
     }
 }
 
