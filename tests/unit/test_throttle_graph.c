@@ -327,6 +327,7 @@ static void the_last_reference_leaves_the_group(void **state)
         Sluice__ClaimEnd *end = MAIL_NEW(sluice__claim_end);
         end->claim = claimed->claim;
         stack_call(stack_world()->graph, MAIL_CLAIM_END, end);
+        assert_int_equal(group("gold")->n_members, 0); /* as its actor knows */
         stack_do("throttle-remove gold");
     }
 }
