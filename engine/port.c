@@ -10,8 +10,10 @@
 
 #include "engine/mem.h"
 #include "engine/reactor_impl.h"
+#include "engine/way.h"
 
-#define SPIN_NS (50 * NS_PER_US)
+#define SPIN_NS    (50 * NS_PER_US)
+#define GIVE_EVERY 16
 
 struct port {
     struct peer peer; /* first */
@@ -20,6 +22,8 @@ struct port {
     struct calls calls;
     void (*on_mail)(struct port *port, struct mail *mail, void *arg);
     void *on_mail_arg;
+    struct way way;
+    unsigned waits;
     struct port *next;
 };
 
@@ -322,9 +326,12 @@ bool port_wait(struct port *port, uint64_t timeout_ns)
 {
     if (port->engine->options.stepped)
         return step(port, timeout_ns);
+    if (port->waits++ % GIVE_EVERY == 0)
+        way_give(&port->way, engine_now(port->engine));
     if (port_poll(port))
         return true;
     uint64_t start = engine_now(port->engine), spin = timeout_ns < SPIN_NS ? timeout_ns : SPIN_NS;
+    uint64_t now = start;
     do {
         for (int i = 0; i < 32; i++) {
             if (peer_ready(&port->peer)) {
@@ -333,7 +340,9 @@ bool port_wait(struct port *port, uint64_t timeout_ns)
             }
             __builtin_ia32_pause();
         }
-    } while (engine_now(port->engine) - start < spin);
+        now = engine_now(port->engine);
+        way_give(&port->way, now);
+    } while (now - start < spin);
     if (timeout_ns > spin && port_arm(port)) {
         struct pollfd fd = {port->peer.doorbell, POLLIN, 0};
         uint64_t left = timeout_ns - spin;

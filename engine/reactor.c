@@ -268,7 +268,7 @@ static void arm_bell(struct reactor *reactor)
 
 static bool spin(struct reactor *reactor)
 {
-    uint64_t start = clock_ns(&reactor->engine->clock);
+    uint64_t start = clock_ns(&reactor->engine->clock), now;
     if (timers_next(&reactor->timers) < start + 100 * NS_PER_US)
         return false;
     do {
@@ -280,7 +280,9 @@ static bool spin(struct reactor *reactor)
         }
         if (ring_turn(reactor->ring))
             return true;
-    } while (clock_ns(&reactor->engine->clock) - start < reactor->spin_ns);
+        now = clock_ns(&reactor->engine->clock);
+        way_give(&reactor->way, now);
+    } while (now - start < reactor->spin_ns);
     return false;
 }
 
@@ -338,9 +340,11 @@ void *reactor_main(void *argument)
     pthread_setname_np(pthread_self(), name);
     prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
     ring_enable(reactor->ring);
-    while (!reactor_stopping(reactor))
+    while (!reactor_stopping(reactor)) {
+        way_give(&reactor->way, reactor->now);
         if (!reactor_turn(reactor) && !reactor_stopping(reactor))
             rest(reactor);
+    }
     pthread_barrier_wait(&reactor->engine->stopped);
     reactor_end(reactor);
     here = NULL;

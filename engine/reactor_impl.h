@@ -9,6 +9,7 @@
 #include "engine/engine.h"
 #include "engine/peer.h"
 #include "engine/reactor.h"
+#include "engine/way.h"
 
 #define ACTOR_DEPTH 24 /* submits that may be nested before the rest waits for the run queue */
 
@@ -59,6 +60,7 @@ struct reactor {
     struct ring_req bell;
     bool bell_armed, bell_rang;
     uint64_t spin_ns;
+    struct way way;
     struct reactor_stats stats;
 };
 
