@@ -99,7 +99,7 @@ struct backend {
     bool write_through; /* each write is durable before it is done */
     uint16_t limited;   /* OP_KEEPS_LIMITS, or 0: of what is begun */
     Sluice__DetectZeroes__Mode detect_zeroes;
-    struct throttle_member *throttle; /* null: it was never a member of a throttle group */
+    struct throttle_member *throttle; /* null: it is a member of no throttle group */
     actor_addr node;
     uint64_t in_flight;
     uint64_t arrivals; /* operations that were begun; orders those that are held */

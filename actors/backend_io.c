@@ -320,10 +320,12 @@ static void done(struct op *op, void *who)
 /* What keeps limits: reads, and what writes. A filter limits discards, too. */
 static void throttle(struct backend *backend, struct op *op)
 {
-    if (op->flags & OP_UNTHROTTLED)
+    if (__builtin_expect(op->flags & OP_UNTHROTTLED, 0))
         throttle_member_pass(backend->throttle, op);
+    else if (throttle_member_pays(backend->throttle, op))
+        op_send(op, backend->node);
     else
-        throttle_member_submit(backend->throttle, op);
+        throttle_member_wait(backend->throttle, op);
 }
 
 static void begin(struct backend *backend, struct op *op, uint64_t arrival)
@@ -344,7 +346,7 @@ static void begin(struct backend *backend, struct op *op, uint64_t arrival)
     *begun = (struct begun){.started = now(backend), .arrival = arrival};
     if (backend->detect_zeroes && op->kind == OP_WRITE)
         turn(backend, op, begun);
-    if (__builtin_expect(backend->throttle != NULL, 0) && op->kind <= OP_ZEROES)
+    if (backend->throttle && op->kind <= OP_ZEROES)
         throttle(backend, op);
     else
         op_send(op, backend->node);

@@ -35,6 +35,8 @@ static void joined(void *owner, const struct err *err)
         actor_refuse(backend->self, ticket, err);
     else
         actor_reply(backend->self, ticket, MAIL_NONE, NULL);
+    if (throttle_member_over(&throttle->member))
+        backend_throttle_fini(backend); /* requests of one in no group need not look at it */
 }
 
 static struct throttle_member *make(struct backend *backend)
@@ -138,4 +140,5 @@ void backend_throttle_fini(struct backend *backend)
     if (backend->throttle)
         throttle_member_fini(backend->throttle);
     free(throttle_of(backend));
+    backend->throttle = NULL;
 }

@@ -17,6 +17,8 @@
 
 #define RAMP      1.0 /* s */
 #define SECOND_NS 1000000000ULL
+#define TURN      0.02 /* s; of those that --cost compares */
+#define TURNS     4000 /* at most */
 
 struct member {
     blk *blk; /* null with --uri */
@@ -28,7 +30,7 @@ static struct {
     double iops; /* the limit; 0: none */
     unsigned members, depth, threads;
     double seconds;
-    bool json, latency, settle;
+    bool json, latency, settle, cost;
     const char *uris[LIMITS_MEMBERS]; /* of an NBD server's exports, one for each member */
     unsigned n_uris;
 } options = {.iops = 1000, .members = 4, .depth = 16, .threads = 1, .latency = true};
@@ -239,6 +241,44 @@ static void settle(void)
            alone, first, second);
 }
 
+static int compare_reals(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* The first member is in the group and in none by turns, on the same threads and in the same
+ * memory, and the turns are so short that the machine is mostly as fast in the one as in the other.
+ */
+static void cost(void)
+{
+    static double ratios[TURNS];
+    size_t n = 0, most = (size_t)(options.seconds / (2 * TURN));
+    uint64_t total[2] = {0};
+    pass(RAMP);
+    for (; n < TURNS && n <= most; n++) {
+        double rates[2];
+        for (unsigned i = 0; i < 2; i++) {
+            unsigned outside = (i + n) % 2; /* neither is always the first */
+            request("backend-set name=b0 throttle=%s", outside ? "" : "group");
+            pass(TURN / 4);
+            double seconds = count(TURN);
+            rates[outside] = (double)members[0].done / seconds;
+            total[outside] += members[0].done;
+        }
+        ratios[n] = rates[0] / rates[1];
+    }
+    qsort(ratios, n, sizeof *ratios, compare_reals);
+    static const char object[] = "{\"limit\": %.0f, \"members\": %u, \"depth\": %u, \"turns\": "
+                                 "%zu, \"ratio\": %.4f, \"p25\": %.4f, \"p75\": %.4f, "
+                                 "\"ratio_of_all\": %.4f}\n";
+    static const char line[] =
+        "limit %.0f, %u members, depth %u, %zu turns: %.4f of its requests in no group (median; "
+        "quartiles %.4f and %.4f; %.4f of all)\n";
+    printf(options.json ? object : line, options.iops, options.members, options.depth, n,
+           ratios[n / 2], ratios[n / 4], ratios[n * 3 / 4], (double)total[0] / (double)total[1]);
+}
+
 /* --- The command line */
 
 static void usage(void)
@@ -255,6 +295,9 @@ static void usage(void)
         "  --no-latency   take no latencies: for the highest rates\n"
         "  --settle       all members but one fall idle, then a second begins: what share of the\n"
         "                 limit each has, from 10 ms and from 50 ms after that\n"
+        "  --cost         the first member and a backend in no group have the load in turn: how "
+        "much\n"
+        "                 of what the second does the first does. For limits never reached\n"
         "  --uri URI      a member is a client of this NBD server, which limits to --iops all its\n"
         "                 clients together; once for each member\n"
         "  --json         one object\n",
@@ -287,17 +330,12 @@ static double real(const char *what, const char *text)
 static void read_options(int argc, char **argv)
 {
     static const struct option names[] = {
-        {"iops", required_argument, NULL, 'i'},
-        {"members", required_argument, NULL, 'm'},
-        {"depth", required_argument, NULL, 'd'},
-        {"threads", required_argument, NULL, 't'},
-        {"runtime", required_argument, NULL, 'r'},
-        {"no-latency", no_argument, NULL, 'n'},
-        {"settle", no_argument, NULL, 's'},
-        {"uri", required_argument, NULL, 'u'},
-        {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},
-        {0},
+        {"iops", required_argument, NULL, 'i'},    {"members", required_argument, NULL, 'm'},
+        {"depth", required_argument, NULL, 'd'},   {"threads", required_argument, NULL, 't'},
+        {"runtime", required_argument, NULL, 'r'}, {"no-latency", no_argument, NULL, 'n'},
+        {"settle", no_argument, NULL, 's'},        {"cost", no_argument, NULL, 'c'},
+        {"uri", required_argument, NULL, 'u'},     {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},          {0},
     };
     int option;
     while ((option = getopt_long(argc, argv, "", names, NULL)) != -1)
@@ -322,6 +360,10 @@ static void read_options(int argc, char **argv)
             break;
         case 's':
             options.settle = true;
+            break;
+        case 'c':
+            options.cost = true;
+            options.latency = false;
             break;
         case 'u':
             if (options.n_uris == LIMITS_MEMBERS)
@@ -354,9 +396,11 @@ int main(int argc, char **argv)
     build();
     for (unsigned i = 0; i < options.members * options.depth; i++)
         requests[i].member = &members[i % options.members];
-    for (unsigned i = 0; i < options.members; i++)
+    for (unsigned i = 0; i < (options.cost ? 1 : options.members); i++)
         begin(&members[i]);
-    if (options.settle) {
+    if (options.cost) {
+        cost();
+    } else if (options.settle) {
         settle();
     } else {
         pass(RAMP);

@@ -77,12 +77,12 @@ static void throttle_submit(struct driver_node *node, struct op *op)
     struct throttle_filter *self = node->state;
     if (op->flags & OP_BEYOND_END || op->kind == OP_TRUNCATE)
         op_push(op, resized, node);
-    if (op->kind > OP_DISCARD)
-        driver_pass(node, op);
-    else if (op->flags & OP_UNTHROTTLED)
+    if (op->kind <= OP_DISCARD && op->flags & OP_UNTHROTTLED)
         throttle_member_pass(&self->member, op);
+    else if (op->kind > OP_DISCARD || throttle_member_pays(&self->member, op))
+        driver_pass(node, op);
     else
-        throttle_member_submit(&self->member, op);
+        throttle_member_wait(&self->member, op);
 }
 
 static bool throttle_cancel(struct driver_node *node, struct op *op)

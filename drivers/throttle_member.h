@@ -33,23 +33,24 @@ struct throttle_member {
         uint64_t requests, bytes; /* leased; UINT64_MAX at first: without limit */
         uint64_t few, few_bytes;  /* more is due at that */
         uint64_t spent_requests, spent_bytes;
-        double beyond[THROTTLE_LEVELS]; /* see ThrottleAsk */
-        struct op_queue fresh;          /* those that wait, and that the group was not told of */
-        struct op_queue told;           /* and those that it was, with their numbers, */
-        uint64_t next;                  /* of which this is the next */
-        uint64_t through;               /* those with lower numbers were let through, */
+        struct op_queue fresh; /* those that wait, and that the group was not told of */
+        struct op_queue told;  /* and those that it was, with their numbers, */
+        /* What is looked at less often. */
+        uint64_t next;    /* of which this is the next */
+        uint64_t through; /* those with lower numbers were let through, */
         bool through_is_news;
         uint64_t *owed; /* and these, bytes, that it was not told of */
         size_t n_owed, owed_capacity;
         uint64_t *cancelled; /* numbers */
         size_t n_cancelled;
-        bool returns;     /* what was leased is to be given back */
-        bool due;         /* it would lease more */
-        uint64_t want;    /* so many requests, */
-        uint64_t typical; /* of so many bytes */
-        uint64_t leased;  /* when it did last, ns */
-        uint64_t paid;    /* requests that were paid from leases: told, */
-        uint64_t looked;  /* and all there were at the last look */
+        bool returns;                   /* what was leased is to be given back */
+        bool due;                       /* it would lease more */
+        uint64_t want;                  /* so many requests, */
+        uint64_t typical;               /* of so many bytes */
+        uint64_t leased;                /* when it did last, ns */
+        uint64_t paid;                  /* requests that were paid from leases: told, */
+        uint64_t looked;                /* and all there were at the last look */
+        double beyond[THROTTLE_LEVELS]; /* see ThrottleAsk */
     } sides[2];
     uint64_t sizes[THROTTLE_LEVELS]; /* bytes of one operation, or 0 */
     unsigned levels;
@@ -94,6 +95,11 @@ static inline bool throttle_member_joined(const struct throttle_member *member)
 {
     return member->group || member->joining;
 }
+/* Whether it is a member of none, and nothing is under way: it may end. In `joined`, too. */
+static inline bool throttle_member_over(const struct throttle_member *member)
+{
+    return !throttle_member_joined(member) && !member->asking && !member->closed;
+}
 
 /* News from the group. */
 void throttle_member_on_grant(struct throttle_member *member, const Sluice__ThrottleGrant *grant);
@@ -118,8 +124,9 @@ static inline bool throttle_is_write(unsigned kind)
     return kind != OP_READ;
 }
 
-/* For throttle_member_submit(). */
+/* One for which throttle_member_pays() is false: passes it later, or now when nothing limits it. */
 void throttle_member_wait(struct throttle_member *member, struct op *op);
+/* For throttle_member_pays(). */
 void throttle_member_refill(struct throttle_member *member, struct throttle_side *side);
 void throttle_member_beyond(struct throttle_member *member, struct throttle_side *side,
                             uint64_t bytes);
@@ -143,18 +150,17 @@ static inline void throttle_spend(struct throttle_member *member, struct throttl
         throttle_member_beyond(member, side, bytes);
 }
 
-/* A request that keeps the limits: passes it, now or later. */
-static inline void throttle_member_submit(struct throttle_member *member, struct op *op)
+/* Whether a request that keeps the limits may go at once: then it has been paid for. Otherwise it
+ * is for throttle_member_wait(). */
+static inline bool throttle_member_pays(struct throttle_member *member, const struct op *op)
 {
     struct throttle_side *side = &member->sides[throttle_is_write(op->kind)];
-    if (!throttle_has(side, op->bytes) || side->fresh.head || side->told.head) {
-        throttle_member_wait(member, op);
-        return;
-    }
+    if (!throttle_has(side, op->bytes) || side->fresh.head || side->told.head)
+        return false;
     throttle_spend(member, side, op->bytes);
     if (__builtin_expect(side->requests <= side->few || side->bytes <= side->few_bytes, 0))
         throttle_member_refill(member, side);
-    member->pass(member->owner, op);
+    return true;
 }
 
 #endif

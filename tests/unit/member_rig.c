@@ -93,7 +93,10 @@ static void submit(struct member *member, unsigned direction)
         stream->small_every && stream->begun % stream->small_every == 0 ? 512 : stream->bytes;
     struct request *request = op_push(op, ended, member);
     request->number = stream->begun++;
-    throttle_member_submit(&member->throttle, op);
+    if (throttle_member_pays(&member->throttle, op))
+        pass(member, op);
+    else
+        throttle_member_wait(&member->throttle, op);
 }
 
 static void pump(struct timer *timer)
