@@ -5,6 +5,7 @@
  * throttling costs. With `--settle` it tells how soon one of many that stops being one of many gets
  * all, and how soon a second one gets half. */
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include "actors/sluice.h"
 #include "engine/histogram.h"
 #include "limits.h"
+#include "proto/units.h"
 
 #define RAMP      1.0 /* s */
 #define SECOND_NS 1000000000ULL
@@ -27,7 +29,8 @@ struct member {
 };
 
 static struct {
-    double iops; /* the limit; 0: none */
+    double iops;  /* the limit, or what one of bytes amounts to; 0: none */
+    uint64_t bps; /* of bytes; 0: it is one of operations */
     unsigned members, depth, threads;
     double seconds;
     bool json, latency, settle, cost;
@@ -38,6 +41,7 @@ static struct {
 static struct member members[LIMITS_MEMBERS];
 static struct histogram latencies; /* ns */
 char limits_data[LIMITS_BYTES];
+uint64_t limits_bytes = 4096;
 static struct request requests[LIMITS_MEMBERS * LIMITS_DEPTH];
 static sluice *engine;       /* null with --uri, as is: */
 static blk_context *context; /* that of the backends */
@@ -82,7 +86,8 @@ static void submit(struct request *request)
     if (options.n_uris)
         nbd_members_submit((unsigned)(request->member - members), request);
     else
-        check(blk_aio_pread(request->member->blk, 0, LIMITS_BYTES, limits_data, 0, done, request),
+        check(blk_aio_pread(request->member->blk, 0, (int64_t)limits_bytes, limits_data, 0, done,
+                            request),
               NULL);
 }
 
@@ -167,7 +172,9 @@ static void build(void)
     check(sluice_start(&(struct sluice_options){.threads = options.threads}, &engine, &error),
           &error);
     check(blk_context_open(engine, options.members * options.depth, &context, &error), &error);
-    if (options.iops > 0)
+    if (options.bps)
+        request("throttle-add name=group bps-total=%" PRIu64, options.bps);
+    else if (options.iops > 0)
         request("throttle-add name=group iops-total=%.0f", options.iops);
     for (unsigned i = 0; i < options.members; i++) {
         char name[16];
@@ -203,13 +210,13 @@ static void tell(double seconds)
     double p50 = (double)histogram_quantile(&latencies, 0.5) / 1e3;
     double p99 = (double)histogram_quantile(&latencies, 0.99) / 1e3;
     if (options.json)
-        printf("{\"limit\": %.0f, \"members\": %u, \"depth\": %u, \"seconds\": %.3f, "
+        printf("{\"limit\": %.2f, \"members\": %u, \"depth\": %u, \"seconds\": %.3f, "
                "\"iops\": %.2f, \"off_percent\": %.4f, \"jain\": %.6f, \"p50_us\": %.1f, "
                "\"p99_us\": %.1f, \"ideal_us\": %.1f, \"p99_of_ideal\": %.4f}\n",
                options.iops, options.members, options.depth, seconds, iops, off, jain, p50, p99,
                ideal, ideal > 0 ? p99 / ideal : 0);
     else
-        printf("limit %.0f: %.1f IOPS (%+.3f%%), Jain %.6f, p50 %.1f us, p99 %.1f us (%.3f of the "
+        printf("limit %.2f: %.2f IOPS (%+.3f%%), Jain %.6f, p50 %.1f us, p99 %.1f us (%.3f of the "
                "ideal)\n",
                options.iops, iops, off, jain, p50, p99, ideal > 0 ? p99 / ideal : 0);
 }
@@ -232,10 +239,10 @@ static void settle(void)
     double both = count(window) * options.iops;
     double first = (double)members[0].done / both, second = (double)members[1].done / both;
     static const char object[] =
-        "{\"limit\": %.0f, \"members\": %u, \"depth\": %u, \"window_s\": %.3f, \"alone\": %.4f, "
+        "{\"limit\": %.2f, \"members\": %u, \"depth\": %u, \"window_s\": %.3f, \"alone\": %.4f, "
         "\"first\": %.4f, \"second\": %.4f}\n";
     static const char line[] =
-        "limit %.0f, %u members, depth %u, over %.3f s: %.4f of the limit for one from 10 ms after "
+        "limit %.2f, %u members, depth %u, over %.3f s: %.4f of the limit for one from 10 ms after "
         "the others; %.4f and %.4f for two from 50 ms after the second began\n";
     printf(options.json ? object : line, options.iops, options.members, options.depth, window,
            alone, first, second);
@@ -269,11 +276,11 @@ static void cost(void)
         ratios[n] = rates[0] / rates[1];
     }
     qsort(ratios, n, sizeof *ratios, compare_reals);
-    static const char object[] = "{\"limit\": %.0f, \"members\": %u, \"depth\": %u, \"turns\": "
+    static const char object[] = "{\"limit\": %.2f, \"members\": %u, \"depth\": %u, \"turns\": "
                                  "%zu, \"ratio\": %.4f, \"p25\": %.4f, \"p75\": %.4f, "
                                  "\"ratio_of_all\": %.4f}\n";
     static const char line[] =
-        "limit %.0f, %u members, depth %u, %zu turns: %.4f of its requests in no group (median; "
+        "limit %.2f, %u members, depth %u, %zu turns: %.4f of its requests in no group (median; "
         "quartiles %.4f and %.4f; %.4f of all)\n";
     printf(options.json ? object : line, options.iops, options.members, options.depth, n,
            ratios[n / 2], ratios[n / 4], ratios[n * 3 / 4], (double)total[0] / (double)total[1]);
@@ -288,6 +295,8 @@ static void usage(void)
         "Measures how well a throttle group keeps its limit, and how evenly members share it.\n"
         "\n"
         "  --iops N       the limit, operations per second; 0: no group [1000]\n"
+        "  --bps SIZE     the limit, bytes per second, instead; what is told is in operations\n"
+        "  --bs SIZE      bytes of a request, 1 to 1M [4K]\n"
         "  --members N    backends in the group, 1 to %d [4]\n"
         "  --depth N      requests outstanding at each, 1 to %d [16]\n"
         "  --threads N    reactors that the backends are spread over [1]\n"
@@ -295,9 +304,8 @@ static void usage(void)
         "  --no-latency   take no latencies: for the highest rates\n"
         "  --settle       all members but one fall idle, then a second begins: what share of the\n"
         "                 limit each has, from 10 ms and from 50 ms after that\n"
-        "  --cost         the first member and a backend in no group have the load in turn: how "
-        "much\n"
-        "                 of what the second does the first does. For limits never reached\n"
+        "  --cost         only the first member has a load, and is in the group and in none by\n"
+        "                 turns: how much a limit that is never reached costs\n"
         "  --uri URI      a member is a client of this NBD server, which limits to --iops all its\n"
         "                 clients together; once for each member\n"
         "  --json         one object\n",
@@ -315,6 +323,17 @@ static unsigned number(const char *what, const char *text, unsigned most)
     return (unsigned)value;
 }
 
+static uint64_t size(const char *what, const char *text, uint64_t most)
+{
+    uint64_t value;
+    if (units_parse_size(text, &value) < 0 || !value || value > most) {
+        fprintf(stderr, "sluice-limits: --%s is '%s', but must be a size from 1 to %" PRIu64 "\n",
+                what, text, most);
+        exit(2);
+    }
+    return value;
+}
+
 static double real(const char *what, const char *text)
 {
     char *end;
@@ -330,7 +349,8 @@ static double real(const char *what, const char *text)
 static void read_options(int argc, char **argv)
 {
     static const struct option names[] = {
-        {"iops", required_argument, NULL, 'i'},    {"members", required_argument, NULL, 'm'},
+        {"iops", required_argument, NULL, 'i'},    {"bps", required_argument, NULL, 'B'},
+        {"bs", required_argument, NULL, 'b'},      {"members", required_argument, NULL, 'm'},
         {"depth", required_argument, NULL, 'd'},   {"threads", required_argument, NULL, 't'},
         {"runtime", required_argument, NULL, 'r'}, {"no-latency", no_argument, NULL, 'n'},
         {"settle", no_argument, NULL, 's'},        {"cost", no_argument, NULL, 'c'},
@@ -342,6 +362,12 @@ static void read_options(int argc, char **argv)
         switch (option) {
         case 'i':
             options.iops = real("iops", optarg);
+            break;
+        case 'B':
+            options.bps = size("bps", optarg, INT64_MAX);
+            break;
+        case 'b':
+            limits_bytes = size("bs", optarg, LIMITS_BYTES);
             break;
         case 'm':
             options.members = number("members", optarg, LIMITS_MEMBERS);
@@ -382,6 +408,8 @@ static void read_options(int argc, char **argv)
         }
     if (options.n_uris)
         options.members = options.n_uris;
+    if (options.bps)
+        options.iops = (double)options.bps / (double)limits_bytes;
     if (options.settle && (options.iops == 0 || options.members < 2)) {
         fprintf(stderr, "sluice-limits: --settle takes a limit and two members at least\n");
         exit(2);

@@ -5,19 +5,20 @@
 
 struct member;
 
-/* One of those that a member keeps outstanding. It reads 4 KiB at offset 0; what it reads is not
- * looked at. */
+/* One of those that a member keeps outstanding. It reads at offset 0; what it reads is not looked
+ * at. */
 struct request {
     struct member *member;
     struct request *next; /* in a list of whoever has it */
     uint64_t started;     /* ns */
 };
 
-#define LIMITS_BYTES   4096
+#define LIMITS_BYTES   (1U << 20) /* of one, at most */
 #define LIMITS_MEMBERS 64
 #define LIMITS_DEPTH   256
 
 extern char limits_data[LIMITS_BYTES];
+extern uint64_t limits_bytes; /* of each */
 
 /* Is called once for each request that was submitted, with 0 or a negative errno; may submit it
  * again. */

@@ -52,7 +52,7 @@ static int completed(void *opaque, int *error)
 void nbd_members_submit(unsigned member, struct request *request)
 {
     int64_t ret =
-        nbd_aio_pread(clients[member], limits_data, LIMITS_BYTES, 0,
+        nbd_aio_pread(clients[member], limits_data, limits_bytes, 0,
                       (nbd_completion_callback){.callback = completed, .user_data = request}, 0);
     check(ret < 0 ? -1 : 0);
 }

@@ -1,6 +1,7 @@
 /* pauses.c — how long drains and moves hold up requests: drains of an idle backend, and the longest
  * time without a completion that a load of 64 reads sees around each move of its backend between
- * two reactors. One line each, or with --json one object. */
+ * two reactors; and, to compare, the longest time in each millisecond in which the machine did not
+ * let a loop run that only reads the clock. One line each, or with --json one object. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 #define DRAINS 2000
 #define MOVES  200
 #define DEPTH  64
+#define WAITS  2000
 
 static double now_us(void)
 {
@@ -126,15 +128,28 @@ static void moves(sluice *engine, blk *blk, double *gaps, double *took)
     pthread_join(thread, NULL);
 }
 
+static void machine(double *us)
+{
+    for (unsigned i = 0; i < WAITS; i++) {
+        double start = now_us(), last = start, now = start;
+        for (us[i] = 0; now < start + 1000; last = now) {
+            now = now_us();
+            if (now - last > us[i])
+                us[i] = now - last;
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
-    static double idle[DRAINS], gaps[MOVES], took[MOVES];
+    static double idle[DRAINS], gaps[MOVES], took[MOVES], waits[WAITS];
     bool json = argc == 2 && strcmp(argv[1], "--json") == 0;
     if (argc > 1 && !json) {
         printf("usage: sluice-pauses [--json]\n"
                "Tells how long drains and moves of a backend hold up its requests.\n");
         return strcmp(argv[1], "--help") != 0;
     }
+    machine(waits);
     sluice *engine;
     blk_context *context;
     blk *blk;
@@ -151,7 +166,8 @@ int main(int argc, char **argv)
         printf("{");
     tell("drain of an idle backend", idle, DRAINS, json, false);
     tell("no completion around a move", gaps, MOVES, json, false);
-    tell("a move, from asking to done", took, MOVES, json, true);
+    tell("a move, from asking to done", took, MOVES, json, false);
+    tell("the machine by itself", waits, WAITS, json, true);
     blk_close(&blk);
     blk_context_close(&context);
     sluice_stop(&engine);
