@@ -1,6 +1,6 @@
 /* What clients ask that can't be, whoever asks: it is refused, counted as invalid, and stops no
- * backend, whatever is to be done about errors. In a whole stepped engine; see test_nbd.c for what
- * an NBD connection refuses by itself. */
+ * backend, whatever is to be done about errors. In a whole stepped engine; see test_nbd_bad_input.c
+ * for what an NBD connection refuses by itself. */
 #include "stack_rig.h"
 
 static actor_addr backend;
