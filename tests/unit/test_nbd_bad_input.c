@@ -3,8 +3,6 @@
 
 #include <unistd.h>
 
-/* --- Bad input */
-
 static void test_requests_that_make_no_sense_are_refused(void **state)
 {
     (void)state;
