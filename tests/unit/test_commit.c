@@ -1,14 +1,10 @@
 /* Overlays are merged into their backings, in a whole stepped engine: each seed is another order of
  * what happens. */
-#include "stack_rig.h"
+#include "job_rig.h"
 
-#include <stdio.h>
-
-#include "drivers/driver.h"
 #include "engine/random.h"
 
 #define KIB  INT64_C(1024)
-#define MIB  (INT64_C(1) << 20)
 #define SIZE (8 * MIB)
 
 /* Backend `b` on `top`, an overlay of what is in `upper` over `lower`, with `below` on that. */
@@ -19,34 +15,6 @@ static void add_stack(const char *lower)
     stack_do("node-add driver=overlay name=top child=upper backing=lower");
     stack_do("backend-add name=b node=top");
     stack_do("backend-add name=below node=lower");
-}
-
-static bool is_there(void)
-{
-    return stack_do("job-list")->jobs->n_jobs > 0;
-}
-
-static void run_out(void)
-{
-    stack_settle();
-    while (is_there())
-        stack_pass(NS_PER_MS);
-}
-
-static uint64_t sequence(void)
-{
-    return stack_do("status")->status->sequence;
-}
-
-/* How the newest job has ended. */
-static const Sluice__JobEvent *completed(void)
-{
-    const Sluice__EventList *list = stack_do("events-since")->events;
-    for (size_t i = list->n_events; i-- > 0;)
-        if (list->events[i]->body_case == SLUICE__EVENT__BODY_JOB_COMPLETED)
-            return list->events[i]->job_completed;
-    fail_msg("no job has completed");
-    return NULL;
 }
 
 /* What a range reads as, all of it the same byte. */
@@ -149,7 +117,7 @@ static void what_the_overlay_has_goes_into_the_backing_and_the_overlay_is_empty(
         assert_int_equal(filled("below", 512 * KIB, 512 * KIB), 1);
         assert_int_equal(allocated("b"), 2 * MIB);
         stack_do("commit b");
-        run_out();
+        job_run_out();
         assert_int_equal(filled("below", 0, 512 * KIB), 1);
         assert_int_equal(filled("below", 512 * KIB, MIB), 2);
         assert_int_equal(filled("below", 1536 * KIB, MIB), 0);
@@ -167,7 +135,7 @@ static void zeroes_are_made_as_zeroes(void **state)
         add_stack("driver=mock size=8M");
         stack_do("io-zeroes b offset=1M bytes=2M");
         stack_do("commit b");
-        run_out();
+        job_run_out();
         const Sluice__NodeInfo *info = stack_do("node-show lower")->node;
         bool zeroes = false;
         for (size_t i = 0; i < info->n_state; i++) {
@@ -186,7 +154,7 @@ static void a_backing_that_is_shorter_grows(void **state)
         add_stack("driver=memory size=1M");
         fill("b", 6 * MIB, MIB, 5);
         stack_do("commit b");
-        run_out();
+        job_run_out();
         assert_int_equal(stack_do("node-show lower")->node->length, SIZE);
         assert_int_equal(filled("below", MIB, MIB), 0);
         assert_int_equal(filled("below", 6 * MIB, MIB), 5);
@@ -209,8 +177,8 @@ static void a_backing_that_is_to_grow_is_asked_for_resizes_and_no_other_is(void 
         assert_int_equal(stack_do("node-show lower")->node->length, MIB);
         stack_do("io-truncate b size=1M");
         stack_do("commit b");
-        run_out();
-        assert_null(completed()->reason);
+        job_run_out();
+        assert_null(job_completed()->reason);
         assert_int_equal(filled("below", 0, MIB), 5);
     }
 }
@@ -230,8 +198,8 @@ what_a_backing_that_can_not_grow_has_no_room_for_stays_when_errors_are_ignored(v
         fill("b", 512 * KIB, MIB, 5);
         fill("b", 6 * MIB, MIB, 6);
         stack_do("commit b on-error=ignore");
-        run_out();
-        const Sluice__JobEvent *end = completed();
+        job_run_out();
+        const Sluice__JobEvent *end = job_completed();
         assert_non_null(strstr(end->reason, "writing its target failed"));
         assert_int_equal(end->done_bytes, SIZE);
         assert_int_equal(stack_do("node-show lower")->node->length, MIB);
@@ -252,7 +220,7 @@ static void an_overlay_below_filters_is_the_backends(void **state)
         stack_do("backend-add name=far node=window");
         fill("far", 0, MIB, 9);
         stack_do("commit far");
-        run_out();
+        job_run_out();
         assert_int_equal(filled("below", MIB, MIB), 9);
     }
 }
@@ -281,8 +249,8 @@ static void a_commit_blocks_those_above_filters_too(void **state)
         stack_release("far");
         stack_refused(-EBUSY, "drive-del is blocked on node 'top'", "backend-remove far");
         stack_do("job-set b speed=0");
-        run_out();
-        assert_null(completed()->reason);
+        job_run_out();
+        assert_null(job_completed()->reason);
         stack_do("io-truncate far size=9M");
         stack_do("medium-remove far");
     }
@@ -300,8 +268,8 @@ static void what_is_blocked_on_a_filter_is_not_committed_through_it(void **state
         stack_refused(-EBUSY, "commit-source is blocked on node 'window': it is mine",
                       "commit far");
         stack_do("commit b");
-        run_out();
-        assert_null(completed()->reason);
+        job_run_out();
+        assert_null(job_completed()->reason);
     }
 }
 
@@ -326,7 +294,7 @@ static void what_is_being_committed_gets_no_other_overlay_meanwhile(void **state
         }
         stack_do("node-remove window"); /* what is blocked is below it */
         stack_do("job-set b speed=0");
-        run_out();
+        job_run_out();
         stack_do("node-add driver=overlay name=late child=other backing=lower");
     }
 }
@@ -431,7 +399,7 @@ static void what_is_written_meanwhile_is_never_lost(void **state)
         }
         compare(&model, b);
         stack_do("node-set broken rules=");
-        while (is_there()) {
+        while (job_is_there()) {
             struct stack_answer answer;
             stack_send(&answer, "job-cancel b force=on");
             stack_await(&answer);
@@ -482,7 +450,7 @@ static void who_holds_a_region_does_not_write_amid_a_slice_when_the_medium_comes
         Sluice__RegionEnd *end = MAIL_NEW(sluice__region_end);
         end->region = drained->region;
         stack_call(stack_world()->graph, MAIL_REGION_END, end);
-        run_out();
+        job_run_out();
         assert_int_equal(filled("late", 0, sizeof data), 3);
         assert_int_equal(filled("late", sizeof data, 8 * MIB - sizeof data), 2);
     }
@@ -509,7 +477,7 @@ static void a_slice_that_has_failed_is_copied_from_its_start(void **state)
         assert_int_equal(filled("below", MIB, MIB), 0);
         fill("b", 64 * KIB, 512 * KIB, 7);
         stack_do("job-resume b");
-        run_out();
+        job_run_out();
         for (unsigned i = 0; i < 2; i++) {
             const char *backend = i ? "below" : "b";
             assert_int_equal(filled(backend, 0, 64 * KIB), 2);
@@ -541,7 +509,7 @@ static void an_overlay_is_emptied_only_of_what_is_durable_below(void **state)
         assert_string_equal(info->state[info->n_state - 1]->value, "flush 0+0");
         stack_do("node-set lower error=5");
         stack_do("node-set lower hold=off");
-        run_out();
+        job_run_out();
         stack_do("node-set lower error=0");
         assert_int_equal(filled("b", 0, 64 * KIB), 4);
         assert_int_equal(allocated("b"), 64 * KIB);
@@ -569,7 +537,7 @@ static void commit_all_merges_each_overlay(void **state)
         assert_int_equal(filled("below", MIB, MIB), 1);
         assert_int_equal(filled("below2", 2 * MIB, MIB), 2);
         stack_do("commit-all");
-        run_out();
+        job_run_out();
     }
 }
 
@@ -596,7 +564,7 @@ static void commit_all_stops_at_the_first_error(void **state)
         stack_refused(-EBUSY, "it is wanted as it is", "commit-all");
         assert_int_equal(allocated("b2"), MIB);
         stack_do("op-unblock node=bad reason='it is wanted as it is'");
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_do("commit-all");
         assert_int_equal(allocated("b2"), 0);
         stack_settle();

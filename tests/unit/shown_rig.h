@@ -1,0 +1,18 @@
+/* shown_rig.h — what a whole stepped engine shows, as tests look at it again and again. */
+#ifndef SHOWN_RIG_H
+#define SHOWN_RIG_H
+
+#include "stack_rig.h"
+
+#include <stdio.h>
+
+#include "drivers/driver.h"
+
+#define MIB (INT64_C(1) << 20)
+
+/* The number of the newest event. */
+uint64_t shown_sequence(void);
+/* The newest event with this body, or null. */
+const Sluice__Event *shown_event(Sluice__Event__BodyCase body);
+
+#endif
