@@ -19,8 +19,8 @@ bool job_is_there(void)
     return stack_do("job-list")->jobs->n_jobs > 0;
 }
 
-/* To ask each millisecond would be most
- * of what this program does, so it asks when there are fewer actors. */
+/* To ask each millisecond would be most of what a program does, so it asks when there are fewer
+ * actors. */
 uint64_t job_run_out(void)
 {
     uint64_t start = engine_now(stack_engine());
