@@ -1,5 +1,5 @@
 /* The events actor: numbers, replay, gaps, snapshots, and what subscribers see. */
-#include "control_rig.h"
+#include "socket_rig.h"
 
 #include <errno.h>
 #include <time.h>

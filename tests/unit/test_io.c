@@ -1,5 +1,5 @@
 /* What control asks of a backend as a frontend: ioctls, the state of virtual machines, compressed
- * writes. In a whole stepped engine; see test_control.c for ranges and pieces. */
+ * writes. In a whole stepped engine; see test_control_io.c for ranges and pieces. */
 #include "stack_rig.h"
 
 #include <stdio.h>
