@@ -2,7 +2,7 @@
 # and STACK_SEED=N replays it.
 # builds: release
 . "$(dirname "$0")/lib.sh"
-for program in drain move cancel throttle throttle_graph throttle_rest throttle_end; do
+for program in drain move cancel throttle throttle_waits throttle_whatever throttle_graph throttle_rest throttle_end; do
     STACK_SEEDS=${STACK_SEEDS:-1000} "$BUILD/bin/test_$program" >"$WORK/out" 2>&1 ||
         fail "test_$program: $(grep -E 'ERROR|LINE|seed' "$WORK/out" | tail -5)"
 done

@@ -1,34 +1,13 @@
 /* Throttle groups as the graph knows them: how they come, change and go, and who is in which. Each
  * seed is another order of what happens. */
-#include "stack_rig.h"
-
-#include <stdio.h>
-
-#include "drivers/driver.h"
+#include "limited_rig.h"
 
 #define ALL "iops-total=100 iops-total-max=200 iops-total-max-length=3 bps-write=1M iops-size=4K"
-
-static const Sluice__ThrottleInfo *group(const char *name)
-{
-    return stack_do("throttle-show %s", name)->throttle;
-}
-
-/* The group that it is in; "" for none. */
-static const char *group_of_backend(const char *name)
-{
-    const char *throttle = stack_do("backend-show %s", name)->backend->throttle;
-    return throttle ? throttle : "";
-}
 
 static const char *group_of_node(const char *name)
 {
     const char *throttle = stack_do("node-show %s", name)->node->throttle;
     return throttle ? throttle : "";
-}
-
-static uint64_t sequence(void)
-{
-    return stack_do("status")->status->sequence;
 }
 
 /* --- Groups */
@@ -38,10 +17,10 @@ static void groups_come_change_and_go(void **state)
     (void)state;
     FOR_EACH_SEED(seed)
     {
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_do("throttle-add gold " ALL);
         stack_do("throttle-add silver parent=gold");
-        const Sluice__ThrottleInfo *gold = group("gold");
+        const Sluice__ThrottleInfo *gold = limited_group("gold");
         assert_string_equal(gold->name, "gold");
         assert_null(gold->parent);
         assert_int_equal(gold->iops_total, 100);
@@ -55,7 +34,7 @@ static void groups_come_change_and_go(void **state)
         assert_int_equal(gold->n_children, 1);
         assert_string_equal(gold->children[0], "silver");
         assert_false(gold->temporary);
-        assert_string_equal(group("silver")->parent, "gold");
+        assert_string_equal(limited_group("silver")->parent, "gold");
         assert_int_equal(stack_do("throttle-list")->throttles->n_throttle_groups, 2);
         const Sluice__Status *status = stack_do("status")->status;
         assert_int_equal(status->n_throttle_groups, 2);
@@ -79,7 +58,7 @@ static void a_change_keeps_what_it_leaves_out(void **state)
     {
         stack_do("throttle-add gold " ALL);
         stack_do("throttle-set gold iops-total=50 iops-size=0");
-        const Sluice__ThrottleInfo *gold = group("gold");
+        const Sluice__ThrottleInfo *gold = limited_group("gold");
         assert_int_equal(gold->iops_total, 50);
         assert_int_equal(gold->iops_total_max, 200);
         assert_int_equal(gold->iops_total_max_length, 3);
@@ -96,7 +75,7 @@ static void other_limits_are_told(void **state)
     FOR_EACH_SEED(seed)
     {
         stack_do("throttle-add gold " ALL);
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_do("throttle-set gold iops-total=50 bps-write=0 iops-size=0");
         stack_do("throttle-set gold iops-total=50"); /* as it is */
         stack_refused(-EINVAL, "can't be limited together", "throttle-set gold iops-read=5");
@@ -141,7 +120,7 @@ static void limits_that_are_wrong_are_refused_and_the_old_ones_stay(void **state
             stack_refused(-EINVAL, wrong[i].text, "throttle-set gold %s", wrong[i].given);
         stack_refused(-EINVAL, "can't be limited together",
                       "throttle-add silver bps-total=1 bps-read=1");
-        const Sluice__ThrottleInfo *gold = group("gold");
+        const Sluice__ThrottleInfo *gold = limited_group("gold");
         assert_int_equal(gold->iops_total, 100);
         assert_int_equal(gold->iops_total_max, 200);
         assert_int_equal(gold->iops_total_max_length, 3);
@@ -161,14 +140,14 @@ static void a_group_has_a_name_of_its_own_and_a_place(void **state)
     stack_refused(-EINVAL, "'1' can't name the new throttle group", "throttle-add 1");
     stack_do("node-add driver=null name=g"); /* others may be called the same */
     stack_do("throttle-add g reactor=1");
-    assert_int_equal(group("g")->reactor, 1);
+    assert_int_equal(limited_group("g")->reactor, 1);
     stack_refused(-EINVAL, "can't live on reactor 2: the reactors are 0 to 1",
                   "throttle-add far reactor=2");
     stack_refused(-ENOENT, "there is no throttle group 'nobody'", "throttle-add x parent=nobody");
     stack_refused(-EINVAL, "is where 'g' is, on reactor 1; leave reactor out",
                   "throttle-add x parent=g reactor=0");
     stack_do("throttle-add in-g parent=g");
-    assert_int_equal(group("in-g")->reactor, 1);
+    assert_int_equal(limited_group("in-g")->reactor, 1);
     for (int i = 2; i <= 8; i++)
         stack_do("throttle-add g%d parent=g%d", i, i - 1);
     stack_refused(-EINVAL, "can't be in 'g8', which is the last of 8 groups that are nested",
@@ -215,24 +194,24 @@ static void a_backend_joins_switches_and_leaves(void **state)
         stack_refused(-ENOENT, "there is no throttle group 'blue'",
                       "backend-add name=b throttle=blue");
         stack_do("backend-add name=b");
-        assert_string_equal(group_of_backend("b"), "");
+        assert_string_equal(limited_group_of("b"), "");
         stack_do("backend-set b throttle="); /* it is in none as it is */
         stack_refused(-ENOENT, "there is no throttle group 'blue'", "backend-set b throttle=blue");
         stack_do("backend-set b throttle=silver werror=stop");
-        assert_string_equal(group_of_backend("b"), "silver");
+        assert_string_equal(limited_group_of("b"), "silver");
         assert_int_equal(stack_do("backend-show b")->backend->werror,
                          SLUICE__ON_ERROR__POLICY__STOP);
         stack_do("backend-set b throttle=silver");
         stack_refused(-EINVAL, "power of two", "backend-set b throttle=red guest-block-size=3");
-        assert_string_equal(group_of_backend("b"), "silver");
+        assert_string_equal(limited_group_of("b"), "silver");
         stack_do("throttle-remove red");
         stack_do("backend-set b throttle=gold");
-        assert_string_equal(group_of_backend("b"), "gold");
+        assert_string_equal(limited_group_of("b"), "gold");
         stack_do("throttle-remove silver");
         stack_do("backend-set b werror=report");
-        assert_string_equal(group_of_backend("b"), "gold");
+        assert_string_equal(limited_group_of("b"), "gold");
         stack_do("backend-set b throttle=");
-        assert_string_equal(group_of_backend("b"), "");
+        assert_string_equal(limited_group_of("b"), "");
         stack_do("throttle-remove gold");
     }
 }
@@ -270,7 +249,7 @@ static void a_node_that_throttles_is_always_in_a_group(void **state)
         stack_refused(-ENOENT, "there is no throttle group 'blue'",
                       "backend-add name=b driver=throttle child=n throttle-group=blue");
         stack_do("backend-add name=b driver=throttle child=n throttle-group=red throttle=green");
-        assert_string_equal(group_of_backend("b"), "green");
+        assert_string_equal(limited_group_of("b"), "green");
         assert_string_equal(group_of_node(stack_do("backend-show b")->backend->node), "red");
         stack_do("backend-remove b");
         stack_do("throttle-remove green");
@@ -322,12 +301,12 @@ static void the_last_reference_leaves_the_group(void **state)
         mail_set(&claim->make->name, "");
         mail_set(&claim->make->throttle, "gold");
         const Sluice__Claimed *claimed = stack_call(stack_world()->graph, MAIL_CLAIM, claim);
-        assert_string_equal(group("gold")->members[0]->name, "a block device");
+        assert_string_equal(limited_group("gold")->members[0]->name, "a block device");
         stack_refused(-EBUSY, "backend 'a block device' is in it", "throttle-remove gold");
         Sluice__ClaimEnd *end = MAIL_NEW(sluice__claim_end);
         end->claim = claimed->claim;
         stack_call(stack_world()->graph, MAIL_CLAIM_END, end);
-        assert_int_equal(group("gold")->n_members, 0); /* as its actor knows */
+        assert_int_equal(limited_group("gold")->n_members, 0); /* as its actor knows */
         stack_do("throttle-remove gold");
     }
 }
@@ -355,20 +334,20 @@ static void a_member_is_shown_with_the_name_that_it_has_now(void **state)
         stack_claim(&answer, "b", 0, PERM_ALL);
         stack_await(&answer);
         uint64_t claim = ((const Sluice__Claimed *)answer.body)->claim;
-        assert_string_equal(group("gold")->members[0]->name, "node 't'");
-        assert_string_equal(group("gold")->members[1]->name, "backend 'b'");
+        assert_string_equal(limited_group("gold")->members[0]->name, "node 't'");
+        assert_string_equal(limited_group("gold")->members[1]->name, "backend 'b'");
         name_it(claim, NULL);
-        assert_string_equal(group("gold")->members[1]->name, "a block device");
+        assert_string_equal(limited_group("gold")->members[1]->name, "a block device");
         stack_do("backend-add name=b throttle=silver"); /* the old name is another's */
-        assert_string_equal(group("gold")->members[1]->name, "a block device");
-        assert_string_equal(group("silver")->members[0]->name, "backend 'b'");
+        assert_string_equal(limited_group("gold")->members[1]->name, "a block device");
+        assert_string_equal(limited_group("silver")->members[0]->name, "backend 'b'");
         name_it(claim, "new");
-        assert_string_equal(group("gold")->members[1]->name, "backend 'new'");
+        assert_string_equal(limited_group("gold")->members[1]->name, "backend 'new'");
         stack_do("backend-set new throttle=silver");
-        assert_string_equal(group("silver")->members[1]->name, "backend 'new'");
+        assert_string_equal(limited_group("silver")->members[1]->name, "backend 'new'");
         stack_do("device-add new id=cd");
         name_it(claim, NULL);
-        assert_string_equal(group("silver")->members[1]->name, "backend 'cd'");
+        assert_string_equal(limited_group("silver")->members[1]->name, "backend 'cd'");
     }
 }
 
@@ -413,7 +392,7 @@ static void a_group_is_not_removed_under_those_who_come_or_go(void **state)
         assert_int_equal(first.code, 0);
         assert_int_equal(second.code, -EBUSY);
         assert_non_null(strstr(second.text, "throttle group 'gold' is being closed"));
-        assert_string_equal(group_of_backend("b"), "silver");
+        assert_string_equal(limited_group_of("b"), "silver");
 
         /* The member goes while it changes groups. */
         stack_do("throttle-add gold");

@@ -1,39 +1,11 @@
 /* What a throttle group's members have leased comes back, in a whole stepped engine: when it is not
  * used, when it is of no use, and when limits change. Each seed is another order of what happens.
  */
-#include "stack_rig.h"
+#include "limited_rig.h"
 
 #define OPS 256
 
 static struct stack_op ops[OPS];
-
-/* A backend on a null node, as a member of the group. */
-static actor_addr member(const char *name, const char *group)
-{
-    stack_do("backend-add name=%s driver=null size=1G throttle=%s", name, group);
-    return stack_find(name);
-}
-
-static void submit(unsigned n, actor_addr to, enum op_kind kind, uint64_t bytes)
-{
-    memset(ops, 0, sizeof ops);
-    for (unsigned i = 0; i < n; i++)
-        stack_submit(&ops[i], to, kind, 0, bytes, 0, NULL);
-    stack_settle();
-}
-
-static unsigned came(unsigned n)
-{
-    unsigned count = 0;
-    for (unsigned i = 0; i < n; i++)
-        count += ops[i].came && !ops[i].ret;
-    return count;
-}
-
-static const Sluice__ThrottleInfo *shown(const char *group)
-{
-    return stack_do("throttle-show %s", group)->throttle;
-}
 
 /* --- Requests and bytes limited together */
 
@@ -44,13 +16,13 @@ static void bytes_that_small_requests_leave_of_leases_come_back(void **state)
     FOR_EACH_SEED(seed)
     {
         stack_do("throttle-add name=g iops-total=1000 bps-total=10M");
-        actor_addr b = member("b", "g");
+        actor_addr b = limited_backend("b", "g");
         for (unsigned i = 0; i < 5; i++) {
-            submit(200, b, OP_READ, 512);
+            limited_submit(ops, 200, b, OP_READ, 512);
             stack_pass(NS_PER_S);
-            assert_int_equal(came(200), 200);
-            assert_int_equal(shown("g")->leased_bytes, 0);
-            assert_int_equal(shown("g")->leased_ops, 0);
+            assert_int_equal(limited_came(ops, 200), 200);
+            assert_int_equal(limited_group("g")->leased_bytes, 0);
+            assert_int_equal(limited_group("g")->leased_ops, 0);
         }
     }
 }
@@ -63,12 +35,12 @@ static void a_lower_limit_of_bytes_does_not_stop_a_group(void **state)
     FOR_EACH_SEED(seed)
     {
         stack_do("throttle-add name=g iops-total=1000 bps-total=10M");
-        actor_addr b = member("b", "g"), other = member("other", "g");
-        submit(200, b, OP_READ, 512);
+        actor_addr b = limited_backend("b", "g"), other = limited_backend("other", "g");
+        limited_submit(ops, 200, b, OP_READ, 512);
         stack_do("throttle-set g %s", limits[seed / 3 % 3]);
-        submit(100, other, OP_READ, 512);
+        limited_submit(ops, 100, other, OP_READ, 512);
         stack_pass(2 * NS_PER_S);
-        assert_int_equal(came(100), 100);
+        assert_int_equal(limited_came(ops, 100), 100);
     }
 }
 
@@ -79,13 +51,13 @@ static void a_new_limit_of_bytes_holds_at_once(void **state)
     FOR_EACH_SEED(seed)
     {
         stack_do("throttle-add name=g iops-total=1000");
-        actor_addr b = member("b", "g");
-        submit(200, b, OP_READ, 512);
+        actor_addr b = limited_backend("b", "g");
+        limited_submit(ops, 200, b, OP_READ, 512);
         stack_pass(NS_PER_S);
         stack_do("throttle-set g bps-total=10M"); /* it holds 1 MiB */
-        submit(1, b, OP_READ, 512);
-        submit(31, b, OP_READ, 64 << 10);
-        assert_in_range(came(31), 16, 17);
+        limited_submit(ops, 1, b, OP_READ, 512);
+        limited_submit(ops, 31, b, OP_READ, 64 << 10);
+        assert_in_range(limited_came(ops, 31), 16, 17);
     }
 }
 
@@ -96,13 +68,13 @@ static void small_requests_do_not_gather_bytes(void **state)
     FOR_EACH_SEED(seed)
     {
         stack_do("throttle-add name=g iops-total=100000 bps-total=100M"); /* 10 MiB fit in */
-        actor_addr b = member("b", "g");
+        actor_addr b = limited_backend("b", "g");
         double most = 0;
         for (unsigned i = 0; i < 400; i++) {
-            submit(16, b, OP_READ, 512);
-            assert_int_equal(came(16), 16);
+            limited_submit(ops, 16, b, OP_READ, 512);
+            assert_int_equal(limited_came(ops, 16), 16);
             stack_pass(NS_PER_MS);
-            double leased = shown("g")->leased_bytes;
+            double leased = limited_group("g")->leased_bytes;
             most = leased > most ? leased : most;
         }
         /* 64 requests at a time, when half of those before are left. */
@@ -118,17 +90,17 @@ static void a_direction_s_idle_lease_comes_back_while_the_other_is_busy(void **s
     FOR_EACH_SEED(seed)
     {
         stack_do("throttle-add name=g iops-write=100000 bps-read=1G");
-        actor_addr b = member("b", "g");
-        submit(200, b, OP_WRITE, 512);
-        assert_int_equal(came(200), 200);
-        assert_true(shown("g")->has_leased_ops && shown("g")->leased_ops > 0);
+        actor_addr b = limited_backend("b", "g");
+        limited_submit(ops, 200, b, OP_WRITE, 512);
+        assert_int_equal(limited_came(ops, 200), 200);
+        assert_true(limited_group("g")->has_leased_ops && limited_group("g")->leased_ops > 0);
         for (unsigned i = 0; i < 8; i++) {
-            submit(8, b, OP_READ, 512);
-            assert_int_equal(came(8), 8);
+            limited_submit(ops, 8, b, OP_READ, 512);
+            assert_int_equal(limited_came(ops, 8), 8);
             stack_pass(5 * NS_PER_MS);
         }
-        assert_true(shown("g")->has_leased_ops && shown("g")->leased_ops == 0);
-        assert_true(shown("g")->leased_bytes > 0); /* the other's is kept */
+        assert_true(limited_group("g")->has_leased_ops && limited_group("g")->leased_ops == 0);
+        assert_true(limited_group("g")->leased_bytes > 0); /* the other's is kept */
     }
 }
 
@@ -141,10 +113,10 @@ static void what_is_leased_is_shown_also_when_one_direction_has_no_limit(void **
     {
         stack_do("throttle-add name=all bps-read=100M");
         stack_do("throttle-add name=g iops-read=100000 parent=all");
-        actor_addr b = member("b", "g");
-        submit(8, b, OP_WRITE, 512);
-        submit(8, b, OP_READ, 512);
-        const Sluice__ThrottleInfo *g = shown("g"), *all = shown("all");
+        actor_addr b = limited_backend("b", "g");
+        limited_submit(ops, 8, b, OP_WRITE, 512);
+        limited_submit(ops, 8, b, OP_READ, 512);
+        const Sluice__ThrottleInfo *g = limited_group("g"), *all = limited_group("all");
         assert_true(g->has_leased_ops && g->leased_ops >= 24);
         assert_true(g->has_leased_bytes && g->leased_bytes >= 24 * 512);
         assert_true(g->members[0]->has_leased_ops && g->members[0]->has_leased_bytes);

@@ -1,18 +1,6 @@
 /* What keeps its limits stays when a backend changes its medium or its reactor; and whatever is to
  * come to rest does not wait for limits. Each seed is another order of what happens. */
-#include "stack_rig.h"
-
-static const Sluice__ThrottleInfo *group(const char *name)
-{
-    return stack_do("throttle-show %s", name)->throttle;
-}
-
-/* The group that it is in; "" for none. */
-static const char *group_of_backend(const char *name)
-{
-    const char *throttle = stack_do("backend-show %s", name)->backend->throttle;
-    return throttle ? throttle : "";
-}
+#include "limited_rig.h"
 
 /* --- Requests that wait */
 
@@ -55,7 +43,7 @@ static void limits_stay_when_the_medium_changes(void **state)
         stack_do("node-add driver=memory name=two size=2M");
         stack_do("backend-add name=b"); /* without a medium */
         stack_do("backend-set b throttle=slow");
-        assert_string_equal(group_of_backend("b"), "slow");
+        assert_string_equal(limited_group_of("b"), "slow");
         stack_do("medium-insert b one");
         actor_addr b = stack_find("b");
         submit(ops, b);
@@ -64,11 +52,11 @@ static void limits_stay_when_the_medium_changes(void **state)
         submit(ops, b);
         run_out(ops);
         stack_do("medium-remove b");
-        assert_string_equal(group_of_backend("b"), "slow");
+        assert_string_equal(limited_group_of("b"), "slow");
         stack_do("medium-insert b one");
         submit(ops, b);
         run_out(ops);
-        assert_string_equal(group("slow")->members[0]->name, "backend 'b'");
+        assert_string_equal(limited_group("slow")->members[0]->name, "backend 'b'");
     }
 }
 
@@ -99,8 +87,8 @@ static void the_member_goes_along_to_another_reactor(void **state)
         run_out(ops);
         submit(ops, b);
         run_out(ops);
-        assert_int_equal(group("slow")->n_members, 1);
-        assert_int_equal(group("slow")->waiting, 0);
+        assert_int_equal(limited_group("slow")->n_members, 1);
+        assert_int_equal(limited_group("slow")->waiting, 0);
     }
 }
 
@@ -235,14 +223,6 @@ static void whatever_brings_a_backend_to_rest_does_not_wait_for_limits(void **st
 
 #define MANY 40
 
-static unsigned came(const struct stack_op *ops, unsigned n)
-{
-    unsigned count = 0;
-    for (unsigned i = 0; i < n; i++)
-        count += ops[i].came && !ops[i].ret;
-    return count;
-}
-
 static uint64_t drain_node(const char *name)
 {
     struct stack_answer drained = {0};
@@ -286,18 +266,18 @@ static void others_on_the_node_of_one_that_is_drained_keep_its_limits(void **sta
         for (int i = 0; i < OPS; i++)
             stack_submit(&on_a[i], a, OP_READ, 0, 8192, 0, NULL);
         stack_settle();
-        assert_int_equal(came(on_a, OPS), 0);
+        assert_int_equal(limited_came(on_a, OPS), 0);
         uint64_t region = drain_node("r");
         assert_done(on_a);
         for (int i = 0; i < MANY; i++)
             stack_submit(&on_b[i], b, OP_READ, 0, 512, 0, NULL);
         stack_pass(NS_PER_S);
-        assert_int_equal(came(on_b, MANY), 0); /* what was let through is paid first */
+        assert_int_equal(limited_came(on_b, MANY), 0); /* what was let through is paid first */
         stack_pass(9 * NS_PER_S);
-        assert_in_range(OPS * 16 + came(on_b, MANY), 100, 102);
+        assert_in_range(OPS * 16 + limited_came(on_b, MANY), 100, 102);
         end_region(region);
         stack_pass(20 * NS_PER_S);
-        assert_int_equal(came(on_b, MANY), MANY);
+        assert_int_equal(limited_came(on_b, MANY), MANY);
     }
 }
 
@@ -324,13 +304,13 @@ static void others_keep_limits_while_one_waits_for_something_else(void **state)
         for (int i = 0; i < MANY; i++)
             stack_submit(&on_b[i], b, OP_READ, 0, 512, 0, NULL);
         stack_pass(NS_PER_S);
-        assert_in_range(came(on_b, MANY), 10, 12);
+        assert_in_range(limited_came(on_b, MANY), 10, 12);
         stack_do("node-set hung hold=off");
         stack_do("node-set hung release=1");
         stack_await(&paused);
         assert_true(on_a.came);
         stack_pass(20 * NS_PER_S);
-        assert_int_equal(came(on_b, MANY), MANY);
+        assert_int_equal(limited_came(on_b, MANY), MANY);
     }
 }
 
