@@ -1,6 +1,6 @@
 /* What a backend counts beside what it is sent of reads and writes: ioctls, the state of virtual
  * machines, and what frontends tell. In a whole stepped engine; see test_account.c for times,
- * test_backend.c for other kinds. */
+ * test_backend_requests.c for other kinds. */
 #include "stack_rig.h"
 
 #include "actors/account.h"
