@@ -290,6 +290,13 @@ actor_addr stack_find(const char *backend)
     return kept->address;
 }
 
+actor_addr stack_backend(const char *node, const char *driver, const char *settings)
+{
+    stack_do("node-add name=%s %s", node, driver);
+    stack_do("backend-add name=b node=%s %s", node, settings);
+    return stack_find("b");
+}
+
 void stack_release(const char *backend)
 {
     for (size_t i = 0; i < stack.nclaims; i++)

@@ -143,6 +143,9 @@ const char *stack_story(uint64_t since);
 /* Frontend of a backend. */
 /* Claims the backend, once: to read, and to write and resize if it can be had. */
 actor_addr stack_find(const char *backend);
+/* A backend `b`, with these settings ("werror=stop"), on a node of this name, made so ("driver=null
+ * latency=1s"); its address, as stack_find() gives it. */
+actor_addr stack_backend(const char *node, const char *driver, const char *settings);
 /* Ends that, so that it can be removed; stack_stop() does it too. */
 void stack_release(const char *backend);
 /* Claims it for this; it may be ended, and ends with stack_stop(). */

@@ -67,9 +67,7 @@ static void what_is_in_flight_ends_first_and_is_made_durable(void **state)
     (void)state;
     FOR_EACH_SEED(seed)
     {
-        stack_do("node-add driver=mock name=m size=1M hold=on");
-        stack_do("backend-add name=b node=m");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("m", "driver=mock size=1M hold=on", "");
         struct stack_op before, meanwhile;
         struct stack_answer done;
         stack_submit(&before, b, OP_WRITE, 0, 512, 0, NULL);
@@ -103,9 +101,7 @@ static void what_can_not_be_made_durable_stays_active(void **state)
     (void)state;
     FOR_EACH_SEED(seed)
     {
-        stack_do("node-add driver=mock name=m size=1M");
-        stack_do("backend-add name=b node=m");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("m", "driver=mock size=1M", "");
         uint64_t before = sequence();
         stack_do("node-set m error=5");
         stack_refused(-EIO, "could not be made durable", "backend-inactivate b");

@@ -139,9 +139,7 @@ static void a_medium_goes_after_callbacks_that_are_due_since_an_older_question(v
     {
         _Atomic uint32_t due[2] = {1, 1};
         struct stack_answer paused, removed;
-        stack_do("node-add name=n driver=memory size=1M");
-        stack_do("backend-add name=b node=n");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("n", "driver=memory size=1M", "");
         uint64_t quick = stack_callback_session(b, &due[0]);
         uint64_t slow = stack_callback_session(b, &due[1]);
         stack_media()->hold = true;
@@ -176,9 +174,7 @@ static void requests_wait_for_the_end_of_a_drain_and_run_in_order(void **state)
     {
         static struct stack_op ops[60];
         struct stack_answer drained;
-        stack_do("node-add name=n driver=probe");
-        stack_do("backend-add name=b node=n");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("n", "driver=probe", "");
         stack_ask(&drained, b, MAIL_DRAIN_BEGIN, NULL);
         stack_await(&drained);
         probe.n = 0;
@@ -215,9 +211,7 @@ static void what_a_callback_asks_for_comes_behind_what_a_drain_has_held(void **s
     {
         struct stack_op ops[5];
         struct stack_answer drained;
-        stack_do("node-add name=n driver=probe reactor=0");
-        stack_do("backend-add name=b node=n");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("n", "driver=probe reactor=0", "");
         begin(&drained, b);
         stack_await(&drained);
         front_start("b", (unsigned)(seed / 3) % STACK_THREADS(seed), 4);
@@ -242,9 +236,7 @@ static void drains_nest(void **state)
     {
         struct stack_op op;
         struct stack_answer first, second;
-        stack_do("node-add name=n driver=null latency=1s");
-        stack_do("backend-add name=b node=n");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("n", "driver=null latency=1s", "");
         stack_submit(&op, b, OP_FLUSH, 0, 0, 0, NULL);
         stack_settle();
         begin(&first, b);
@@ -269,9 +261,7 @@ static void a_second_drain_waits_for_what_the_first_had_held(void **state)
     {
         struct stack_op ops[3];
         struct stack_answer first, ended, second;
-        stack_do("node-add name=n driver=null latency=1s");
-        stack_do("backend-add name=b node=n");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("n", "driver=null latency=1s", "");
         begin(&first, b);
         stack_await(&first);
         for (unsigned i = 0; i < 3; i++)
@@ -320,9 +310,7 @@ static void a_close_during_a_drain_ends_what_waits(void **state)
     {
         struct stack_op running, waiting[3], late;
         struct stack_answer drained, removed;
-        stack_do("node-add name=n driver=null latency=1s");
-        stack_do("backend-add name=b node=n");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("n", "driver=null latency=1s", "");
         stack_submit(&running, b, OP_FLUSH, 0, 0, 0, NULL);
         stack_settle();
         begin(&drained, b);

@@ -570,9 +570,7 @@ static void what_a_medium_never_does_is_not_its_error(void **state)
     (void)state;
     FOR_EACH_SEED(seed)
     {
-        stack_do("node-add driver=mock name=m size=1M can=flush");
-        stack_do("backend-add name=b node=m werror=stop");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("m", "driver=mock size=1M can=flush", "werror=stop");
         assert_int_equal(stack_run(b, OP_WRITE, 1 << 20, 512, OP_BEYOND_END), -EIO);
         assert_int_equal(stack_run(b, OP_ZEROES, (1 << 20) - 256, 512, OP_BEYOND_END), -EIO);
         assert_int_equal(shown()->run_state, SLUICE__RUN_STATE__RUNNING);
@@ -598,9 +596,7 @@ static void a_read_that_may_go_beyond_the_end_takes_no_longer(void **state)
     (void)state;
     FOR_EACH_SEED_ON(seed, 1)
     {
-        stack_do("node-add driver=memory name=m size=1M");
-        stack_do("backend-add name=b node=m");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("m", "driver=memory size=1M", "");
         uint64_t plain = turns(b, OP_READ, 0), write = turns(b, OP_WRITE, OP_BEYOND_END);
         assert_int_equal(turns(b, OP_READ, OP_BEYOND_END), plain);
         assert_true(write > plain);
@@ -627,9 +623,7 @@ static void saving_vm_state_with_the_cache_off_flushes(void **state)
     (void)state;
     FOR_EACH_SEED(seed)
     {
-        stack_do("node-add driver=mock name=m");
-        stack_do("backend-add name=b node=m");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("m", "driver=mock", "");
         assert_int_equal(stack_run(b, OP_SAVE_VMSTATE, 0, 0, 0), 0);
         stack_do("backend-set name=b write-cache=off");
         assert_int_equal(stack_run(b, OP_SAVE_VMSTATE, 0, 0, 0), 0);

@@ -235,9 +235,7 @@ static void what_is_with_the_medium_is_in_flight_and_what_is_refused_is_not(void
     FOR_EACH_SEED(seed)
     {
         struct stack_op ops[5];
-        stack_do("node-add name=n driver=null size=1M latency=1s");
-        stack_do("backend-add name=b node=n");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("n", "driver=null size=1M latency=1s", "");
         for (unsigned i = 0; i < 5; i++)
             stack_submit(&ops[i], b, OP_READ, i == 3 ? MIB : 0, 4096, 0, NULL);
         stack_settle();

@@ -12,9 +12,7 @@ static void grants_stay_within_the_backend_s_bounds(void **state)
 {
     (void)state;
     stack_start(2, 1);
-    stack_do("node-add name=n driver=null");
-    stack_do("backend-add name=b node=n");
-    actor_addr b = stack_find("b");
+    actor_addr b = stack_backend("n", "driver=null", "");
     const Sluice__SessionGrant *grants[3];
     struct stack_answer refused;
     grants[0] = stack_call(b, MAIL_SESSION_OPEN, stack_session(REQUESTS - 36, 1000));
@@ -66,9 +64,7 @@ static void what_is_granted_at_once_adds_up(void **state)
     FOR_EACH_SEED(seed)
     {
         struct stack_answer opened[40], closed[40];
-        stack_do("node-add name=n driver=null");
-        stack_do("backend-add name=b node=n");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("n", "driver=null", "");
         uint64_t granted = 0, bytes = 0;
         for (unsigned i = 0; i < 40; i++) {
             stack_ask(&opened[i], b, MAIL_SESSION_OPEN, stack_session(3000, LIMIT_BYTES / 30));
@@ -127,9 +123,7 @@ static void a_backend_on_its_way_out_lets_no_session_in(void **state)
     {
         struct stack_op op;
         struct stack_answer removed, refused;
-        stack_do("node-add name=n driver=null latency=1s");
-        stack_do("backend-add name=b node=n");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("n", "driver=null latency=1s", "");
         stack_submit(&op, b, OP_FLUSH, 0, 0, 0, NULL);
         stack_settle();
         stack_release("b");

@@ -181,9 +181,7 @@ static void writes_that_the_medium_never_saw_are_not_the_furthest(void **state)
     {
         struct stack_op op, cancel;
         stack_do("throttle-add name=g iops-total=1");
-        stack_do("node-add driver=mock name=m size=1M can=flush,zeroes");
-        stack_do("backend-add name=b node=m throttle=g");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("m", "driver=mock size=1M can=flush,zeroes", "throttle=g");
         assert_int_equal(stack_run(b, OP_WRITE, 0, 512, 0), 0);
         stack_submit(&op, b, OP_WRITE, 8192, 512, 0, NULL);
         stack_settle();

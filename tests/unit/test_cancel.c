@@ -47,9 +47,7 @@ static void a_held_request_ends_with_its_error_and_is_not_tried_again(void **sta
     (void)state;
     FOR_EACH_SEED(seed)
     {
-        stack_do("node-add driver=mock name=m error=5");
-        stack_do("backend-add name=b node=m werror=stop");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("m", "driver=mock error=5", "werror=stop");
         struct stack_op first, second;
         stack_submit(&first, b, OP_WRITE, 0, 512, 0, NULL);
         stack_settle();
@@ -74,9 +72,7 @@ static void what_a_drain_or_a_pause_queued_ends_at_once_and_never_runs(void **st
     (void)state;
     FOR_EACH_SEED(seed)
     {
-        stack_do("node-add driver=mock name=m");
-        stack_do("backend-add name=b node=m");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("m", "driver=mock", "");
         struct stack_op first, second;
         bool drained = seed & 1;
         if (drained)
@@ -218,9 +214,7 @@ static void a_request_at_the_driver_ends_early(void **state)
     (void)state;
     FOR_EACH_SEED(seed)
     {
-        stack_do("node-add driver=mock name=m hold=on");
-        stack_do("backend-add name=b node=m");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("m", "driver=mock hold=on", "");
         struct stack_op first, second;
         stack_submit(&first, b, OP_WRITE, 0, 512, 0, NULL);
         stack_submit(&second, b, OP_FLUSH, 0, 0, 0, NULL);
@@ -244,9 +238,7 @@ static void a_result_that_is_faster_wins(void **state)
     (void)state;
     FOR_EACH_SEED(seed)
     {
-        stack_do("node-add driver=mock name=m hold=on cancel=off");
-        stack_do("backend-add name=b node=m");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("m", "driver=mock hold=on cancel=off", "");
         struct stack_op op;
         stack_submit(&op, b, OP_WRITE, 0, 512, 0, NULL);
         assert_int_equal(cancelled(&op, b), 0);
@@ -263,9 +255,7 @@ static void one_that_fails_after_it_was_cancelled_is_not_held(void **state)
     (void)state;
     FOR_EACH_SEED(seed)
     {
-        stack_do("node-add driver=mock name=m hold=on cancel=off");
-        stack_do("backend-add name=b node=m werror=stop");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("m", "driver=mock hold=on cancel=off", "werror=stop");
         struct stack_op op;
         stack_submit(&op, b, OP_WRITE, 0, 512, 0, NULL);
         assert_int_equal(cancelled(&op, b), 0);
@@ -312,9 +302,7 @@ static void a_delay_of_the_fault_filter_ends_early(void **state)
     FOR_EACH_SEED(seed)
     {
         stack_do("node-add driver=mock name=m");
-        stack_do("node-add driver=fault name=f child=m rules='write delay=1h'");
-        stack_do("backend-add name=b node=f");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("f", "driver=fault child=m rules='write delay=1h'", "");
         struct stack_op op;
         stack_submit(&op, b, OP_WRITE, 0, 512, 0, NULL);
         assert_int_equal(cancelled(&op, b), 0);
@@ -331,9 +319,7 @@ static void of_a_split_request_the_pieces_that_are_left_are_not_begun(void **sta
     (void)state;
     FOR_EACH_SEED(seed)
     {
-        stack_do("node-add driver=mock name=m hold=on max-transfer=512");
-        stack_do("backend-add name=b node=m");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("m", "driver=mock hold=on max-transfer=512", "");
         struct stack_op op;
         stack_submit(&op, b, OP_WRITE, 0, 2048, 0, NULL);
         stack_settle();
@@ -354,9 +340,7 @@ static void the_last_piece_that_is_faster_makes_the_whole_succeed(void **state)
     (void)state;
     FOR_EACH_SEED(seed)
     {
-        stack_do("node-add driver=mock name=m hold=on cancel=off max-transfer=512");
-        stack_do("backend-add name=b node=m");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("m", "driver=mock hold=on cancel=off max-transfer=512", "");
         struct stack_op op;
         stack_submit(&op, b, OP_WRITE, 0, 1024, 0, NULL);
         stack_settle();
@@ -373,9 +357,7 @@ static void a_block_that_was_read_to_be_changed_is_not_written(void **state)
     (void)state;
     FOR_EACH_SEED(seed)
     {
-        stack_do("node-add driver=mock name=m hold=on cancel=off alignment=4096");
-        stack_do("backend-add name=b node=m");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("m", "driver=mock hold=on cancel=off alignment=4096", "");
         struct stack_op op, next;
         stack_submit(&op, b, OP_WRITE, 100, 10, 0, NULL);
         stack_submit(&next, b, OP_WRITE, 200, 10, 0, NULL);
@@ -398,9 +380,7 @@ static void one_that_waits_for_an_overlapping_write_gives_up_its_place(void **st
     (void)state;
     FOR_EACH_SEED(seed)
     {
-        stack_do("node-add driver=mock name=m hold=on alignment=4096");
-        stack_do("backend-add name=b node=m");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("m", "driver=mock hold=on alignment=4096", "");
         struct stack_op first, across, second;
         stack_submit(&first, b, OP_WRITE, 100, 10, 0, NULL);
         stack_submit(&across, b, OP_WRITE, 4000, 200, 0, NULL);
@@ -430,9 +410,7 @@ static void a_change_of_the_length_that_waits_in_an_overlay_ends_once(void **sta
         struct stack_op write, truncate, asked;
         stack_do("node-add driver=mock name=m size=1M hold=on cancel=off reactor=0");
         stack_do("node-add driver=null name=n size=1M reactor=0");
-        stack_do("node-add driver=overlay name=o child=m backing=n reactor=0");
-        stack_do("backend-add name=b node=o");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("o", "driver=overlay child=m backing=n reactor=0", "");
         stack_submit(&write, b, OP_WRITE, 0, 65536, 0, NULL);
         stack_submit(&truncate, b, OP_TRUNCATE, 524288, 0, 0, NULL);
         stack_settle();

@@ -384,9 +384,7 @@ static void what_is_written_meanwhile_is_never_lost(void **state)
         stack_do("node-add driver=memory name=upper size=8M");
         stack_do("node-add driver=memory name=base size=8M");
         stack_do("node-add driver=fault name=broken child=base");
-        stack_do("node-add driver=overlay name=top child=upper backing=broken");
-        stack_do("backend-add name=b node=top");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("top", "driver=overlay child=upper backing=broken", "");
         for (int i = 0; i < 60; i++) {
             disturb(&model);
             for (int area = 0; area < AREAS; area++) {

@@ -25,9 +25,7 @@ static void ioctls_and_vm_state_are_counted_with_their_bytes(void **state)
     (void)state;
     FOR_EACH_SEED(seed)
     {
-        stack_do("node-add driver=mock name=m size=1M ioctl-result=7");
-        stack_do("backend-add name=b node=m");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("m", "driver=mock size=1M ioctl-result=7", "");
         assert_counters(shown()->ioctl, 0, 0, 0, 0);
         assert_int_equal(stack_run(b, OP_IOCTL, 4660, 100, 0), 7);
         assert_int_equal(stack_run(b, OP_IOCTL, 4660, 0, 0), 7);
@@ -50,9 +48,7 @@ static void those_that_fail_and_that_are_refused_are_counted_apart(void **state)
     (void)state;
     FOR_EACH_SEED(seed)
     {
-        stack_do("node-add driver=mock name=m size=1M error=5");
-        stack_do("backend-add name=b node=m");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("m", "driver=mock size=1M error=5", "");
         assert_int_equal(stack_run(b, OP_IOCTL, 1, 100, 0), -EIO);
         assert_int_equal(stack_run(b, OP_SAVE_VMSTATE, 0, 100, 0), -EIO);
         assert_int_equal(stack_run(b, OP_LOAD_VMSTATE, 0, 100, 0), -EIO);
@@ -76,9 +72,7 @@ static void their_time_is_told(void **state)
     {
         static const enum op_kind kinds[] = {OP_IOCTL, OP_SAVE_VMSTATE, OP_LOAD_VMSTATE};
         struct stack_op ops[3];
-        stack_do("node-add driver=mock name=m size=1M hold=on");
-        stack_do("backend-add name=b node=m");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("m", "driver=mock size=1M hold=on", "");
         for (unsigned i = 0; i < 3; i++)
             stack_submit(&ops[i], b, kinds[i], 0, 8, 0, NULL);
         stack_settle();
@@ -124,9 +118,7 @@ static void what_frontends_tell_is_shown_at_once_and_stays_when_they_end(void **
     FOR_EACH_SEED(seed)
     {
         struct account_told one = {0}, other = {0};
-        stack_do("node-add driver=null name=n size=1M");
-        stack_do("backend-add name=b node=n");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("n", "driver=null size=1M", "");
         account_tell(&one.merged[OP_READ], 2); /* before there is a session */
         uint64_t ones = session(b, &one), others = session(b, &other);
         assert_told(2, 0, 0);
@@ -180,9 +172,7 @@ static void what_a_frontend_refuses_ends_the_time_that_a_backend_is_idle(void **
     FOR_EACH_SEED(seed)
     {
         struct account_told told = {0};
-        stack_do("node-add driver=null name=n size=1M");
-        stack_do("backend-add name=b node=n");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("n", "driver=null size=1M", "");
         uint64_t id = session(b, &told);
         account_tell(&told.merged[OP_READ], 1);
         assert_told(1, 0, 0);

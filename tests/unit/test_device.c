@@ -384,9 +384,7 @@ static void the_first_and_the_last_of_nested_drains_are_told_and_one_that_is_und
     (void)state;
     FOR_EACH_SEED(seed)
     {
-        stack_do("node-add driver=null name=n");
-        stack_do("backend-add name=b node=n");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("n", "driver=null", "");
         stack_device_ops(b, DEVICE_OFFERS_DRAIN);
         stack_call(b, MAIL_DRAIN_BEGIN, NULL);
         assert_string_equal(stack_device()->log, "drain-begin");
@@ -413,9 +411,7 @@ static void a_resize_of_the_node_is_told_to_the_device_and_by_an_event(void **st
     FOR_EACH_SEED(seed)
     {
         stack_do("node-add driver=mock name=n size=1M");
-        stack_do("node-add driver=raw child=n name=w");
-        stack_do("backend-add name=b node=w");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("w", "driver=raw child=n", "");
         stack_device_ops(b, DEVICE_OFFERS_RESIZED);
         uint64_t before = sequence();
         stack_do("node-set n size=2M");

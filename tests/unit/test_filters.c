@@ -14,9 +14,7 @@ static void a_write_beyond_the_threshold_is_an_event(void **state)
     FOR_EACH_SEED(seed)
     {
         stack_do("node-add driver=memory name=m size=1M");
-        stack_do("node-add driver=write-threshold name=w child=m");
-        stack_do("backend-add name=b node=w");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("w", "driver=write-threshold child=m", "");
         uint64_t before = sequence();
         assert_int_equal(stack_run(b, OP_WRITE, MIB - 512, 512, 0), 0);
         stack_do("node-set w threshold=64K");
@@ -40,9 +38,7 @@ static void copy_on_read_takes_write_unchanged_of_its_child(void **state)
     FOR_EACH_SEED(seed)
     {
         stack_do("node-add driver=mock name=m size=1M unallocated=0+1M");
-        stack_do("node-add driver=copy-on-read name=c child=m");
-        stack_do("backend-add name=b node=c read_only=true");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("c", "driver=copy-on-read child=m", "read_only=true");
         const Sluice__NodeInfo *info = stack_do("node-show m")->node;
         assert_int_equal(info->n_permissions, 2);
         assert_string_equal(info->permissions[0], "consistent-read");

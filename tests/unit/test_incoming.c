@@ -245,9 +245,7 @@ static void a_pause_holds_requests_and_stays_a_pause_of_an_incoming_engine(void 
     FOR_EACH_SEED_INCOMING(seed)
     {
         struct stack_op op;
-        stack_do("node-add driver=mock name=m size=1M");
-        stack_do("backend-add name=b node=m");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("m", "driver=mock size=1M", "");
         uint64_t before = sequence();
         stack_do("pause");
         assert_int_equal(run_state(), INCOMING);

@@ -29,9 +29,7 @@ static void a_backend_moves_with_all_nodes_below_it(void **state)
     FOR_EACH_SEED(seed)
     {
         stack_do("node-add driver=memory name=n size=1M reactor=0");
-        stack_do("node-add driver=raw name=f child=n");
-        stack_do("backend-add name=b node=f");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("f", "driver=raw child=n", "");
         assert_int_equal(stack_run(b, OP_WRITE, 0, 512, 0), 0);
         for (unsigned i = 0; i < 4; i++) {
             unsigned to = (unsigned)(seed + i) % THREADS;
@@ -89,9 +87,7 @@ static void under_load_nothing_is_lost_reordered_or_seen_twice(void **state)
         int64_t offsets[OPS + 1];
         uint64_t random = seed * 31 + 7;
         unsigned nmoves = 0;
-        stack_do("node-add driver=mock name=m size=1M");
-        stack_do("backend-add name=b node=m");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("m", "driver=mock size=1M", "");
         for (unsigned i = 0; i < OPS; i++) {
             stack_submit(&ops[i], b, OP_WRITE, (int64_t)i * 512, 512, 0, NULL);
             random = random * 6364136223846793005U + 1442695040888963407U;
@@ -123,9 +119,7 @@ static void a_move_waits_for_what_is_in_flight_and_takes_what_queues_along(void 
     {
         struct stack_op running, queued[5];
         struct stack_answer moved;
-        stack_do("node-add driver=mock name=m size=1M hold=on reactor=0");
-        stack_do("backend-add name=b node=m");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("m", "driver=mock size=1M hold=on reactor=0", "");
         stack_submit(&running, b, OP_WRITE, 0, 512, 0, NULL);
         stack_settle();
         stack_send(&moved, "backend-move name=b reactor=1");
@@ -181,9 +175,7 @@ static void what_is_held_goes_along_and_is_tried_again_over_there(void **state)
     {
         struct stack_op held[3], queued, last;
         int64_t offsets[16];
-        stack_do("node-add driver=mock name=m size=1M error=28 reactor=0");
-        stack_do("backend-add name=b node=m werror=stop");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("m", "driver=mock size=1M error=28 reactor=0", "werror=stop");
         stack_submit(&held[0], b, OP_WRITE, 0, 512, 0, NULL);
         stack_settle();
         stack_do("node-set m error=5");
@@ -247,9 +239,7 @@ static void what_its_holder_has_held_in_a_region_is_tried_again_after_a_move(voi
     {
         struct stack_op held[2], next;
         struct stack_answer moved, resumed;
-        stack_do("node-add driver=mock name=m size=1M error=28 reactor=0");
-        stack_do("backend-add name=b node=m werror=stop");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("m", "driver=mock size=1M error=28 reactor=0", "werror=stop");
         uint64_t region = drain(b);
         for (unsigned i = 0; i < 2; i++)
             stack_submit(&held[i], b, OP_WRITE, 512 * i, 512, op_flag_holder(1), NULL);
@@ -279,9 +269,7 @@ static void one_that_was_held_before_a_move_ends_with_its_error_when_the_backend
     {
         struct stack_op held, queued;
         struct stack_answer moved, closed;
-        stack_do("node-add driver=mock name=m size=1M error=28 reactor=0");
-        stack_do("backend-add name=b node=m werror=stop");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("m", "driver=mock size=1M error=28 reactor=0", "werror=stop");
         stack_submit(&held, b, OP_WRITE, 0, 512, 0, NULL);
         stack_settle();
         stack_submit(&queued, b, OP_WRITE, 0, 512, 0, NULL);
@@ -303,9 +291,7 @@ static void a_drained_backend_moves_and_stays_drained(void **state)
     FOR_EACH_SEED(seed)
     {
         struct stack_op op;
-        stack_do("node-add driver=null name=n reactor=0");
-        stack_do("backend-add name=b node=n");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("n", "driver=null reactor=0", "");
         uint64_t region = drain(0);
         stack_submit(&op, b, OP_READ, 0, 512, 0, NULL);
         stack_do("backend-move name=b reactor=1");

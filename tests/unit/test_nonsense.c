@@ -8,9 +8,7 @@ static actor_addr backend;
 /* A backend that any error of its medium, `n`, would stop. */
 static void built(const char *node)
 {
-    stack_do("node-add name=n %s", node);
-    stack_do("backend-add name=b node=n werror=stop rerror=stop");
-    backend = stack_find("b");
+    backend = stack_backend("n", node, "werror=stop rerror=stop");
 }
 
 static const Sluice__BackendInfo *shown(void)

@@ -20,9 +20,7 @@ static void a_burst_arrives_whole_and_not_before_it_is_unplugged(void **state)
     FOR_EACH_SEED(seed)
     {
         static struct stack_op ops[MANY];
-        stack_do("node-add driver=mock name=m reactor=0");
-        stack_do("backend-add name=b node=m");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("m", "driver=mock reactor=0", "");
         unsigned many = seed & 1 ? MANY : (unsigned)seed;
         stack_plug(true);
         for (unsigned i = 0; i < many; i++)
@@ -47,9 +45,7 @@ static void a_burst_beyond_the_credits_goes_on_as_they_come_back(void **state)
     enum { MANY = 5000 };
     static struct stack_op ops[MANY];
     stack_start(1, 1);
-    stack_do("node-add driver=mock name=m");
-    stack_do("backend-add name=b node=m");
-    actor_addr b = stack_find("b");
+    actor_addr b = stack_backend("m", "driver=mock", "");
     stack_plug(true);
     for (unsigned i = 0; i < MANY; i++)
         stack_submit(&ops[i], b, OP_WRITE, 0, 512, 0, NULL);
@@ -66,9 +62,7 @@ static void completions_meanwhile_let_nothing_through(void **state)
     (void)state;
     FOR_EACH_SEED(seed)
     {
-        stack_do("node-add driver=mock name=m hold=on");
-        stack_do("backend-add name=b node=m");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("m", "driver=mock hold=on", "");
         struct stack_op before, burst;
         stack_submit(&before, b, OP_WRITE, 0, 512, 0, NULL);
         stack_settle();

@@ -372,9 +372,7 @@ static void after_a_pause_that_was_never_quiet_limits_hold_again(void **state)
         struct stack_answer paused = {0};
         stack_do("throttle-add slow iops-total=1");
         stack_do("node-add driver=mock name=m size=1M hold=on");
-        stack_do("node-add driver=throttle name=t child=m throttle-group=slow");
-        stack_do("backend-add name=b node=t");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("t", "driver=throttle child=m throttle-group=slow", "");
         submit(ops, b);
         stack_send(&paused, seed & 1 ? "pause" : "backend-pause b");
         stack_settle();

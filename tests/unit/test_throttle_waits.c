@@ -170,9 +170,7 @@ static void a_throttle_node_is_a_member_and_limits_discards(void **state)
     {
         stack_do("throttle-add name=g iops-total=100");
         stack_do("node-add driver=null name=n size=1M");
-        stack_do("node-add driver=throttle name=t child=n throttle-group=g");
-        stack_do("backend-add name=b node=t");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("t", "driver=throttle child=n throttle-group=g", "");
         limited_submit(ops, 30, b, OP_DISCARD, 512);
         assert_int_equal(limited_came(ops, 30), 11);
         stack_pass(100 * NS_PER_MS);
@@ -198,9 +196,7 @@ static void a_drain_lets_through_what_waits_in_a_throttle_node(void **state)
         stack_do("throttle-add name=g iops-total=10");
         stack_do("node-add driver=null name=n size=1M");
         stack_do("node-add driver=throttle name=t child=n throttle-group=g");
-        stack_do("node-add driver=raw name=r child=t");
-        stack_do("backend-add name=b node=r");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("r", "driver=raw child=t", "");
         limited_submit(ops, 12, b, OP_READ, 512);
         assert_int_equal(limited_came(ops, 12), 2);
         stack_do("backend-move name=b reactor=%u", STACK_THREADS(seed) - 1);

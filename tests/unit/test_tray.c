@@ -259,9 +259,7 @@ static void what_the_owner_asks_and_what_a_medium_asks_are_two_questions(void **
     {
         struct stack_op op;
         struct stack_answer removed, asked, inserted;
-        stack_do("node-add driver=mock name=m hold=on");
-        stack_do("backend-add name=b node=m");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("m", "driver=mock hold=on", "");
         stack_device_ops(b, DEVICE_OFFERS_CHANGE_MEDIA | DEVICE_OFFERS_EJECT_REQUEST);
         stack_device()->hold = true;
         stack_submit(&op, b, OP_WRITE, 0, 512, 0, NULL);
