@@ -171,7 +171,10 @@ static void on_blocked(struct actor *self, struct mail *mail)
 {
     struct backend *backend = actor_state(self);
     backend->resize_blocked = ((Sluice__BackendBlocked *)mail->body)->resize;
-    actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
+    if (backend->resize_blocked)
+        backend_await_resizes(backend, mail_ticket(mail));
+    else
+        actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
 }
 
 /* As a frontend is told: read-only when the backend is. */

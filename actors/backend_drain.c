@@ -133,6 +133,23 @@ void backend_await_quiet(struct backend *backend, unsigned pause, struct ticket 
         backend_settle(backend);
 }
 
+/* --- Resizes */
+
+void backend_resize_over(struct backend *backend)
+{
+    if (!--backend->resizes)
+        answer(backend, &backend->resize_waiters);
+}
+
+void backend_await_resizes(struct backend *backend, struct ticket ticket)
+{
+    struct waiter *waiter = MEM_NEW(struct waiter);
+    *waiter = (struct waiter){.next = backend->resize_waiters, .ticket = ticket};
+    backend->resize_waiters = waiter;
+    if (!backend->resizes)
+        answer(backend, &backend->resize_waiters);
+}
+
 /* --- Regions */
 
 void backend_quiesce(struct backend *backend)
@@ -207,13 +224,14 @@ bool backend_drain_passes(const struct backend *backend, const struct op *op)
 
 void backend_drain_fini(struct backend *backend)
 {
-    struct waiter **lists[] = {&backend->waiters, &backend->calm_waiters}, *waiter;
+    struct waiter **lists[] = {&backend->waiters, &backend->calm_waiters, &backend->resize_waiters},
+                  *waiter;
     struct drain *region;
     while ((region = backend->regions)) {
         backend->regions = region->next;
         free(region);
     }
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 3; i++)
         while ((waiter = *lists[i])) {
             *lists[i] = waiter->next;
             free(waiter);

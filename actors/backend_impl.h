@@ -102,6 +102,7 @@ struct backend {
     struct throttle_member *throttle; /* null: it is a member of no throttle group */
     actor_addr node;
     uint64_t in_flight;
+    uint64_t resizes;  /* of them, those that may make the medium longer or shorter */
     uint64_t arrivals; /* operations that were begun; orders those that are held */
     struct driver_facts facts;
     struct account account;
@@ -138,10 +139,11 @@ struct backend {
     struct carried *carried; /* those that were held before a move, and are still to come */
     struct ticket mover;     /* who waits for the arrival at another reactor */
     uint64_t queued_bytes;
-    struct waiter *waiters;      /* for the end of what is in flight */
-    struct waiter *calm_waiters; /* of them, for the sessions that are asked */
-    unsigned asked;              /* sessions whose answer is to come */
-    bool asks_again;             /* it got quiet once more while they were asked */
+    struct waiter *waiters;        /* for the end of what is in flight */
+    struct waiter *calm_waiters;   /* of them, for the sessions that are asked */
+    struct waiter *resize_waiters; /* for the end of resizes */
+    unsigned asked;                /* sessions whose answer is to come */
+    bool asks_again;               /* it got quiet once more while they were asked */
 
     struct session *sessions;
     struct buffer *buffers; /* memory that is registered; see backend_buffer.c */
@@ -214,6 +216,9 @@ void backend_on_session_calm(struct actor *self, struct mail *mail);
  * this pause, or, when it is 0, of regions. Where that is over first nobody knows when it would be
  * quiet: backend_await_over() answers. */
 void backend_await_quiet(struct backend *backend, unsigned pause, struct ticket ticket);
+/* Answers when no resize is under way; and one has ended. */
+void backend_await_resizes(struct backend *backend, struct ticket ticket);
+void backend_resize_over(struct backend *backend);
 void backend_await_over(struct backend *backend);
 /* Nothing is in flight any more, and operations wait: goes on with whatever waited for that. */
 void backend_settle(struct backend *backend);

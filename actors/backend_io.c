@@ -108,12 +108,26 @@ void backend_set_accounting(struct backend *backend, bool on)
 
 /* --- The end of what is in flight */
 
+/* Whether it may make the medium longer or shorter. */
+static bool may_resize(const struct op *op)
+{
+    return op->kind == OP_TRUNCATE || (op->flags & OP_BEYOND_END && op->kind != OP_READ);
+}
+
+static void landed(struct backend *backend, bool resizes)
+{
+    if (__builtin_expect(resizes, 0))
+        backend_resize_over(backend);
+    if (!--backend->in_flight && backend->waits)
+        backend_settle(backend);
+}
+
 /* It is in flight until its callback has returned. */
 static void finish(struct backend *backend, struct op *op, int64_t ret)
 {
+    bool resizes = may_resize(op);
     op_complete(op, ret);
-    if (!--backend->in_flight && backend->waits)
-        backend_settle(backend);
+    landed(backend, resizes);
 }
 
 /* --- Errors */
@@ -142,12 +156,6 @@ void backend_hold(struct backend *backend, struct op *op, uint64_t arrival, int 
 static void end_held(struct op *op)
 {
     op_complete(op, ((const struct held *)op_top(op))->error);
-}
-
-/* Whether it may make the medium longer or shorter. */
-static bool may_resize(const struct op *op)
-{
-    return op->kind == OP_TRUNCATE || (op->flags & OP_BEYOND_END && op->kind != OP_READ);
 }
 
 /* What no medium is to blame for: it can't do such a thing, was asked for a length that it can't
@@ -207,6 +215,8 @@ static void failed(struct backend *backend, struct op *op, struct begun begun)
             break;
         }
         backend_hold(backend, op, begun.arrival, (int)op->ret);
+        if (may_resize(op))
+            backend_resize_over(backend);
         if (!--backend->in_flight)
             backend_settle(backend);
         break;
@@ -342,6 +352,7 @@ static void begin(struct backend *backend, struct op *op, uint64_t arrival)
     if (backend->write_through && (op->kind == OP_WRITE || op->kind == OP_ZEROES))
         op->flags |= OP_FUA;
     backend->in_flight++;
+    backend->resizes += may_resize(op);
     struct begun *begun = op_push(op, done, backend);
     *begun = (struct begun){.started = now(backend), .arrival = arrival};
     if (backend->detect_zeroes && op->kind == OP_WRITE)
@@ -356,7 +367,8 @@ static void begin(struct backend *backend, struct op *op, uint64_t arrival)
 
 static void cancel_passed(struct op *op, void *who)
 {
-    finish(who, op, op->ret);
+    op_complete(op, op->ret);
+    landed(who, false);
 }
 
 /* What is with the node may be ended there, or not. */
@@ -501,8 +513,7 @@ static void asked_below(struct op *cancel, void *who)
 {
     struct backend *backend = who;
     op_free(cancel);
-    if (!--backend->in_flight && backend->waits)
-        backend_settle(backend);
+    landed(backend, false);
 }
 
 /* It is outstanding here, like what it is about. */

@@ -152,19 +152,28 @@ void graph_block_free(struct object *object)
 
 /* --- Backends */
 
+/* Who waits for all backends to know: a request, or one who goes on then. */
 struct telling {
     struct ticket ticket;
-    size_t outstanding;
     bool control; /* asked by a request */
+    struct object *object;
+    void (*then)(struct object *object); /* null: the ticket is answered */
+    size_t outstanding;
 };
 
-static void told_one(struct actor *self, struct telling *telling)
+static void told_one(struct graph *graph, struct telling *telling)
 {
     if (--telling->outstanding)
         return;
-    actor_reply(self, telling->ticket, telling->control ? MAIL_REPLY : MAIL_NONE,
-                telling->control ? reply_done() : NULL);
+    if (telling->then)
+        telling->then(telling->object);
+    else
+        actor_reply(graph->self, telling->ticket, telling->control ? MAIL_REPLY : MAIL_NONE,
+                    telling->control ? reply_done() : NULL);
     free(telling);
+    graph->gathers--;
+    if (graph->ending)
+        graph_step_end(graph);
 }
 
 /* One that is gone by now does nothing any more. */
@@ -172,9 +181,11 @@ static void told(struct actor *self, struct mail *reply, void *arg)
 {
     (void)reply;
     if (arg)
-        told_one(self, arg);
+        told_one(actor_state(self), arg);
 }
 
+/* Where it is blocked, who waits hears it from each backend, also from one that has been told, but
+ * has not answered yet. */
 static void sync(struct graph *graph, struct telling *telling)
 {
     const struct table *backends = &graph->tables[BACKEND];
@@ -182,7 +193,7 @@ static void sync(struct graph *graph, struct telling *telling)
         struct object *backend = backends->all[i];
         const struct object *node;
         bool blocked = find(backend, 1U << SLUICE__OP_BLOCK__OPERATION__RESIZE, NULL, &node);
-        if (!backend->address || blocked == backend->resize_blocked)
+        if (!backend->address || (blocked == backend->resize_blocked && !(blocked && telling)))
             continue;
         backend->resize_blocked = blocked;
         Sluice__BackendBlocked *mail = MAIL_NEW(sluice__backend_blocked);
@@ -198,13 +209,25 @@ void graph_block_sync(struct graph *graph)
     sync(graph, NULL);
 }
 
+static void sync_for(struct graph *graph, struct telling how)
+{
+    struct telling *telling = MEM_NEW(struct telling);
+    *telling = how;
+    telling->outstanding = 1;
+    graph->gathers++;
+    sync(graph, telling);
+    told_one(graph, telling);
+}
+
+void graph_block_await(struct object *object, void (*then)(struct object *object))
+{
+    sync_for(object->graph, (struct telling){.object = object, .then = then});
+}
+
 /* Answers when all backends know. */
 static void sync_and_answer(struct graph *graph, struct ticket ticket, bool control)
 {
-    struct telling *telling = MEM_NEW(struct telling);
-    *telling = (struct telling){ticket, 1, control};
-    sync(graph, telling);
-    told_one(graph->self, telling);
+    sync_for(graph, (struct telling){.ticket = ticket, .control = control});
 }
 
 /* --- Requests */

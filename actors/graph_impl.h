@@ -352,6 +352,8 @@ void graph_block(struct object *node, unsigned ops, const struct object *owner, 
 void graph_unblock(struct object *node, const struct object *owner);
 /* Backends have other media now, or something has been blocked or unblocked. */
 void graph_block_sync(struct graph *graph);
+/* The same; `then` runs when no backend does what is blocked any more, maybe at once. */
+void graph_block_await(struct object *object, void (*then)(struct object *object));
 void graph_block_free(struct object *object);
 int graph_op_block(struct graph *graph, const Sluice__OpBlock *request, bool block,
                    struct ticket ticket, struct err *err);

@@ -372,8 +372,8 @@ static void opened(struct actor *self, struct mail *reply, void *arg)
     graph_settled(object->graph);
 }
 
-/* It has what it needs: makes the actor and asks it to open. */
-static void placed(struct object *object, const struct err *err)
+/* Makes the actor and asks it to open. */
+static void make(struct object *object)
 {
     static const struct {
         const struct actor_type *type;
@@ -386,11 +386,6 @@ static void placed(struct object *object, const struct err *err)
         [JOB] = {&job_type, MAIL_JOB_OPEN},
     };
     struct actor *self = object->graph->self;
-    if (err) {
-        object->err = *err;
-        graph_fail(object);
-        return;
-    }
     if (object->kind == BACKEND) { /* from here on it is told */
         Sluice__BackendOpen *open = object->body;
         open->has_paused = true;
@@ -408,6 +403,19 @@ static void placed(struct object *object, const struct err *err)
             "%s '%s' can't be added: the table of actors is full; remove something",
             graph_words[object->kind], object->name);
     failed_closed(self, NULL, object);
+}
+
+/* It has what it needs. What a job has blocked has come to an end before it begins. */
+static void placed(struct object *object, const struct err *err)
+{
+    if (err) {
+        object->err = *err;
+        graph_fail(object);
+    } else if (object->kind == JOB) {
+        graph_block_await(object, make);
+    } else {
+        make(object);
+    }
 }
 
 void graph_begin_add(struct object *object, struct standing standing, void *body)
