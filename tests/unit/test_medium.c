@@ -146,6 +146,43 @@ static void a_node_that_another_backend_holds_stays_where_it_is(void **state)
     }
 }
 
+/* A backend that is an embedding program's, on a node that is made with it. */
+static void the_last_reference_takes_the_medium_along_before_it_has_gone(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_answer made, ended;
+        stack_settle();
+        unsigned actors = stack_actors();
+        Sluice__Claim *claim = MAIL_NEW(sluice__claim);
+        mail_set(&claim->backend, "");
+        mail_set(&claim->name, "rig");
+        claim->permissions = MAIL_NEW(sluice__permissions);
+        claim->make = MAIL_NEW(sluice__backend_add);
+        mail_set(&claim->make->name, "");
+        mail_set(&claim->make->driver, "null");
+        stack_ask(&made, stack_world()->graph, MAIL_CLAIM, claim);
+        stack_await(&made);
+        assert_int_equal(made.code, 0);
+        assert_int_equal(stack_actors(), actors + 2);
+        Sluice__ClaimEnd *end = MAIL_NEW(sluice__claim_end);
+        end->claim = ((const Sluice__Claimed *)made.body)->claim;
+        stack_ask(&ended, stack_world()->graph, MAIL_CLAIM_END, end);
+        stack_await(&ended);
+        assert_int_equal(ended.code, 0);
+        assert_int_equal(stack_actors(), actors); /* by the time that one knows */
+
+        stack_send_graph(&made, "backend-add name=b driver=null");
+        stack_await(&made);
+        assert_int_equal(made.code, 0);
+        stack_send_graph(&ended, "backend-remove b");
+        stack_await(&ended);
+        assert_int_equal(ended.code, 0);
+        assert_int_equal(stack_actors(), actors);
+    }
+}
+
 static void mistakes_are_told_and_change_nothing(void **state)
 {
     (void)state;
@@ -214,6 +251,7 @@ int main(void)
         cmocka_unit_test(read_only_stays_with_an_empty_backend),
         cmocka_unit_test(a_drive_that_says_it_is_empty_is_not_available),
         cmocka_unit_test(a_node_that_another_backend_holds_stays_where_it_is),
+        cmocka_unit_test(the_last_reference_takes_the_medium_along_before_it_has_gone),
         cmocka_unit_test(mistakes_are_told_and_change_nothing),
         cmocka_unit_test(a_shutdown_during_a_removal_ends_both),
     };
