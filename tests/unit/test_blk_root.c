@@ -183,6 +183,26 @@ static void flags_answer_from_the_root_state_without_a_medium(void **state)
     rig_close(&rig);
 }
 
+/* The blk may write: what the medium was decides. */
+static void read_only_answers_from_the_root_state_without_a_medium(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(0, "driver=memory size=1M");
+    char *error;
+    request(rig.context, "node-add name=ro driver=mock read-only=on");
+    request(rig.context, "backend-add name=cd node=ro");
+    request(rig.context, "medium-remove cd");
+    blk *blk = open_blk(rig.context, "cd", BLK_WRITABLE);
+    assert_true(blk_is_read_only(blk));
+    assert_int_equal(blk_get_open_flags_from_root_state(blk) & BLK_WRITABLE, 0);
+    worked(blk_insert_bs(blk, "node", &error), &error);
+    assert_false(blk_is_read_only(blk));
+    worked(blk_remove_bs(blk, &error), &error);
+    assert_false(blk_is_read_only(blk));
+    blk_close(&blk);
+    rig_close(&rig);
+}
+
 static void zeroes_are_detected_when_asked(void **state)
 {
     (void)state;
@@ -235,6 +255,7 @@ int main(void)
         TEST(a_notifier_may_close_its_blk_while_the_medium_goes),
         TEST(a_context_that_nobody_polls_holds_a_medium_no_longer_than_until_it_closes),
         TEST(flags_answer_from_the_root_state_without_a_medium),
+        TEST(read_only_answers_from_the_root_state_without_a_medium),
         TEST(zeroes_are_detected_when_asked),
         TEST(invalidating_finds_the_length_that_another_has_made),
     };
