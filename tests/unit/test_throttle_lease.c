@@ -3,6 +3,8 @@
  */
 #include "limited_rig.h"
 
+#include "engine/reactor.h"
+
 #define OPS 256
 
 static struct stack_op ops[OPS];
@@ -104,6 +106,72 @@ static void a_direction_s_idle_lease_comes_back_while_the_other_is_busy(void **s
     }
 }
 
+/* --- Moves */
+
+/* 200 writes at once, so that some of a lease is left; and which backend that was. */
+static actor_addr leases(const char *group)
+{
+    stack_do("throttle-add name=%s iops-write=100000", group);
+    actor_addr b = member("b", group);
+    submit(200, b, OP_WRITE, 512);
+    assert_int_equal(came(200), 200);
+    assert_true(shown(group)->leased_ops > 0);
+    return b;
+}
+
+/* To another reactor, by itself or to a node that stays there. */
+static void move(uint64_t seed)
+{
+    unsigned threads = STACK_THREADS(seed);
+    unsigned to = (stack_do("backend-show b")->backend->reactor + 1) % threads;
+    if (seed / 3 & 1) {
+        stack_do("backend-move b reactor=%u", to);
+    } else {
+        stack_do("node-add driver=null name=n reactor=%u", to);
+        stack_do("backend-add name=holder node=n");
+        stack_do("medium-change b n");
+    }
+    assert_int_equal(stack_do("backend-show b")->backend->reactor, to);
+}
+
+static void an_idle_lease_comes_back_from_another_reactor(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        actor_addr b = leases("g");
+        move(seed);
+        assert_true(shown("g")->leased_ops > 0); /* it went along */
+        stack_pass(50 * NS_PER_MS);
+        assert_true(shown("g")->leased_ops == 0);
+
+        /* And what is leased there. */
+        submit(200, b, OP_WRITE, 512);
+        assert_int_equal(came(200), 200);
+        assert_true(shown("g")->leased_ops > 0);
+        stack_pass(50 * NS_PER_MS);
+        assert_true(shown("g")->leased_ops == 0);
+    }
+}
+
+/* What the old reactor was to do later is done by the new one, or not at all. */
+static void a_member_that_has_moved_may_end_at_once(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        leases("g");
+        move(seed);
+        stack_release("b");
+        stack_do("backend-remove b");
+        assert_int_equal(shown("g")->n_members, 0);
+        stack_pass(50 * NS_PER_MS);
+        for (unsigned i = 0; i < STACK_THREADS(seed); i++)
+            assert_true(timers_next(reactor_timers(engine_reactor(stack_engine(), i))) ==
+                        UINT64_MAX);
+    }
+}
+
 /* --- What is shown */
 
 static void what_is_leased_is_shown_also_when_one_direction_has_no_limit(void **state)
@@ -135,6 +203,8 @@ int main(void)
         cmocka_unit_test(a_new_limit_of_bytes_holds_at_once),
         cmocka_unit_test(small_requests_do_not_gather_bytes),
         cmocka_unit_test(a_direction_s_idle_lease_comes_back_while_the_other_is_busy),
+        cmocka_unit_test(an_idle_lease_comes_back_from_another_reactor),
+        cmocka_unit_test(a_member_that_has_moved_may_end_at_once),
         cmocka_unit_test(what_is_leased_is_shown_also_when_one_direction_has_no_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
