@@ -25,6 +25,29 @@ static void asking_returns_at_once_and_waiting_returns_after_the_callbacks(void 
     rig_close(&rig);
 }
 
+/* What it has ended with counts, not that somebody asked for its end. */
+static void a_result_that_is_faster_wins(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(0, "driver=mock hold=on cancel=off");
+    struct tally tally = {0};
+    char data[512] = "";
+    assert_int_equal(blk_aio_pwrite(rig.blk, 0, 512, data, 0, count, &tally), 0);
+    assert_int_equal(blk_aio_cancel_async(rig.blk, &tally), 1);
+    request(rig.context, "node-set node hold=off");
+    blk_aio_cancel(rig.blk, &tally);
+    assert_int_equal(tally.calls, 1);
+    assert_int_equal(tally.ret, 0);
+
+    request(rig.context, "node-set node hold=on error=28");
+    assert_int_equal(blk_aio_pwrite(rig.blk, 0, 512, data, 0, count, &tally), 0);
+    assert_int_equal(blk_aio_cancel_async(rig.blk, &tally), 1);
+    request(rig.context, "node-set node hold=off");
+    reap(rig.context, &tally.calls, 2);
+    assert_int_equal(tally.ret, -ENOSPC);
+    rig_close(&rig);
+}
+
 static void cancelling_what_a_pause_holds_up_does_not_wait_for_its_end(void **state)
 {
     (void)state;
@@ -143,6 +166,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup(name, bound_time)
     const struct CMUnitTest tests[] = {
         TEST(asking_returns_at_once_and_waiting_returns_after_the_callbacks),
+        TEST(a_result_that_is_faster_wins),
         TEST(cancelling_what_a_pause_holds_up_does_not_wait_for_its_end),
         TEST(a_callback_may_cancel_and_wait),
         TEST(an_aborted_request_calls_back_later_with_what_it_was_given),
