@@ -15,7 +15,7 @@ struct buffer {
     bool waits;    /* who registers it is answered by the last of them, */
     bool leaves;   /* or who unregisters it */
     struct ticket ticket;
-    struct err err; /* of the registration */
+    struct err err; /* what the present medium said to the registration; 0 until it has answered */
 };
 
 static void forget(struct buffer *buffer)
@@ -44,10 +44,13 @@ static void settle(struct buffer *buffer)
 static void answered(struct actor *self, struct mail *reply, void *arg)
 {
     struct buffer *buffer = arg;
-    (void)self;
+    const struct backend *backend = actor_state(self);
     buffer->asks--;
-    if (buffer->waits && mail_fault(reply))
-        mail_fault_err(reply, &buffer->err);
+    if (buffer->waits && backend->has_medium && reply->from == backend->node) {
+        buffer->err = (struct err){0};
+        if (mail_fault(reply))
+            mail_fault_err(reply, &buffer->err);
+    }
     settle(buffer);
 }
 
@@ -59,6 +62,7 @@ static void ask(struct buffer *buffer, bool on)
     body->bytes = buffer->bytes;
     body->on = on;
     buffer->asks++;
+    buffer->err = (struct err){0}; /* that was another medium's */
     actor_ask(backend->self, backend->node, MAIL_BUFFER, body, answered, buffer);
 }
 

@@ -202,6 +202,36 @@ static void what_comes_while_a_medium_is_changed_holds_for_the_new_one(void **st
     }
 }
 
+/* One that was refused before that is not kept, and the next medium is not asked. */
+static void who_registers_while_a_medium_goes_hears_of_the_one_that_is_there(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_answer gone, registered;
+        bool changes = seed / 3 % 2;
+        unsigned threads = STACK_THREADS(seed);
+        stack_do("node-add driver=mock name=m reactor=0 error=12");
+        stack_do("node-add driver=raw name=r child=m reactor=%u", 1 % threads);
+        stack_do("node-add driver=raw name=s child=r reactor=0");
+        stack_do("node-add driver=mock name=n reactor=0");
+        stack_do("backend-add name=b node=s");
+        actor_addr b = stack_find("b");
+        stack_send(&gone, changes ? "medium-change b n" : "medium-remove b");
+        for (uint64_t steps = seed / 6; steps; steps--)
+            stack_step();
+        stack_ask(&registered, b, MAIL_BUFFER, buffer(1, true));
+        stack_await(&registered);
+        stack_await(&gone);
+        assert_int_equal(gone.code, 0);
+        if (!changes)
+            stack_do("medium-insert backend=b node=n");
+        stack_settle();
+        assert_int_equal(registered.code, knows("n", 1) ? 0 : -ENOMEM);
+        stack_do("node-set m error=0");
+    }
+}
+
 static void a_move_takes_it_out_of_one_reactor_and_to_the_other(void **state)
 {
     (void)state;
@@ -447,6 +477,7 @@ int main(void)
         TEST(through_a_change_of_medium_each_knows_it_while_it_is_the_medium),
         TEST(a_medium_that_is_put_back_knows_it_again),
         TEST(what_comes_while_a_medium_is_changed_holds_for_the_new_one),
+        TEST(who_registers_while_a_medium_goes_hears_of_the_one_that_is_there),
         TEST(a_move_takes_it_out_of_one_reactor_and_to_the_other),
         TEST(unregistered_while_the_medium_goes_it_is_known_to_none),
         TEST(through_a_filter_each_is_answered_that_asked),
