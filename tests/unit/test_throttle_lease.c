@@ -112,10 +112,10 @@ static void a_direction_s_idle_lease_comes_back_while_the_other_is_busy(void **s
 static actor_addr leases(const char *group)
 {
     stack_do("throttle-add name=%s iops-write=100000", group);
-    actor_addr b = member("b", group);
-    submit(200, b, OP_WRITE, 512);
-    assert_int_equal(came(200), 200);
-    assert_true(shown(group)->leased_ops > 0);
+    actor_addr b = limited_backend("b", group);
+    limited_submit(ops, 200, b, OP_WRITE, 512);
+    assert_int_equal(limited_came(ops, 200), 200);
+    assert_true(limited_group(group)->leased_ops > 0);
     return b;
 }
 
@@ -141,16 +141,16 @@ static void an_idle_lease_comes_back_from_another_reactor(void **state)
     {
         actor_addr b = leases("g");
         move(seed);
-        assert_true(shown("g")->leased_ops > 0); /* it went along */
+        assert_true(limited_group("g")->leased_ops > 0); /* it went along */
         stack_pass(50 * NS_PER_MS);
-        assert_true(shown("g")->leased_ops == 0);
+        assert_true(limited_group("g")->leased_ops == 0);
 
         /* And what is leased there. */
-        submit(200, b, OP_WRITE, 512);
-        assert_int_equal(came(200), 200);
-        assert_true(shown("g")->leased_ops > 0);
+        limited_submit(ops, 200, b, OP_WRITE, 512);
+        assert_int_equal(limited_came(ops, 200), 200);
+        assert_true(limited_group("g")->leased_ops > 0);
         stack_pass(50 * NS_PER_MS);
-        assert_true(shown("g")->leased_ops == 0);
+        assert_true(limited_group("g")->leased_ops == 0);
     }
 }
 
@@ -164,7 +164,7 @@ static void a_member_that_has_moved_may_end_at_once(void **state)
         move(seed);
         stack_release("b");
         stack_do("backend-remove b");
-        assert_int_equal(shown("g")->n_members, 0);
+        assert_int_equal(limited_group("g")->n_members, 0);
         stack_pass(50 * NS_PER_MS);
         for (unsigned i = 0; i < STACK_THREADS(seed); i++)
             assert_true(timers_next(reactor_timers(engine_reactor(stack_engine(), i))) ==
