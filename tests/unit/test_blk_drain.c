@@ -240,19 +240,27 @@ static void draining_from_inside_a_callback_waits_for_the_others_but_not_for_its
 
 struct thread {
     sluice *engine;
-    atomic_bool opened, submitted, returned;
-    atomic_bool go;
+    bool late; /* it reaps after the drain has begun */
+    atomic_bool submitted, runs, drained, returned;
 };
+
+static void await(const atomic_bool *so)
+{
+    while (!atomic_load(so))
+        usleep(100);
+}
 
 static void slow_callback(void *opaque, int ret)
 {
     struct thread *thread = opaque;
     assert_int_equal(ret, 0);
+    atomic_store(&thread->runs, true);
+    await(&thread->drained);
     usleep(50000);
     atomic_store(&thread->returned, true);
 }
 
-/* Submits, lets the request end while it looks elsewhere, and only then reaps. */
+/* Submits, and lets the request end while it looks elsewhere. */
 static void *run_thread(void *arg)
 {
     struct thread *thread = arg;
@@ -262,9 +270,10 @@ static void *run_thread(void *arg)
     blk_aio_pread(blk, 0, 512, data, 0, slow_callback, thread);
     blk_poll(context); /* it leaves */
     atomic_store(&thread->submitted, true);
-    while (!atomic_load(&thread->go))
-        usleep(100);
-    usleep(20000);
+    if (thread->late) {
+        await(&thread->drained);
+        usleep(20000);
+    }
     while (!atomic_load(&thread->returned))
         blk_wait(context, -1);
     blk_close(&blk);
@@ -272,20 +281,22 @@ static void *run_thread(void *arg)
     return NULL;
 }
 
+/* Of one that is due, and of one that runs. */
 static void a_drain_waits_until_the_callbacks_of_another_thread_have_returned(void **state)
 {
     (void)state;
     struct rig rig = rig_open(0, memory);
-    struct thread thread = {.engine = rig.engine};
-    pthread_t id;
-    assert_int_equal(pthread_create(&id, NULL, run_thread, &thread), 0);
-    while (!atomic_load(&thread.submitted))
-        usleep(100);
-    atomic_store(&thread.go, true);
-    assert_int_equal(blk_drain_begin(rig.blk), 0);
-    assert_true(atomic_load(&thread.returned));
-    assert_int_equal(blk_drain_end(rig.blk), 0);
-    assert_int_equal(pthread_join(id, NULL), 0);
+    for (unsigned late = 0; late < 2; late++) {
+        struct thread thread = {.engine = rig.engine, .late = late};
+        pthread_t id;
+        assert_int_equal(pthread_create(&id, NULL, run_thread, &thread), 0);
+        await(late ? &thread.submitted : &thread.runs);
+        atomic_store(&thread.drained, true);
+        assert_int_equal(blk_drain_begin(rig.blk), 0);
+        assert_true(atomic_load(&thread.returned));
+        assert_int_equal(blk_drain_end(rig.blk), 0);
+        assert_int_equal(pthread_join(id, NULL), 0);
+    }
     rig_close(&rig);
 }
 

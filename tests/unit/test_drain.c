@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "drivers/driver.h"
+#include "engine/peer.h"
 
 /* A region of this number's, or of the thread's. */
 static void begin_for(struct stack_answer *answer, unsigned number, actor_addr backend,
@@ -173,6 +174,83 @@ static void what_is_reached_in_two_ways_is_drained_once(void **state)
         end(region); /* once is enough */
         stack_await_op(&op);
         assert_int_equal(op.ret, 0);
+    }
+}
+
+/* --- Who is in the way of quiet */
+
+static struct {
+    actor_addr backend, port;
+} guest;
+
+static void own_ended(struct op *op, void *who)
+{
+    (void)who;
+    assert_int_equal(op->ret, 0);
+    op_free(op);
+}
+
+static struct op *guest_send(struct actor *self, unsigned flags, op_done_fn *done)
+{
+    struct op *op = op_new(actor_peer(self));
+    op->kind = OP_FLUSH;
+    op->flags = (uint16_t)flags;
+    op->offset = 0;
+    op->bytes = 0;
+    op_push(op, done, self);
+    op_send(op, guest.backend);
+    return op;
+}
+
+/* Issues another in its own region, which ends meanwhile, and then says that it returns. */
+static void first_ended(struct op *op, void *who)
+{
+    own_ended(op, who);
+    guest_send(who, OP_DRAINING, own_ended);
+    Sluice__BackendChanged *told = MAIL_NEW(sluice__backend_changed);
+    told->facts = MAIL_NEW(sluice__node_facts);
+    actor_tell(who, guest.port, MAIL_BACKEND_CHANGED, told);
+}
+
+/* Its requests are let through by the region that it answers with. */
+static void guest_go(struct actor *self, struct mail *mail)
+{
+    guest.port = mail->from;
+    guest_send(self, 0, first_ended);
+    Sluice__DrainWhose *whose = MAIL_NEW(sluice__drain_whose);
+    whose->has_peer = true;
+    whose->peer = actor_peer(self)->id;
+    actor_reply(self, mail_ticket(mail), MAIL_DRAIN_BEGIN, whose);
+}
+
+static const struct actor_type guest_type = {
+    .name = "guest",
+    .handlers = {[MAIL_DESCRIBE] = guest_go},
+};
+
+static void a_callback_that_issues_more_in_its_own_region_has_not_returned_by_that(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_answer drained;
+        stack_do("node-add name=n driver=mock hold=on reactor=0");
+        stack_do("backend-add name=b node=n");
+        guest.backend = stack_find("b");
+        actor_addr self = engine_spawn(stack_engine(), &guest_type, "guest", 0);
+        const Sluice__DrainWhose *whose = stack_call(self, MAIL_DESCRIBE, NULL);
+        stack_ask(&drained, guest.backend, MAIL_DRAIN_BEGIN, mail_copy(whose));
+        stack_settle();
+        assert_false(drained.came);
+        unsigned before = stack_news()->count;
+        stack_do("node-set n hold=off");
+        stack_await(&drained);
+        assert_int_equal(drained.code, 0);
+        stack_settle();
+        assert_int_equal(stack_news()->count, before + 1);
+        assert_true(stack_news()->at < drained.at);
+        stack_call(guest.backend, MAIL_DRAIN_END, mail_copy(whose));
+        stack_leaves(1); /* the guest */
     }
 }
 
@@ -476,6 +554,7 @@ int main(void)
         cmocka_unit_test(draining_a_node_reaches_all_who_stand_on_it_through_others),
         cmocka_unit_test(what_is_reached_in_two_ways_is_drained_once),
         cmocka_unit_test(a_region_over_everything_covers_what_is_added_inside_it),
+        cmocka_unit_test(a_callback_that_issues_more_in_its_own_region_has_not_returned_by_that),
         cmocka_unit_test(a_backend_that_attaches_inside_inherits_and_one_that_detaches_gives_back),
         cmocka_unit_test(what_is_drained_can_be_removed_and_the_region_still_ends),
         cmocka_unit_test(a_drain_of_what_is_not_there_is_refused),
