@@ -2,11 +2,7 @@
 #ifndef ACTIVE_RIG_H
 #define ACTIVE_RIG_H
 
-#include "stack_rig.h"
-
-#include <stdio.h>
-
-#include "drivers/driver.h"
+#include "shown_rig.h"
 
 #define FOR_EACH_SEED_INCOMING(seed)                                                               \
     for (uint64_t seed = stack_first_seed();                                                       \
@@ -17,20 +13,11 @@
 #define SHARED (PERM_CONSISTENT_READ | PERM_WRITE_UNCHANGED)
 #define ALL    "consistent-read,write,write-unchanged,resize,graph-mod"
 
-static inline const char *words(char *const *names, size_t n)
-{
-    static char text[200];
-    text[0] = 0;
-    for (size_t i = 0; i < n; i++)
-        snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s", i ? "," : "", names[i]);
-    return text;
-}
-
 static inline void assert_has(const char *backend, const char *permissions, const char *shares)
 {
     const Sluice__BackendInfo *info = stack_do("backend-show %s", backend)->backend;
-    assert_string_equal(words(info->permissions, info->n_permissions), permissions);
-    assert_string_equal(words(info->shares, info->n_shares), shares);
+    assert_string_equal(shown_words(info->permissions, info->n_permissions), permissions);
+    assert_string_equal(shown_words(info->shares, info->n_shares), shares);
 }
 
 /* What backends have of it, and whether it has released what it stands on. */
@@ -39,8 +26,8 @@ static inline void assert_node(const char *node, bool inactive, const char *perm
 {
     const Sluice__NodeInfo *info = stack_do("node-show %s", node)->node;
     assert_int_equal(info->inactive, inactive);
-    assert_string_equal(words(info->permissions, info->n_permissions), permissions);
-    assert_string_equal(words(info->shares, info->n_shares), shares);
+    assert_string_equal(shown_words(info->permissions, info->n_permissions), permissions);
+    assert_string_equal(shown_words(info->shares, info->n_shares), shares);
 }
 
 static inline void assert_activity(const char *backend, Sluice__Activity activity)
@@ -94,11 +81,6 @@ static inline int claim_set(uint64_t claim, unsigned perm, unsigned shared)
     stack_ask(&answer, stack_world()->graph, MAIL_CLAIM_SET, set);
     stack_await(&answer);
     return answer.code;
-}
-
-static inline uint64_t sequence(void)
-{
-    return stack_do("status")->status->sequence;
 }
 
 static inline Sluice__RunState run_state(void)

@@ -4,11 +4,8 @@
 #ifndef ACTS_RIG_H
 #define ACTS_RIG_H
 
-#include "stack_rig.h"
+#include "shown_rig.h"
 
-#include "drivers/driver.h"
-
-#define MIB      (INT64_C(1) << 20)
 #define HALF     (MIB / 2)
 #define PLACE    4096 /* bytes of one place in the lower half */
 #define ASKS     1500

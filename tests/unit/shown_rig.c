@@ -1,5 +1,30 @@
 #include "shown_rig.h"
 
+const Sluice__BackendInfo *shown(void)
+{
+    return stack_do("backend-show b")->backend;
+}
+
+const char *shown_words(char *const *list, size_t n)
+{
+    static char text[2][200];
+    static unsigned turn;
+    char *out = text[turn++ % 2];
+    size_t used = 0;
+    out[0] = 0;
+    for (size_t i = 0; i < n; i++) {
+        used += (size_t)snprintf(out + used, sizeof *text - used, "%s%s", i ? "," : "", list[i]);
+        assert_true(used < sizeof *text);
+    }
+    return out;
+}
+
+const char *shown_last_sent(const char *mock)
+{
+    const Sluice__NodeInfo *info = stack_do("node-show %s", mock)->node;
+    return info->n_state ? info->state[info->n_state - 1]->value : "";
+}
+
 uint64_t shown_sequence(void)
 {
     return stack_do("status")->status->sequence;

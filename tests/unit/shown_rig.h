@@ -10,6 +10,12 @@
 
 #define MIB (INT64_C(1) << 20)
 
+/* Backend `b`. */
+const Sluice__BackendInfo *shown(void);
+/* A list of words, with commas; valid until the call after the next one. */
+const char *shown_words(char *const *list, size_t n);
+/* What a mock was sent last; "" for nothing. */
+const char *shown_last_sent(const char *mock);
 /* The number of the newest event. */
 uint64_t shown_sequence(void);
 /* The newest event with this body, or null. */

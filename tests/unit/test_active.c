@@ -19,7 +19,7 @@ static void one_that_is_inactivated_gives_all_up_and_remembers_what_it_had(void 
         stack_do("backend-add name=b node=f");
         actor_addr b = claim("b", READ | PERM_WRITE | PERM_RESIZE, SHARED)->address;
         assert_int_equal(stack_run(b, OP_WRITE, 0, 512, 0), 0);
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_do("backend-inactivate b");
         assert_string_equal(stack_story(before + 1), "BACKEND_INACTIVATED b");
         assert_activity("b", INACTIVE);
@@ -102,7 +102,7 @@ static void what_can_not_be_made_durable_stays_active(void **state)
     FOR_EACH_SEED(seed)
     {
         actor_addr b = stack_backend("m", "driver=mock size=1M", "");
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_do("node-set m error=5");
         stack_refused(-EIO, "could not be made durable", "backend-inactivate b");
         assert_activity("b", ACTIVE);
@@ -122,7 +122,7 @@ static void what_is_so_already_is_fine_and_tells_nothing(void **state)
         stack_do("node-add driver=mock name=m");
         stack_do("backend-add name=b node=m");
         stack_do("backend-add name=empty");
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_do("backend-activate b");
         stack_do("activate");
         assert_string_equal(stack_story(before + 1), "");
@@ -234,7 +234,7 @@ static void a_failure_of_the_first_step_leaves_it_inactive_and_says_why(void **s
         actor_addr b = claim("b", READ | PERM_WRITE, SHARED)->address;
         stack_do("backend-inactivate b");
         stack_do("node-set m deny-activate=on");
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_refused(-EBUSY, "node 'm' is not activated: its option deny-activate says so",
                       "backend-activate b");
         assert_string_equal(stack_story(before + 1), "");
@@ -263,7 +263,7 @@ static void a_failure_of_the_second_step_gives_back_what_the_first_took(void **s
         actor_addr b = claim("b", READ | PERM_WRITE, SHARED)->address;
         stack_do("backend-inactivate b");
         uint64_t other = claim("c", PERM_WRITE, PERM_ALL)->claim; /* shares all: no conflict yet */
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_refused(-EPERM,
                       "backend 'c', for client 'rig' needs 'write' on node 'm', which node "
                       "'f' does not share",
@@ -334,7 +334,7 @@ static void an_export_with_clients_refuses_it_unless_it_was_told_to_allow_it(voi
         stack_do("backend-inactivate b"); /* nobody is there */
         stack_do("backend-activate b");
         int client = connect_to("e");
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_refused(-EPERM, "export 'e' has 1 client, so its backend can't be inactivated",
                       "backend-inactivate b");
         stack_refused(-EPERM, "export 'e' has 1 client", "inactivate");
@@ -438,13 +438,13 @@ static void all_are_inactivated_and_activated(void **state)
     {
         add_three();
         stack_do("backend-inactivate b1");
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_do("inactivate");
         assert_string_equal(stack_story(before + 1),
                             "BACKEND_INACTIVATED b0, BACKEND_INACTIVATED b2");
         for (unsigned i = 0; i < 3; i++)
             assert_int_equal(stack_do("backend-show b%u", i)->backend->activity, INACTIVE);
-        before = sequence();
+        before = shown_sequence();
         stack_do("activate");
         assert_string_equal(stack_story(before + 1), "BACKEND_ACTIVATED b0, BACKEND_ACTIVATED b1, "
                                                      "BACKEND_ACTIVATED b2");
@@ -462,7 +462,7 @@ static void all_or_none_when_one_refuses(void **state)
         /* The last one can't be made durable: the first two come back. */
         stack_do("node-set m2 error=5");
         stack_do("backend-inactivate b1");
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_refused(-EIO, "backend 'b2' can't be inactivated", "inactivate");
         assert_string_equal(stack_story(before + 1),
                             "BACKEND_INACTIVATED b0, BACKEND_ACTIVATED b0");
@@ -473,7 +473,7 @@ static void all_or_none_when_one_refuses(void **state)
         stack_do("inactivate");
         /* The last one can't be had. */
         stack_do("node-set m2 deny-activate=on");
-        before = sequence();
+        before = shown_sequence();
         stack_refused(-EBUSY, "node 'm2' is not activated", "activate");
         assert_string_equal(stack_story(before + 1),
                             "BACKEND_ACTIVATED b0, BACKEND_ACTIVATED b1, BACKEND_INACTIVATED b1, "
@@ -495,7 +495,7 @@ static void what_can_not_be_undone_is_told(void **state)
         add_three();
         stack_do("node-set m0 deny-activate=on");
         stack_do("node-set m2 error=5");
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_refused(-EIO, "backend 'b2' can't be inactivated", "inactivate");
         assert_string_equal(stack_story(before + 1),
                             "BACKEND_INACTIVATED b0, BACKEND_INACTIVATED b1, BACKEND_ACTIVATED b1, "
@@ -522,7 +522,7 @@ static void requests_that_cross_are_each_answered_and_what_is_told_is_so(void **
             stack_do("node-add driver=mock name=m%u size=1M", i);
             stack_do("backend-add name=b%u node=m%u", i, i);
         }
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         for (unsigned i = 0; i < 8; i++) {
             stack_send(&answers[i], "%s", asked[(i * 5 + seed) % 8]);
             for (unsigned steps = 0; steps < seed % 7; steps++)

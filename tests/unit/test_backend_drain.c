@@ -104,7 +104,7 @@ static void a_drain_begins_when_nothing_is_in_flight(void **state)
         stack_await(&drained);
         for (unsigned i = 0; i < 6; i++)
             assert_true(ops[i].came && ops[i].ret == 0 && ops[i].at < drained.at);
-        assert_int_equal(stack_do("backend-show b")->backend->in_flight, 0);
+        assert_int_equal(shown()->in_flight, 0);
         end(b);
     }
 }
@@ -183,7 +183,7 @@ static void requests_wait_for_the_end_of_a_drain_and_run_in_order(void **state)
         stack_submit(&ops[40], b, OP_WRITE, MIB, 100, 0, NULL); /* refused when its turn comes */
         stack_settle();
         assert_int_equal(probe.n, 0);
-        const Sluice__BackendInfo *info = stack_do("backend-show b")->backend;
+        const Sluice__BackendInfo *info = shown();
         assert_int_equal(info->queued, 41);
         assert_int_equal(info->queued_bytes, 4100);
         assert_int_equal(info->in_flight, 0);
@@ -199,7 +199,7 @@ static void requests_wait_for_the_end_of_a_drain_and_run_in_order(void **state)
             assert_int_equal(probe.op[i].offset, i);
         for (unsigned i = 0; i < 60; i++)
             assert_true(ops[i].came && ops[i].ret == (i == 40 ? -EIO : 0));
-        info = stack_do("backend-show b")->backend;
+        info = shown();
         assert_int_equal(info->queued + info->queued_bytes, 0);
     }
 }
@@ -295,7 +295,7 @@ static void a_callback_that_asks_for_more_does_not_hold_up_a_drain(void **state)
         assert_true(ended > 5 && ended < 20);
         stack_pass(NS_PER_S);
         assert_int_equal(front.ended, ended);
-        assert_int_equal(stack_do("backend-show b")->backend->queued, 1);
+        assert_int_equal(shown()->queued, 1);
         end(front.backend);
         stack_pass(2 * NS_PER_S);
         assert_int_equal(front.ended, 1000);

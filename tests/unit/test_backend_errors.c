@@ -1,10 +1,6 @@
 /* A backend's errors, pauses and what waits, in a whole stepped engine: each seed is another order
  * of what happens. */
-#include "stack_rig.h"
-
-#include <stdio.h>
-
-#include "drivers/driver.h"
+#include "shown_rig.h"
 
 /* --- Means */
 
@@ -17,11 +13,6 @@ static void built(const char *rules, const char *settings)
     stack_do("node-add driver=fault name=f child=m rules='%s'", rules);
     stack_do("backend-add name=b node=f %s", settings);
     backend = stack_find("b");
-}
-
-static const Sluice__BackendInfo *shown(void)
-{
-    return stack_do("backend-show b")->backend;
 }
 
 /* What the mock was sent, from entry `first` on, counted from 1: "write 0+512, write 512+512". */
@@ -38,11 +29,6 @@ static const char *sent(unsigned first)
                                      info->state[i]->value);
     }
     return text;
-}
-
-static uint64_t sequence(void)
-{
-    return stack_do("status")->status->sequence;
 }
 
 static Sluice__Pause *pause_mail(bool on)
@@ -81,7 +67,7 @@ static void the_action_follows_from_the_policy_the_kind_and_the_error(void **sta
         for (unsigned k = 0; k < sizeof kinds / sizeof *kinds; k++) {
             bool plain = kinds[k].kind == OP_FLUSH || kinds[k].kind == OP_TRUNCATE;
             stack_pass(2 * NS_PER_S); /* so that the error is told at once */
-            uint64_t before = sequence();
+            uint64_t before = shown_sequence();
             stack_do("node-set f rules='%s errno=%s once'", kinds[k].name, cases[i].errno_name);
             stack_do("backend-set b werror=report rerror=report");
             stack_do("backend-set b %s=%s", kinds[k].field, cases[i].policy);
@@ -262,7 +248,7 @@ static void status_comes_before_the_error_and_the_error_before_the_stop(void **s
     FOR_EACH_SEED(seed)
     {
         built("any errno=ENOSPC", "werror=stop rerror=stop");
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         struct stack_op first = {0}, second = {0};
         stack_submit(&first, backend, OP_WRITE, 0, 512, 0, NULL);
         stack_settle();
@@ -322,7 +308,7 @@ static void a_flood_of_errors_is_counted_in_few_events(void **state)
     (void)state;
     stack_start(2, 1);
     built("any", "");
-    uint64_t before = sequence();
+    uint64_t before = shown_sequence();
     for (unsigned i = 0; i < 100; i++) {
         assert_int_equal(stack_run(backend, i % 2 ? OP_READ : OP_WRITE, 0, 512, 0), -EIO);
         stack_pass(5 * NS_PER_MS);
@@ -416,7 +402,7 @@ static void the_engine_s_pause_covers_backends_that_are_added_meanwhile(void **s
     FOR_EACH_SEED(seed)
     {
         built("", "");
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_do("pause");
         stack_do("pause"); /* again, which is fine, and tells nothing */
         stack_do("node-add driver=null name=n");
@@ -463,7 +449,7 @@ static void a_backend_that_is_being_added_knows_the_state_it_comes_into(void **s
         stack_await(&added);
         stack_await(&paused);
         assert_int_equal(claimed.code | added.code | paused.code, 0);
-        assert_int_equal(stack_do("backend-show b")->backend->run_state,
+        assert_int_equal(shown()->run_state,
                          pauses ? SLUICE__RUN_STATE__PAUSED : SLUICE__RUN_STATE__RUNNING);
         stack_submit(&op, stack_find("b"), OP_READ, 0, 512, 0, NULL);
         stack_settle();
@@ -484,7 +470,7 @@ static void an_error_can_pause_the_whole_engine(void **state)
         stack_do("node-add driver=null name=n");
         stack_do("backend-add name=other node=n");
         actor_addr other = stack_find("other");
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         struct stack_op failing = {0}, waiting = {0};
         stack_submit(&failing, backend, OP_WRITE, 0, 512, 0, NULL);
         stack_settle();
@@ -522,7 +508,7 @@ static void a_stop_is_told_and_its_end_by_the_same_whatever_is_chosen_meanwhile(
         built("write once", engine ? "werror=stop stop=engine" : "werror=stop");
         assert_int_equal(shown()->stop, engine ? SLUICE__ON_ERROR__SCOPE__ENGINE
                                                : SLUICE__ON_ERROR__SCOPE__BACKEND);
-        uint64_t before = stack_do("status")->status->sequence;
+        uint64_t before = shown_sequence();
         stack_submit(&op, backend, OP_WRITE, 0, 512, 0, NULL);
         stack_settle();
         stack_do("backend-set b stop=%s", engine ? "backend" : "engine");

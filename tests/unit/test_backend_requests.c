@@ -66,7 +66,7 @@ static void beyond_the_end_writes_grow_what_can_grow_and_reads_give_zeroes(void 
             assert_int_equal(data[i], 0);
         assert_int_equal(stack_run(b, OP_WRITE, MIB, 4096, OP_BEYOND_END), 0);
         assert_int_equal(stack_run(b, OP_READ, MIB, 4096, 0), 0);
-        assert_int_equal(stack_do("backend-show b")->backend->length, MIB + 4096);
+        assert_int_equal(shown()->length, MIB + 4096);
         assert_int_equal(stack_run(b, OP_READ, MIB, 4097, 0), -EIO);
         stack_settle();
         assert_string_equal(stack_story(3), "BLOCK_RESIZED b");
@@ -174,7 +174,7 @@ static void without_a_write_cache_each_write_is_durable(void **state)
     stack_do("backend-set c write-cache=on");
     assert_int_equal(stack_run(c, OP_WRITE, 0, 4096, 0), 0);
     assert_int_equal(probe.n, 6);
-    assert_false(stack_do("backend-show b")->backend->write_cache);
+    assert_false(shown()->write_cache);
     assert_true(stack_do("backend-show c")->backend->write_cache);
     stack_stop();
 }
@@ -212,7 +212,7 @@ static void what_succeeds_fails_and_is_refused_is_counted_by_kind(void **state)
         assert_int_equal(stack_run(c, OP_FLUSH, 0, 0, 0), -ENOSPC);
         assert_int_equal(stack_run(b, OP_TRUNCATE, MIB, 0, 0), 0);
         assert_int_equal(stack_run(b, OP_TRUNCATE, -1, 0, 0), -EINVAL);
-        const Sluice__BackendInfo *info = stack_do("backend-show b")->backend;
+        const Sluice__BackendInfo *info = shown();
         const Sluice__OpCounters *const by_kind[] = {
             [OP_READ] = info->read,
             [OP_WRITE] = info->write,
@@ -239,10 +239,10 @@ static void what_is_with_the_medium_is_in_flight_and_what_is_refused_is_not(void
         for (unsigned i = 0; i < 5; i++)
             stack_submit(&ops[i], b, OP_READ, i == 3 ? MIB : 0, 4096, 0, NULL);
         stack_settle();
-        assert_int_equal(stack_do("backend-show b")->backend->in_flight, 4);
+        assert_int_equal(shown()->in_flight, 4);
         assert_true(ops[3].came && !ops[4].came);
         stack_await_op(&ops[4]);
-        assert_int_equal(stack_do("backend-show b")->backend->in_flight, 0);
+        assert_int_equal(shown()->in_flight, 0);
     }
 }
 
@@ -316,7 +316,7 @@ static void of_several_truncates_at_once_the_last_one_counts(void **state)
         for (unsigned i = 0; i < 5; i++)
             assert_true(ops[i].came && ops[i].ret == 0);
         assert_int_equal(stack_do("backend-show t")->backend->length, 6 * MIB);
-        assert_int_equal(stack_do("backend-show b")->backend->length, 6 * MIB);
+        assert_int_equal(shown()->length, 6 * MIB);
         unsigned events = 0; /* of each backend, for each of them */
         for (const char *at = stack_story(6); (at = strstr(at, "BLOCK_RESIZED")); at++)
             events++;

@@ -46,14 +46,14 @@ static void grants_stay_within_the_backend_s_bounds(void **state)
     stack_call(b, MAIL_SESSION_CLOSE, stack_session_end(kept->session));
     /* Who wants nothing is let in. */
     grants[2] = stack_call(b, MAIL_SESSION_OPEN, stack_session(0, 0));
-    const Sluice__BackendInfo *info = stack_do("backend-show b")->backend;
+    const Sluice__BackendInfo *info = shown();
     assert_int_equal(info->granted, 37);
     assert_int_equal(info->granted_bytes, BYTES);
     assert_int_equal(info->limit, LIMIT);
     assert_int_equal(info->limit_bytes, LIMIT_BYTES);
     for (uint64_t session = 2; session <= grants[2]->session; session++)
         stack_call(b, MAIL_SESSION_CLOSE, stack_session_end(session));
-    info = stack_do("backend-show b")->backend;
+    info = shown();
     assert_int_equal(info->granted + info->granted_bytes, 0);
     stack_stop();
 }
@@ -83,7 +83,7 @@ static void what_is_granted_at_once_adds_up(void **state)
             granted += grant && !closed[i].came ? grant->requests : 0;
             bytes += grant && !closed[i].came ? grant->bytes : 0;
         }
-        const Sluice__BackendInfo *info = stack_do("backend-show b")->backend;
+        const Sluice__BackendInfo *info = shown();
         assert_int_equal(info->granted, granted);
         assert_int_equal(info->granted_bytes, bytes);
         assert_true(granted <= LIMIT && bytes <= LIMIT_BYTES);

@@ -1,19 +1,12 @@
 /* What a range is, asked of a backend: checked as a read, counted as nothing; errors of the medium
  * go by the policy for reads. */
-#include "stack_rig.h"
-
-#define MIB (INT64_C(1) << 20)
+#include "shown_rig.h"
 
 static actor_addr build(const char *policies)
 {
     stack_do("node-add driver=mock name=m size=4G zero=0+64K");
     stack_do("backend-add name=b node=m %s", policies);
     return stack_find("b");
-}
-
-static const Sluice__BackendInfo *shown(void)
-{
-    return stack_do("backend-show b")->backend;
 }
 
 static int64_t ask(actor_addr b, int64_t offset, uint64_t bytes)

@@ -1,13 +1,6 @@
 /* What a backend tells of itself: at its beginning, without a medium, while it waits, and what it
  * counts. In a whole stepped engine: each seed is another order of what happens. */
-#include "stack_rig.h"
-
-#define MIB (INT64_C(1) << 20)
-
-static const Sluice__BackendInfo *shown(void)
-{
-    return stack_do("backend-show b")->backend;
-}
+#include "shown_rig.h"
 
 /* A mock, a fault filter on it, and a backend on that. */
 static actor_addr built(const char *rules)

@@ -1,9 +1,5 @@
 /* Op blockers, in a whole stepped engine: each seed is another order of what happens. */
-#include "stack_rig.h"
-
-#include <stdio.h>
-
-#define MIB (INT64_C(1) << 20)
+#include "shown_rig.h"
 
 static size_t blocked_on(const char *node)
 {

@@ -1,15 +1,8 @@
 /* Cancelling one request, wherever it is, in a whole stepped engine: each seed is another order of
  * what happens, on 1 to 3 reactors. */
-#include "stack_rig.h"
-
-#include <stdio.h>
+#include "shown_rig.h"
 
 #include "engine/random.h"
-
-static const Sluice__BackendInfo *shown(void)
-{
-    return stack_do("backend-show b")->backend;
-}
 
 /* What the mock on node m says under this name. */
 static const char *told(const char *name)
@@ -19,12 +12,6 @@ static const char *told(const char *name)
         if (strcmp(info->state[i]->key, name) == 0)
             return info->state[i]->value;
     return "";
-}
-
-static const char *last_sent(void)
-{
-    const Sluice__NodeInfo *info = stack_do("node-show m")->node;
-    return info->state[info->n_state - 1]->value;
 }
 
 static void cancel(struct stack_op *asked, const struct stack_op *op, actor_addr to)
@@ -117,7 +104,7 @@ static void without_a_medium_and_after_the_end_there_is_nothing_to_cancel(void *
         stack_await_op(&op);
         assert_int_equal(op.ret, 0);
         assert_int_equal(cancelled(&op, b), -ENOENT);
-        assert_string_equal(last_sent(), "write 0+512");
+        assert_string_equal(shown_last_sent("m"), "write 0+512");
     }
 }
 
@@ -201,7 +188,7 @@ static void it_reaches_the_backing_of_an_overlay_and_pieces(void **state)
         assert_int_equal(op.ret, -ECANCELED);
         assert_int_equal(asked.ret, 0);
         if (seed / 12 % 2)
-            assert_string_equal(last_sent(), cases[i].sent);
+            assert_string_equal(shown_last_sent("m"), cases[i].sent);
         assert_int_equal(cancelled(&op, b), -ENOENT);
         stack_do("node-set m hold=off");
         stack_await_op(&other);
@@ -225,7 +212,7 @@ static void a_request_at_the_driver_ends_early(void **state)
         assert_true(second.came && !first.came);
         assert_int_equal(second.ret, -ECANCELED);
         assert_string_equal(told("held"), "1");
-        assert_string_equal(last_sent(), "cancel flush 0+0");
+        assert_string_equal(shown_last_sent("m"), "cancel flush 0+0");
         stack_do("node-set m hold=off");
         stack_await_op(&first);
         assert_int_equal(first.ret, 0);
@@ -283,9 +270,9 @@ static void saving_vm_state_is_cancelled_in_the_flush_after_it_too(void **state)
         stack_settle();
         stack_do("node-set m release=1");
         stack_settle();
-        assert_string_equal(last_sent(), "flush 0+0");
+        assert_string_equal(shown_last_sent("m"), "flush 0+0");
         assert_int_equal(cancelled(&op, b), 0);
-        assert_string_equal(last_sent(), "cancel flush 0+0");
+        assert_string_equal(shown_last_sent("m"), "cancel flush 0+0");
         assert_int_equal(op.came, ends);
         stack_do("node-set m hold=off error=28");
         stack_await_op(&op);

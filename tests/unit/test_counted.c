@@ -1,14 +1,9 @@
 /* What a backend counts beside what it is sent of reads and writes: ioctls, the state of virtual
  * machines, and what frontends tell. In a whole stepped engine; see test_account.c for times,
  * test_backend_requests.c for other kinds. */
-#include "stack_rig.h"
+#include "shown_rig.h"
 
 #include "actors/account.h"
-
-static const Sluice__BackendInfo *shown(void)
-{
-    return stack_do("backend-show b")->backend;
-}
 
 static void assert_counters(const Sluice__OpCounters *counters, uint64_t operations, uint64_t bytes,
                             uint64_t failed, uint64_t invalid)

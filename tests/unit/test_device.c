@@ -76,7 +76,7 @@ static void a_device_holds_its_backend_until_it_is_removed(void **state)
         stack_do("status");
         unsigned actors = stack_actors();
         stack_do("backend-add name=b");
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_do("device-add b id=cd removable=on");
         stack_refused(-EBUSY, "backend 'b' can't be removed: device 'cd' uses it",
                       "backend-remove b");
@@ -236,7 +236,7 @@ static void a_node_can_be_exported_twice_each_on_a_backend_of_its_own(void **sta
         stack_do("node-add driver=memory size=1M name=n");
         stack_do("status");
         unsigned actors = stack_actors();
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         const Sluice__ExportInfo *info =
             stack_do("export-add type=nbd node=n port=0 writable=on")->export;
         assert_string_equal(info->id, "n");
@@ -247,8 +247,8 @@ static void a_node_can_be_exported_twice_each_on_a_backend_of_its_own(void **sta
         assert_int_equal(stack_do("backend-list")->backends->n_backends, 0);
         assert_int_equal(stack_do("status")->status->n_backends, 0);
         const Sluice__NodeInfo *node = stack_do("node-show n")->node;
-        assert_string_equal(joined(node->users, node->n_users), "n,e");
-        assert_string_equal(joined(node->permissions, node->n_permissions),
+        assert_string_equal(shown_words(node->users, node->n_users), "n,e");
+        assert_string_equal(shown_words(node->permissions, node->n_permissions),
                             "consistent-read,write");
         stack_refused(-EBUSY, "node 'n' can't be removed: export 'n', export 'e' use it",
                       "node-remove n");
@@ -413,7 +413,7 @@ static void a_resize_of_the_node_is_told_to_the_device_and_by_an_event(void **st
         stack_do("node-add driver=mock name=n size=1M");
         actor_addr b = stack_backend("w", "driver=raw child=n", "");
         stack_device_ops(b, DEVICE_OFFERS_RESIZED);
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_do("node-set n size=2M");
         stack_settle();
         assert_string_equal(stack_device()->log, "resized");

@@ -1,7 +1,7 @@
 /* What is told of errors, and what becomes of those that are held, in a whole stepped engine: each
  * seed is another order of what happens. See test_backend_errors.c for what is done about errors.
  */
-#include "stack_rig.h"
+#include "shown_rig.h"
 
 static actor_addr backend;
 
@@ -12,11 +12,6 @@ static void built(const char *rules, const char *settings)
     stack_do("node-add driver=fault name=f child=m rules='%s'", rules);
     stack_do("backend-add name=b node=f %s", settings);
     backend = stack_find("b");
-}
-
-static const Sluice__BackendInfo *shown(void)
-{
-    return stack_do("backend-show b")->backend;
 }
 
 /* The newest error that was told. */
@@ -158,7 +153,7 @@ static void errors_that_are_counted_are_told_before_a_stop(void **state)
         struct stack_op op;
         bool by_hand = seed / 3 % 2;
         built("read errno=EIO; write errno=ENOSPC", "rerror=report werror=enospc");
-        uint64_t before = stack_do("status")->status->sequence;
+        uint64_t before = shown_sequence();
         for (unsigned i = 0; i < 3; i++)
             assert_int_equal(stack_run(backend, OP_READ, 0, 512, 0), -EIO);
         if (by_hand)

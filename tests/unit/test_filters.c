@@ -1,12 +1,5 @@
 /* Filters in a whole engine: what the graph lets them do, and what they tell. */
-#include "stack_rig.h"
-
-#define MIB (INT64_C(1) << 20)
-
-static uint64_t sequence(void)
-{
-    return stack_do("status")->status->sequence;
-}
+#include "shown_rig.h"
 
 static void a_write_beyond_the_threshold_is_an_event(void **state)
 {
@@ -15,7 +8,7 @@ static void a_write_beyond_the_threshold_is_an_event(void **state)
     {
         stack_do("node-add driver=memory name=m size=1M");
         actor_addr b = stack_backend("w", "driver=write-threshold child=m", "");
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         assert_int_equal(stack_run(b, OP_WRITE, MIB - 512, 512, 0), 0);
         stack_do("node-set w threshold=64K");
         assert_int_equal(stack_run(b, OP_WRITE, 65536 - 512, 512, 0), 0);
@@ -65,7 +58,7 @@ static void only_who_may_write_may_empty_a_layer(void **state)
         assert_string_equal(info->state[1]->value, "make-empty 0+0");
         stack_do("node-set m can=flush");
         assert_int_equal(stack_run(stack_find("b"), OP_MAKE_EMPTY, 0, 0, 0), -ENOTSUP);
-        assert_false(stack_do("backend-show b")->backend->has_idle_ns);
+        assert_false(shown()->has_idle_ns);
     }
 }
 

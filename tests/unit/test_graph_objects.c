@@ -114,7 +114,7 @@ static void an_object_is_listed_and_shown_until_it_is_removed(void **state)
         assert_int_equal(exports->n_exports, 1);
         assert_string_equal(exports->exports[0]->backend, "b");
         assert_string_equal(stack_do("node-show n")->node->driver, "memory");
-        assert_string_equal(stack_do("backend-show b")->backend->name, "b");
+        assert_string_equal(shown()->name, "b");
         assert_string_equal(stack_do("export-show e")->export->id, "e");
 
         stack_do("export-remove e");
@@ -267,7 +267,7 @@ static void a_node_lives_where_it_is_told_else_with_its_child_else_where_fewest_
         assert_int_equal(stack_do("node-show free%u", i)->node->reactor, i % 2);
     }
     stack_do("backend-add name=b node=told1");
-    assert_int_equal(stack_do("backend-show b")->backend->reactor, 2);
+    assert_int_equal(shown()->reactor, 2);
     stack_stop();
 }
 
@@ -294,7 +294,7 @@ static void a_window_reads_and_writes_its_child_on_whatever_reactor(void **state
         stack_await_op(&op);
         assert_int_equal(op.ret, 0);
         assert_memory_equal(in, out, sizeof in);
-        assert_int_equal(stack_do("backend-show b")->backend->length, 60 * 1024);
+        assert_int_equal(shown()->length, 60 * 1024);
     }
 }
 

@@ -27,7 +27,7 @@ static void what_is_opened_takes_nothing_until_it_is_resumed(void **state)
         assert_int_equal(stack_run(b, OP_WRITE, 0, 512, 0), -EPERM);
         assert_turns("m", 0, 0);
         stack_do("node-set m deny-activate=off");
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_do("resume");
         assert_string_equal(stack_story(before + 1),
                             "BACKEND_ACTIVATED b, BACKEND_ACTIVATED empty, RESUME engine");
@@ -37,7 +37,7 @@ static void what_is_opened_takes_nothing_until_it_is_resumed(void **state)
         assert_node("m", false, "consistent-read,write", "consistent-read,write-unchanged");
         assert_int_equal(stack_run(b, OP_WRITE, 0, 512, 0), 0);
         assert_turns("m", 1, 0);
-        before = sequence();
+        before = shown_sequence();
         stack_do("resume");
         assert_string_equal(stack_story(before + 1), "");
         stack_do("node-add driver=mock name=later");
@@ -55,7 +55,7 @@ static void own_sharing_waits_for_the_end_of_incoming(void **state)
         stack_do("node-add driver=mock name=m size=1M");
         stack_do("backend-add name=b node=m");
         actor_addr b = claim("b", READ | PERM_WRITE, SHARED)->address;
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_do("backend-activate b");
         stack_do("activate"); /* nothing is left to be done by that */
         assert_string_equal(stack_story(before + 1), "BACKEND_ACTIVATED b");
@@ -81,7 +81,7 @@ static void own_sharing_that_can_not_be_had_then_is_told_and_changes_nothing_els
         stack_do("activate");
         actor_addr b = claim("b1", READ, SHARED)->address;
         uint64_t other = claim("b0", PERM_WRITE, PERM_ALL)->claim; /* all share all as yet */
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_do("resume");
         assert_string_equal(stack_story(before + 1), "RESUME engine, BACKEND_ACTIVATION_ERROR b1");
         const Sluice__EventList *events =
@@ -141,7 +141,7 @@ static void a_step_that_is_pending_dies_with_the_backend(void **state)
         stack_settle();
         assert_int_equal(ended.came, !lingers);
         assert_int_equal(stack_actors(), actors - !lingers);
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_do("resume");
         assert_string_equal(stack_story(before + 1), "RESUME engine");
         assert_node("m", false, "write", ALL);
@@ -224,7 +224,7 @@ static void it_stays_incoming_when_one_can_not_be_activated(void **state)
         }
         stack_do("backend-activate b1");
         stack_do("node-set m2 deny-activate=on");
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_refused(-EBUSY, "node 'm2' is not activated", "resume");
         assert_string_equal(stack_story(before + 1),
                             "BACKEND_ACTIVATED b0, BACKEND_INACTIVATED b0");
@@ -246,7 +246,7 @@ static void a_pause_holds_requests_and_stays_a_pause_of_an_incoming_engine(void 
     {
         struct stack_op op;
         actor_addr b = stack_backend("m", "driver=mock size=1M", "");
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_do("pause");
         assert_int_equal(run_state(), INCOMING);
         stack_submit(&op, b, OP_WRITE, 0, 512, 0, NULL);

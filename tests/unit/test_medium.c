@@ -1,19 +1,5 @@
 /* Media come and go, in a whole stepped engine: each seed is another order of what happens. */
-#include "stack_rig.h"
-
-#include <stdio.h>
-
-#define MIB (INT64_C(1) << 20)
-
-static const Sluice__BackendInfo *shown(void)
-{
-    return stack_do("backend-show b")->backend;
-}
-
-static uint64_t sequence(void)
-{
-    return stack_do("status")->status->sequence;
-}
+#include "shown_rig.h"
 
 static void a_backend_gets_a_medium_and_gives_it_back(void **state)
 {
@@ -25,7 +11,7 @@ static void a_backend_gets_a_medium_and_gives_it_back(void **state)
         stack_do("backend-add name=b");
         actor_addr b = stack_find("b");
         stack_call(b, MAIL_SESSION_OPEN, stack_session(8, 0));
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         assert_int_equal(stack_run(b, OP_READ, 0, 512, 0), -ENOMEDIUM);
         assert_int_equal(stack_run(b, OP_FLUSH, 0, 0, 0), -ENOMEDIUM);
         assert_int_equal(stack_run(b, OP_TRUNCATE, 512, 0, 0), -ENOMEDIUM);

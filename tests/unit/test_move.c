@@ -1,10 +1,6 @@
 /* Backends that move between reactors, in a whole stepped engine: each seed is another order of
  * what happens. */
-#include "stack_rig.h"
-
-#include <stdio.h>
-
-#include "drivers/driver.h"
+#include "shown_rig.h"
 
 #define THREADS 3
 
@@ -108,7 +104,7 @@ static void under_load_nothing_is_lost_reordered_or_seen_twice(void **state)
         assert_int_equal(sent(offsets, OPS + 1), OPS);
         for (unsigned i = 0; i < OPS; i++)
             assert_int_equal(offsets[i], i * 512);
-        assert_int_equal(stack_do("backend-show b")->backend->write->operations, OPS);
+        assert_int_equal(shown()->write->operations, OPS);
     }
 }
 
@@ -128,7 +124,7 @@ static void a_move_waits_for_what_is_in_flight_and_takes_what_queues_along(void 
             stack_submit(&queued[i], b, OP_WRITE, 512 * (i + 1), 512, 0, NULL);
         stack_settle();
         assert_false(moved.came || running.came || queued[0].came);
-        assert_int_equal(stack_do("backend-show b")->backend->queued, 5);
+        assert_int_equal(shown()->queued, 5);
         stack_do("node-set m hold=off");
         stack_await(&moved);
         assert_true(running.came && running.at < moved.at);
@@ -156,7 +152,7 @@ static void many_that_are_held_keep_their_order(void **state)
         for (unsigned i = 0; i < 3; i++)
             stack_submit(&held[i], b, OP_WRITE, 512 * i, 512, 0, NULL);
         stack_pass(20 * NS_PER_MS);
-        assert_int_equal(stack_do("backend-show b")->backend->held, 3);
+        assert_int_equal(shown()->held, 3);
         for (unsigned i = 0; i < 2; i++)
             stack_do("backend-move name=b reactor=%u", (unsigned)(seed + i) % THREADS);
         stack_do("backend-resume b");
@@ -186,7 +182,7 @@ static void what_is_held_goes_along_and_is_tried_again_over_there(void **state)
         for (unsigned i = 0; i < 3; i++) {
             stack_do("backend-move name=b reactor=%u", (unsigned)(seed + i) % THREADS);
             stack_settle();
-            const Sluice__BackendInfo *info = stack_do("backend-show b")->backend;
+            const Sluice__BackendInfo *info = shown();
             assert_int_equal(info->held, 1);
             assert_int_equal(info->queued, 3);
             assert_int_equal(info->run_state, SLUICE__RUN_STATE__STOPPED);
@@ -406,7 +402,7 @@ static void when_one_cant_go_all_come_back_and_who_uses_them_is_told_where_they_
         actor_addr b = stack_find("b");
         stack_do("backend-move name=b reactor=%u", to);
         assert_int_equal(stack_news()->reactor, to);
-        uint64_t before = stack_do("status")->status->sequence;
+        uint64_t before = shown_sequence();
         stack_tell(b, MAIL_ABORT, NULL); /* it ends, so it does not go any more */
         stack_settle();
         stack_refused(-ESHUTDOWN, "backend 'b' can't move any more",

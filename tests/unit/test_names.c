@@ -1,10 +1,7 @@
 /* Life, names, references, walks and look-ups of backends, in a whole stepped engine: each seed is
  * another order of what happens. */
-#include "stack_rig.h"
+#include "shown_rig.h"
 
-#include <stdio.h>
-
-#include "drivers/driver.h"
 #include "engine/random.h"
 
 /* --- As the port asks for them */
@@ -85,11 +82,6 @@ static void refer(uint64_t claim, uint32_t references)
     stack_settle();
 }
 
-static uint64_t sequence(void)
-{
-    return stack_do("status")->status->sequence;
-}
-
 /* The names in a list of backends, or of nodes: "a b ". */
 static const char *backends(const char *request)
 {
@@ -118,7 +110,7 @@ static void a_new_backend_has_one_reference_and_nothing_else(void **state)
     (void)state;
     FOR_EACH_SEED(seed)
     {
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         const Sluice__Claimed *claimed = make(spec(NULL, NULL), PERM_CONSISTENT_READ | PERM_WRITE);
         const Sluice__Found *found = by_id(claimed->id);
         assert_int_equal(found->references, 1);
@@ -138,7 +130,7 @@ static void a_new_backend_has_one_reference_and_nothing_else(void **state)
         /* Control does not see it. */
         assert_string_equal(backends("backend-list"), "");
         assert_int_equal(stack_do("status")->status->n_backends, 0);
-        assert_int_equal(sequence(), before);
+        assert_int_equal(shown_sequence(), before);
         stack_claim_end(claimed->claim);
         assert_int_equal(by_id(claimed->id)->id, 0);
         assert_int_equal(stack_do("backend-list all=on")->backends->n_backends, 0);
@@ -186,13 +178,13 @@ static void a_name_and_a_device_hold_references_of_their_own(void **state)
     {
         const Sluice__Claimed *one = make(spec(NULL, NULL), 0), *two;
         assert_int_equal(name_it(one->claim, "b").code, 0);
-        assert_int_equal(stack_do("backend-show b")->backend->references, 2);
+        assert_int_equal(shown()->references, 2);
         stack_do("export-add type=nbd backend=b id=e port=0");
-        assert_int_equal(stack_do("backend-show b")->backend->references, 3);
+        assert_int_equal(shown()->references, 3);
         refer(one->claim, 4);
-        assert_int_equal(stack_do("backend-show b")->backend->references, 6);
+        assert_int_equal(shown()->references, 6);
         stack_claim_end(one->claim);
-        assert_int_equal(stack_do("backend-show b")->backend->references, 2);
+        assert_int_equal(shown()->references, 2);
         stack_refused(-EBUSY, "export 'e' uses it", "backend-remove b");
 
         /* The device alone keeps it, and gives it a name for messages. */
@@ -217,7 +209,7 @@ static void a_backend_of_control_goes_when_its_name_does(void **state)
     (void)state;
     FOR_EACH_SEED(seed)
     {
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_do("backend-add name=b");
         uint64_t id = look(SLUICE__LOOK_UP__BY__NAME, "b", 0)->id;
         assert_int_equal(by_id(id)->references, 1);
@@ -268,7 +260,7 @@ static void a_backend_and_its_node_are_made_together_and_go_together(void **stat
     (void)state;
     FOR_EACH_SEED(seed)
     {
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_do("backend-add name=vd0 driver=memory size=1M");
         const Sluice__BackendInfo *info = stack_do("backend-show vd0")->backend;
         assert_int_equal(info->length, 1 << 20);
@@ -290,7 +282,7 @@ static void a_backend_and_its_node_are_made_together_and_go_together(void **stat
         snprintf(node, sizeof node, "%s", stack_do("backend-show a")->backend->node);
         stack_do("backend-add name=b node=%s", node);
         stack_do("backend-remove a");
-        assert_string_equal(stack_do("backend-show b")->backend->node, node);
+        assert_string_equal(shown()->node, node);
         stack_do("medium-remove b");
         stack_settle();
         assert_string_equal(nodes("node-list"), "");
@@ -348,9 +340,9 @@ static void a_name_comes_and_goes_and_control_sees_it_meanwhile(void **state)
     {
         const Sluice__Claimed *claimed = make(spec(NULL, "null"), 0);
         stack_call(claimed->address, MAIL_SESSION_OPEN, stack_session(8, 0));
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         assert_int_equal(name_it(claimed->claim, "b").code, 0);
-        assert_int_equal(stack_do("backend-show b")->backend->references, 2);
+        assert_int_equal(shown()->references, 2);
         assert_int_equal(name_it(claimed->claim, NULL).code, 0);
         assert_int_equal(name_it(claimed->claim, NULL).code, 0); /* twice is fine */
         stack_refused(-ENOENT, "there is no backend 'b'", "backend-show b");

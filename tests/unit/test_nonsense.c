@@ -1,7 +1,7 @@
 /* What clients ask that can't be, whoever asks: it is refused, counted as invalid, and stops no
  * backend, whatever is to be done about errors. In a whole stepped engine; see test_nbd_bad_input.c
  * for what an NBD connection refuses by itself. */
-#include "stack_rig.h"
+#include "shown_rig.h"
 
 static actor_addr backend;
 
@@ -9,16 +9,6 @@ static actor_addr backend;
 static void built(const char *node)
 {
     backend = stack_backend("n", node, "werror=stop rerror=stop");
-}
-
-static const Sluice__BackendInfo *shown(void)
-{
-    return stack_do("backend-show b")->backend;
-}
-
-static uint64_t sequence(void)
-{
-    return stack_do("status")->status->sequence;
 }
 
 /* Ends with `ret`, at once: nothing is held. */
@@ -36,7 +26,7 @@ static void ends(int64_t ret, enum op_kind kind, int64_t offset, uint64_t bytes,
 /* The same, and no error is told, not later either. */
 static void refused(int64_t ret, enum op_kind kind, int64_t offset, uint64_t bytes, unsigned flags)
 {
-    uint64_t before = sequence();
+    uint64_t before = shown_sequence();
     ends(ret, kind, offset, bytes, flags);
     stack_pass(2 * NS_PER_S);
     assert_string_equal(stack_story(before + 1), "");

@@ -1,10 +1,6 @@
 /* What a backend passes on to its medium's driver: flags of requests, preallocation, writes beyond
  * the end. In a whole stepped engine. */
-#include "stack_rig.h"
-
-#include <stdio.h>
-
-#define MIB (INT64_C(1) << 20)
+#include "shown_rig.h"
 
 static actor_addr mocked(const char *options)
 {
@@ -97,7 +93,7 @@ static void preallocation_reaches_the_driver(void **state)
     stack_do("io-truncate backend=b size=4M preallocation=falloc");
     assert_int_equal(sent(&last), 3);
     assert_string_equal(last, "truncate 4194304+0 falloc");
-    assert_int_equal(stack_do("backend-show b")->backend->length, 4 * MIB);
+    assert_int_equal(shown()->length, 4 * MIB);
     stack_stop();
 }
 
@@ -113,7 +109,7 @@ static void what_can_t_grow_refuses_writes_beyond_its_end(void **state)
     assert_int_equal(stack_run(b, OP_WRITE, MIB - 1, 2, OP_BEYOND_END), -EIO);
     assert_int_equal(stack_run(b, OP_ZEROES, MIB, 512, OP_BEYOND_END), -EIO);
     assert_int_equal(sent(&last), 0);
-    assert_int_equal(stack_do("backend-show b")->backend->length, MIB);
+    assert_int_equal(shown()->length, MIB);
     /* Reads give zeroes there all the same. */
     memset(data, 'x', sizeof data);
     stack_submit(&op, b, OP_READ, MIB, sizeof data, OP_BEYOND_END, data);

@@ -1,35 +1,21 @@
 /* Permissions, in a whole stepped engine: each seed is another order of what happens. */
-#include "stack_rig.h"
-
-#include <stdio.h>
-
-#include "drivers/driver.h"
+#include "shown_rig.h"
 
 #define READ   PERM_CONSISTENT_READ
 #define SHARED (PERM_CONSISTENT_READ | PERM_WRITE_UNCHANGED)
 
-/* What a list of names says, with commas. */
-static const char *words(char *const *names, size_t n)
-{
-    static char text[200];
-    text[0] = 0;
-    for (size_t i = 0; i < n; i++)
-        snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s", i ? "," : "", names[i]);
-    return text;
-}
-
 static void assert_has(const char *backend, const char *permissions, const char *shares)
 {
     const Sluice__BackendInfo *info = stack_do("backend-show %s", backend)->backend;
-    assert_string_equal(words(info->permissions, info->n_permissions), permissions);
-    assert_string_equal(words(info->shares, info->n_shares), shares);
+    assert_string_equal(shown_words(info->permissions, info->n_permissions), permissions);
+    assert_string_equal(shown_words(info->shares, info->n_shares), shares);
 }
 
 static void assert_node(const char *node, const char *permissions, const char *shares)
 {
     const Sluice__NodeInfo *info = stack_do("node-show %s", node)->node;
-    assert_string_equal(words(info->permissions, info->n_permissions), permissions);
-    assert_string_equal(words(info->shares, info->n_shares), shares);
+    assert_string_equal(shown_words(info->permissions, info->n_permissions), permissions);
+    assert_string_equal(shown_words(info->shares, info->n_shares), shares);
 }
 
 #define ALL "consistent-read,write,write-unchanged,resize,graph-mod"
@@ -247,9 +233,9 @@ static void nodes_are_tried_after_all_who_stand_on_them(void **state)
         stack_do("backend-add name=c node=n");
         uint64_t claimed = claim("b", READ | PERM_WRITE, PERM_ALL);
         const Sluice__NodeInfo *info = stack_do("node-show n")->node;
-        assert_string_equal(words(info->permissions, info->n_permissions), "consistent-read");
+        assert_string_equal(shown_words(info->permissions, info->n_permissions), "consistent-read");
         info = stack_do("node-show one")->node;
-        assert_non_null(strstr(words(info->permissions, info->n_permissions), "write"));
+        assert_non_null(strstr(shown_words(info->permissions, info->n_permissions), "write"));
         /* Through the middle one, as directly. */
         claim_refused("c", PERM_WRITE, PERM_CONSISTENT_READ & 0, "backend 'c'");
         stack_claim_end(claimed);
@@ -282,7 +268,7 @@ static const Sluice__PermissionEvent *told(const char *node, uint64_t since, uns
 static uint64_t sequence(void)
 {
     stack_settle();
-    return stack_do("status")->status->sequence;
+    return shown_sequence();
 }
 
 /* One has been told of the node, or none when `permissions` is null. */
@@ -295,8 +281,8 @@ static void assert_told(const char *node, uint64_t before, const char *permissio
     assert_int_equal(count, permissions != NULL);
     if (!event)
         return;
-    assert_string_equal(words(event->permissions, event->n_permissions), permissions);
-    assert_string_equal(words(event->shares, event->n_shares), shares);
+    assert_string_equal(shown_words(event->permissions, event->n_permissions), permissions);
+    assert_string_equal(shown_words(event->shares, event->n_shares), shares);
     assert_node(node, permissions, shares);
 }
 
@@ -427,7 +413,7 @@ static void without_a_medium_a_change_is_remembered_and_asked_for_on_insertion(v
         uint64_t other = claim("c", PERM_WRITE, PERM_ALL);
         stack_refused(-EPERM, "does not share", "medium-insert backend=b node=n");
         stack_refused(-EPERM, "node 'ro' is read-only", "medium-insert backend=b node=ro");
-        assert_null(stack_do("backend-show b")->backend->node);
+        assert_null(shown()->node);
         assert_node("n", "write", ALL);
         stack_do("node-remove ro");
         stack_claim_end(other);
@@ -467,8 +453,8 @@ static void a_request_that_lacks_its_permission_is_refused(void **state)
         assert_int_equal(stack_run(b, OP_TRUNCATE, 512, 0, 0), 0);
         assert_int_equal(stack_run(b, OP_WRITE, 0, 512, 0), -EPERM);
         assert_int_equal(stack_run(b, OP_READ, 0, 512, 0), -EPERM);
-        assert_int_equal(stack_do("backend-show b")->backend->write->invalid, 2);
-        assert_int_equal(stack_do("backend-show b")->backend->read->failed, 0);
+        assert_int_equal(shown()->write->invalid, 2);
+        assert_int_equal(shown()->read->failed, 0);
     }
 }
 

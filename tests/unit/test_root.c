@@ -1,39 +1,13 @@
 /* What of a medium stays when it goes, all media at once, rereading, and writes of zeroes, in a
  * whole stepped engine: each seed is another order of what happens. */
-#include "stack_rig.h"
-
-#include <stdio.h>
-
-#include "drivers/driver.h"
-
-static const Sluice__BackendInfo *shown(void)
-{
-    return stack_do("backend-show b")->backend;
-}
-
-static const char *words(char *const *list, size_t n)
-{
-    static char text[2][200];
-    static unsigned turn;
-    char *out = text[turn++ % 2];
-    *out = 0;
-    for (size_t i = 0; i < n; i++)
-        snprintf(out + strlen(out), 200 - strlen(out), "%s%s", i ? "," : "", list[i]);
-    return out;
-}
+#include "shown_rig.h"
 
 static void assert_root(bool read_only, const char *flags, const char *reopen)
 {
     const Sluice__BackendInfo *info = shown();
     assert_int_equal(info->read_only, read_only);
-    assert_string_equal(words(info->flags, info->n_flags), flags);
-    assert_string_equal(words(info->reopen_flags, info->n_reopen_flags), reopen);
-}
-
-static const char *last_sent(const char *node)
-{
-    const Sluice__NodeInfo *info = stack_do("node-show %s", node)->node;
-    return info->state[info->n_state - 1]->value;
+    assert_string_equal(shown_words(info->flags, info->n_flags), flags);
+    assert_string_equal(shown_words(info->reopen_flags, info->n_reopen_flags), reopen);
 }
 
 /* --- The root state */
@@ -79,26 +53,26 @@ static void writes_of_zeroes_are_detected_when_asked_and_on_the_next_medium_too(
         struct stack_op op;
         stack_submit(&op, b, OP_WRITE, 0, 4096, 0, zeroes);
         stack_await_op(&op);
-        assert_string_equal(last_sent("one"), "write 0+4096");
+        assert_string_equal(shown_last_sent("one"), "write 0+4096");
         stack_do("backend-set b detect-zeroes=on");
         stack_submit(&op, b, OP_WRITE, 512, 4096, OP_FUA, zeroes);
         stack_await_op(&op);
-        assert_string_equal(last_sent("one"), "zeroes 512+4096 fua");
+        assert_string_equal(shown_last_sent("one"), "zeroes 512+4096 fua");
         stack_submit(&op, b, OP_WRITE, 0, 4096, 0, last);
         stack_await_op(&op);
-        assert_string_equal(last_sent("one"), "write 0+4096");
+        assert_string_equal(shown_last_sent("one"), "write 0+4096");
         stack_submit(&op, b, OP_WRITE, 0, 4096, 0, first);
         stack_await_op(&op);
-        assert_string_equal(last_sent("one"), "write 0+4096");
+        assert_string_equal(shown_last_sent("one"), "write 0+4096");
         stack_submit(&op, b, OP_WRITE, 0, 4096, OP_COMPRESSED, zeroes);
         stack_await_op(&op);
-        assert_string_equal(last_sent("one"), "write 0+4096 compressed");
+        assert_string_equal(shown_last_sent("one"), "write 0+4096 compressed");
         stack_do("backend-set b detect-zeroes=unmap");
         stack_do("medium-remove b");
         stack_do("medium-insert backend=b node=two");
         stack_submit(&op, b, OP_WRITE, 0, 1, 0, zeroes);
         stack_await_op(&op);
-        assert_string_equal(last_sent("two"), "zeroes 0+1 unmap");
+        assert_string_equal(shown_last_sent("two"), "zeroes 0+1 unmap");
         /* To whoever counts, and sees what is told of errors, it is the write that it was. */
         stack_do("node-set two error=5");
         stack_submit(&op, b, OP_WRITE, 0, 4096, 0, zeroes);
@@ -128,7 +102,7 @@ static void a_write_of_zeroes_that_was_held_is_tried_again_as_what_it_was(void *
         stack_do("backend-resume b");
         stack_await_op(&op);
         assert_int_equal(op.ret, 0);
-        assert_string_equal(last_sent("m"), "write 0+512");
+        assert_string_equal(shown_last_sent("m"), "write 0+512");
     }
 }
 
@@ -201,7 +175,7 @@ static void invalidating_rereads_the_nodes_below_first(void **state)
         stack_do("node-add driver=raw name=f child=m");
         stack_do("backend-add name=b node=f");
         stack_do("invalidate-cache b");
-        assert_string_equal(last_sent("m"), "invalidate");
+        assert_string_equal(shown_last_sent("m"), "invalidate");
         stack_do("invalidate-cache f");
         stack_do("invalidate-cache m");
         stack_do("node-set m error=5");

@@ -199,8 +199,7 @@ static void a_backend_joins_switches_and_leaves(void **state)
         stack_refused(-ENOENT, "there is no throttle group 'blue'", "backend-set b throttle=blue");
         stack_do("backend-set b throttle=silver werror=stop");
         assert_string_equal(limited_group_of("b"), "silver");
-        assert_int_equal(stack_do("backend-show b")->backend->werror,
-                         SLUICE__ON_ERROR__POLICY__STOP);
+        assert_int_equal(shown()->werror, SLUICE__ON_ERROR__POLICY__STOP);
         stack_do("backend-set b throttle=silver");
         stack_refused(-EINVAL, "power of two", "backend-set b throttle=red guest-block-size=3");
         assert_string_equal(limited_group_of("b"), "silver");
@@ -250,7 +249,7 @@ static void a_node_that_throttles_is_always_in_a_group(void **state)
                       "backend-add name=b driver=throttle child=n throttle-group=blue");
         stack_do("backend-add name=b driver=throttle child=n throttle-group=red throttle=green");
         assert_string_equal(limited_group_of("b"), "green");
-        assert_string_equal(group_of_node(stack_do("backend-show b")->backend->node), "red");
+        assert_string_equal(group_of_node(shown()->node), "red");
         stack_do("backend-remove b");
         stack_do("throttle-remove green");
         stack_do("node-remove t");

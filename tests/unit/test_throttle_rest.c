@@ -74,7 +74,7 @@ static void the_member_goes_along_to_another_reactor(void **state)
         actor_addr b = stack_find("b");
         stack_do("backend-move b reactor=0");
         stack_do("medium-insert b n"); /* it follows the node */
-        assert_int_equal(stack_do("backend-show b")->backend->reactor, 1);
+        assert_int_equal(shown()->reactor, 1);
         submit(ops, b);
         run_out(ops);
 
@@ -83,7 +83,7 @@ static void the_member_goes_along_to_another_reactor(void **state)
         stack_send(&moved, "backend-move b reactor=0");
         stack_await(&moved);
         assert_int_equal(moved.code, 0);
-        assert_int_equal(stack_do("backend-show b")->backend->reactor, 0);
+        assert_int_equal(shown()->reactor, 0);
         run_out(ops);
         submit(ops, b);
         run_out(ops);

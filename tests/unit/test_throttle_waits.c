@@ -84,7 +84,7 @@ static void limits_stay_when_media_come_and_go(void **state)
         stack_do("medium-remove b");
         assert_int_equal(limited_came(ops, 20), 20);
         stack_do("medium-insert backend=b node=n");
-        assert_string_equal(stack_do("backend-show b")->backend->throttle, "h");
+        assert_string_equal(shown()->throttle, "h");
         stack_pass(3 * NS_PER_S);
         memset(ops, 0, sizeof ops);
         limited_submit(ops, 20, b, OP_READ, 512);

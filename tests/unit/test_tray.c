@@ -11,14 +11,14 @@ static void an_open_tray_makes_the_medium_unavailable(void **state)
         start_drive(seed);
         actor_addr b = stack_find("b");
         assert_int_equal(stack_run(b, OP_READ, 0, 512, 0), 0);
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_do("medium-open-tray b");
         assert_true(shown()->tray_open && device()->tray_open);
         assert_string_equal(shown()->node, "one"); /* inserted it is, still */
         assert_int_equal(stack_run(b, OP_READ, 0, 512, 0), -ENOMEDIUM);
         assert_int_equal(stack_run(b, OP_FLUSH, 0, 0, 0), -ENOMEDIUM);
         assert_int_equal(stack_run(b, OP_TRUNCATE, 512, 0, 0), -ENOMEDIUM);
-        assert_string_equal(last_sent("one"), "read 0+512");
+        assert_string_equal(shown_last_sent("one"), "read 0+512");
         stack_do("medium-open-tray b"); /* is open: nothing is told */
         stack_do("medium-close-tray b");
         assert_int_equal(stack_run(b, OP_READ, 0, 512, 0), 0);
@@ -57,10 +57,10 @@ static void a_closed_tray_is_not_asked_to_close(void **state)
         stack_do("device-add b id=cd removable=on");
         stack_device_ops(stack_find("b"), TRAYED);
         stack_device()->load_error = -EIO;
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_do("medium-close-tray b");
         assert_string_equal(stack_device()->log, "");
-        assert_int_equal(sequence(), before);
+        assert_int_equal(shown_sequence(), before);
     }
 }
 
@@ -70,7 +70,7 @@ static void a_locked_tray_asks_the_device_unless_forced(void **state)
     FOR_EACH_SEED(seed)
     {
         start_drive(seed);
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_do("device-set cd locked=on");
         assert_true(shown()->locked);
         stack_refused(-EINPROGRESS,
@@ -99,7 +99,7 @@ static void media_go_in_and_out_through_an_open_tray_only(void **state)
     FOR_EACH_SEED(seed)
     {
         start_drive(seed);
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_refused(-EBUSY,
                       "the tray of device 'cd' of backend 'b' is closed; open it first, with "
                       "medium-open-tray",
@@ -136,7 +136,7 @@ static void without_a_tray_media_are_pushed_in_and_pulled_out(void **state)
         stack_do("device-add b id=cd");
         actor_addr b = stack_find("b");
         stack_device_ops(b, DEVICE_OFFERS_CHANGE_MEDIA);
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_do("medium-insert b one");
         assert_string_equal(stack_device()->log, "load");
         stack_do("medium-eject b");
@@ -156,7 +156,7 @@ static void a_backend_without_a_device_needs_no_tray(void **state)
     {
         stack_do("node-add driver=mock name=one size=1M");
         stack_do("backend-add name=b node=one");
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_do("medium-eject b");
         stack_do("medium-eject b");
         stack_do("medium-insert b one");
@@ -190,7 +190,7 @@ static void eject_opens_the_tray_and_takes_the_medium_out(void **state)
     FOR_EACH_SEED(seed)
     {
         start_drive(seed);
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_do("medium-eject b");
         assert_true(shown()->tray_open);
         assert_null(shown()->node);
@@ -209,7 +209,7 @@ static void a_load_that_fails_is_told_to_who_asked_and_by_no_event(void **state)
         start_drive(seed);
         stack_do("medium-open-tray b");
         stack_do("device-set cd jammed=on");
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_refused(-EIO, "the tray of device 'cd' is jammed and does not close",
                       "medium-close-tray b");
         assert_true(shown()->tray_open);
@@ -358,7 +358,7 @@ static void a_change_goes_through_the_tray_and_ends_closed(void **state)
     {
         start_drive(seed);
         actor_addr b = stack_find("b");
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_do("medium-change b two");
         assert_non_null(strstr(stack_story(before + 1),
                                "DEVICE_TRAY_MOVED cd, MEDIUM_REMOVED b, MEDIUM_INSERTED b, "
@@ -368,7 +368,7 @@ static void a_change_goes_through_the_tray_and_ends_closed(void **state)
         assert_int_equal(shown()->length, 2 * MIB);
         assert_int_equal(shown()->reactor, stack_do("node-show two")->node->reactor);
         assert_int_equal(stack_run(b, OP_READ, MIB, 512, 0), 0);
-        assert_string_equal(last_sent("two"), "read 1048576+512");
+        assert_string_equal(shown_last_sent("two"), "read 1048576+512");
         stack_do("node-remove one");
         stack_do("medium-open-tray b");
         stack_do("medium-change b two"); /* from an open tray, onto the same */
@@ -406,7 +406,7 @@ a_change_waits_for_what_is_in_flight_and_what_comes_meanwhile_goes_on_after(void
         assert_int_equal(changed.code, 0);
         assert_int_equal(before.ret, 0);
         assert_int_equal(meanwhile.ret, 0);
-        assert_string_equal(last_sent("two"), "write 4096+512");
+        assert_string_equal(shown_last_sent("two"), "write 4096+512");
     }
 }
 
@@ -424,7 +424,7 @@ static void a_failed_change_keeps_the_old_medium_and_sends_no_event(void **state
         stack_do("device-add b id=cd removable=on tray=on writable=on");
         stack_do("device-set cd locked=on");
         actor_addr b = stack_find("b");
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         static const struct {
             int code;
             const char *text, *request;
@@ -469,7 +469,7 @@ static void one_that_does_not_load_gets_its_old_medium_back(void **state)
         stack_device()->load_error = -EIO;
         stack_device()->hold = true;
         stack_device_ops(b, TRAYED);
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         struct stack_answer changed;
         stack_send(&changed, "medium-change b two");
         stack_settle();
@@ -489,7 +489,7 @@ static void one_that_does_not_load_gets_its_old_medium_back(void **state)
         assert_string_equal(stack_story(before + 1), "");
         stack_device()->hold = false;
         assert_int_equal(stack_run(b, OP_READ, 0, 512, 0), 0);
-        assert_string_equal(last_sent("one"), "read 0+512");
+        assert_string_equal(shown_last_sent("one"), "read 0+512");
         stack_do("node-remove two");
         /* One that loads neither stays open, which is the truth, and told. */
         stack_do("node-add driver=mock name=two size=2M");
@@ -516,7 +516,7 @@ static void an_old_medium_that_somebody_took_meanwhile_is_lost_and_that_is_told(
         stack_device()->load_error = -EIO;
         stack_device()->hold = true;
         stack_device_ops(b, TRAYED);
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         struct stack_answer changed;
         stack_send(&changed, "medium-change b two");
         stack_settle();
@@ -566,7 +566,7 @@ static void a_frontend_s_own_eject_is_always_told_medium_or_none(void **state)
     FOR_EACH_SEED(seed)
     {
         start_drive(seed);
-        uint64_t before = sequence();
+        uint64_t before = shown_sequence();
         stack_do("device-set cd tray-open=on");
         assert_true(shown()->tray_open);
         stack_do("medium-remove b");
@@ -575,7 +575,7 @@ static void a_frontend_s_own_eject_is_always_told_medium_or_none(void **state)
                             "DEVICE_TRAY_MOVED cd, MEDIUM_REMOVED b, DEVICE_TRAY_MOVED cd");
         /* Also when nothing changes, nobody is attached, and nothing is there. */
         stack_do("device-remove cd");
-        before = sequence();
+        before = shown_sequence();
         actor_addr b = stack_find("b");
         stack_device_ops(b, TRAYED);
         stack_device_state(b, SLUICE__DEVICE_STATE__ACT__LOAD);
@@ -625,14 +625,14 @@ static void lock_and_eject_go_down_to_the_driver_through_filters(void **state)
         for (size_t i = 0; i < sizeof acts / sizeof *acts; i++) {
             stack_do("%s", acts[i].request);
             stack_settle();
-            assert_string_equal(last_sent("n"), acts[i].sent);
+            assert_string_equal(shown_last_sent("n"), acts[i].sent);
         }
         stack_do("medium-eject b"); /* a console's does not: that is the device's business */
         stack_settle();
-        assert_string_equal(last_sent("n"), "load");
+        assert_string_equal(shown_last_sent("n"), "load");
         stack_do("device-set cd locked=on tray-open=off"); /* without a medium: nobody is told */
         stack_settle();
-        assert_string_equal(last_sent("n"), "load");
+        assert_string_equal(shown_last_sent("n"), "load");
     }
 }
 
