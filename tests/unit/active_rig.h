@@ -2,23 +2,12 @@
 #ifndef ACTIVE_RIG_H
 #define ACTIVE_RIG_H
 
-#include "shown_rig.h"
+#include "perm_rig.h"
 
 #define FOR_EACH_SEED_INCOMING(seed)                                                               \
     for (uint64_t seed = stack_first_seed();                                                       \
          seed < stack_last_seed() && (stack_start_incoming(STACK_THREADS(seed), seed), true);      \
          stack_stop(), seed++)
-
-#define READ   PERM_CONSISTENT_READ
-#define SHARED (PERM_CONSISTENT_READ | PERM_WRITE_UNCHANGED)
-#define ALL    "consistent-read,write,write-unchanged,resize,graph-mod"
-
-static inline void assert_has(const char *backend, const char *permissions, const char *shares)
-{
-    const Sluice__BackendInfo *info = stack_do("backend-show %s", backend)->backend;
-    assert_string_equal(shown_words(info->permissions, info->n_permissions), permissions);
-    assert_string_equal(shown_words(info->shares, info->n_shares), shares);
-}
 
 /* What backends have of it, and whether it has released what it stands on. */
 static inline void assert_node(const char *node, bool inactive, const char *permissions,
@@ -26,8 +15,7 @@ static inline void assert_node(const char *node, bool inactive, const char *perm
 {
     const Sluice__NodeInfo *info = stack_do("node-show %s", node)->node;
     assert_int_equal(info->inactive, inactive);
-    assert_string_equal(shown_words(info->permissions, info->n_permissions), permissions);
-    assert_string_equal(shown_words(info->shares, info->n_shares), shares);
+    perm_assert_node(node, permissions, shares);
 }
 
 static inline void assert_activity(const char *backend, Sluice__Activity activity)
@@ -58,29 +46,6 @@ static inline bool was_sent(const char *mock, const char *text)
         if (strstr(info->state[i]->value, text))
             return true;
     return false;
-}
-
-static inline const Sluice__Claimed *claim(const char *backend, unsigned perm, unsigned shared)
-{
-    struct stack_answer answer;
-    stack_claim(&answer, backend, perm, shared);
-    stack_await(&answer);
-    if (answer.code)
-        fail_msg("%s", answer.text);
-    return answer.body;
-}
-
-static inline int claim_set(uint64_t claim, unsigned perm, unsigned shared)
-{
-    struct stack_answer answer;
-    Sluice__ClaimSet *set = MAIL_NEW(sluice__claim_set);
-    set->claim = claim;
-    set->permissions = MAIL_NEW(sluice__permissions);
-    set->permissions->perm = perm;
-    set->permissions->shared = shared;
-    stack_ask(&answer, stack_world()->graph, MAIL_CLAIM_SET, set);
-    stack_await(&answer);
-    return answer.code;
 }
 
 static inline Sluice__RunState run_state(void)

@@ -3,7 +3,7 @@
 #ifndef DEVICE_RIG_H
 #define DEVICE_RIG_H
 
-#include "shown_rig.h"
+#include "perm_rig.h"
 
 #define TRAYED                                                                                     \
     (DEVICE_OFFERS_CHANGE_MEDIA | DEVICE_OFFERS_EJECT_REQUEST | DEVICE_OFFERS_TRAY_OPEN |          \
@@ -13,15 +13,6 @@ static inline const Sluice__DeviceInfo *device(void)
 {
     return stack_do("device-show cd")->device;
 }
-
-static inline void assert_perms(const char *permissions, const char *shares)
-{
-    const Sluice__BackendInfo *info = shown();
-    assert_string_equal(shown_words(info->permissions, info->n_permissions), permissions);
-    assert_string_equal(shown_words(info->shares, info->n_shares), shares);
-}
-
-#define ALL "consistent-read,write,write-unchanged,resize,graph-mod"
 
 /* A drive `cd` with a tray at backend `b`, on node `one`; and node `two`. */
 static inline void start_drive(uint64_t seed)

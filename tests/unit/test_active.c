@@ -17,7 +17,7 @@ static void one_that_is_inactivated_gives_all_up_and_remembers_what_it_had(void 
         stack_do("node-add driver=mock name=m size=1M");
         stack_do("node-add driver=raw name=f child=m");
         stack_do("backend-add name=b node=f");
-        actor_addr b = claim("b", READ | PERM_WRITE | PERM_RESIZE, SHARED)->address;
+        actor_addr b = perm_claim("b", READ | PERM_WRITE | PERM_RESIZE, SHARED)->address;
         assert_int_equal(stack_run(b, OP_WRITE, 0, 512, 0), 0);
         uint64_t before = shown_sequence();
         stack_do("backend-inactivate b");
@@ -26,7 +26,7 @@ static void one_that_is_inactivated_gives_all_up_and_remembers_what_it_had(void 
         assert_node("f", true, "", ALL);
         assert_node("m", true, "", ALL);
         assert_turns("m", 0, 1);
-        assert_has("b", "consistent-read,write,resize", "consistent-read,write-unchanged");
+        perm_assert("b", "consistent-read,write,resize", "consistent-read,write-unchanged");
         stack_do("backend-activate b");
         assert_string_equal(stack_story(before + 1), "BACKEND_INACTIVATED b, BACKEND_ACTIVATED b");
         assert_activity("b", ACTIVE);
@@ -47,7 +47,7 @@ static void requests_of_an_inactive_one_are_refused(void **state)
             OP_TRUNCATE, OP_MAKE_EMPTY, OP_SAVE_VMSTATE, OP_LOAD_VMSTATE, OP_IOCTL};
         stack_do("node-add driver=mock name=m size=1M");
         stack_do("backend-add name=b node=m");
-        actor_addr b = claim("b", READ | PERM_WRITE | PERM_RESIZE, PERM_ALL)->address;
+        actor_addr b = perm_claim("b", READ | PERM_WRITE | PERM_RESIZE, PERM_ALL)->address;
         stack_do("backend-inactivate b");
         for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++)
             assert_int_equal(stack_run(b, kinds[i], 0, 512, 0), -EPERM);
@@ -149,8 +149,8 @@ static void a_node_stays_active_while_one_backend_above_it_is(void **state)
         stack_do("node-add driver=raw name=f child=m");
         stack_do("backend-add name=b node=f");
         stack_do("backend-add name=c node=m");
-        claim("b", READ, PERM_ALL);
-        uint64_t c = claim("c", READ | PERM_WRITE, PERM_ALL)->claim;
+        perm_claim("b", READ, PERM_ALL);
+        uint64_t c = perm_claim("c", READ | PERM_WRITE, PERM_ALL)->claim;
         stack_do("backend-inactivate b");
         assert_node("f", true, "", ALL);
         assert_node("m", false, "consistent-read,write", ALL);
@@ -188,10 +188,10 @@ static void a_change_of_permissions_is_only_remembered(void **state)
         stack_do("backend-add name=b node=m");
         stack_do("backend-add name=c node=m");
         stack_do("backend-inactivate b");
-        uint64_t other = claim("c", READ | PERM_WRITE, SHARED)->claim;
-        uint64_t mine = claim("b", READ, PERM_ALL)->claim;
-        assert_int_equal(claim_set(mine, READ | PERM_WRITE, SHARED), 0); /* in conflict */
-        assert_has("b", "consistent-read,write", "consistent-read,write-unchanged");
+        uint64_t other = perm_claim("c", READ | PERM_WRITE, SHARED)->claim;
+        uint64_t mine = perm_claim("b", READ, PERM_ALL)->claim;
+        assert_int_equal(perm_set(mine, READ | PERM_WRITE, SHARED).code, 0); /* in conflict */
+        perm_assert("b", "consistent-read,write", "consistent-read,write-unchanged");
         assert_node("m", false, "consistent-read,write", "consistent-read,write-unchanged");
         stack_refused(-EPERM, "backend 'c', for client 'rig' does not share", "backend-activate b");
         assert_activity("b", INACTIVE);
@@ -208,7 +208,7 @@ static void a_medium_that_comes_meanwhile_is_released_too(void **state)
     {
         stack_do("node-add driver=mock name=m size=1M");
         stack_do("backend-add name=b");
-        actor_addr b = claim("b", READ | PERM_WRITE, PERM_ALL)->address;
+        actor_addr b = perm_claim("b", READ | PERM_WRITE, PERM_ALL)->address;
         stack_do("backend-inactivate b");
         stack_do("medium-insert backend=b node=m");
         assert_node("m", true, "", ALL);
@@ -231,7 +231,7 @@ static void a_failure_of_the_first_step_leaves_it_inactive_and_says_why(void **s
     {
         stack_do("node-add driver=mock name=m size=1M");
         stack_do("backend-add name=b node=m");
-        actor_addr b = claim("b", READ | PERM_WRITE, SHARED)->address;
+        actor_addr b = perm_claim("b", READ | PERM_WRITE, SHARED)->address;
         stack_do("backend-inactivate b");
         stack_do("node-set m deny-activate=on");
         uint64_t before = shown_sequence();
@@ -260,9 +260,10 @@ static void a_failure_of_the_second_step_gives_back_what_the_first_took(void **s
         stack_do("node-add driver=raw name=f child=m");
         stack_do("backend-add name=b node=f");
         stack_do("backend-add name=c node=m");
-        actor_addr b = claim("b", READ | PERM_WRITE, SHARED)->address;
+        actor_addr b = perm_claim("b", READ | PERM_WRITE, SHARED)->address;
         stack_do("backend-inactivate b");
-        uint64_t other = claim("c", PERM_WRITE, PERM_ALL)->claim; /* shares all: no conflict yet */
+        uint64_t other =
+            perm_claim("c", PERM_WRITE, PERM_ALL)->claim; /* shares all: no conflict yet */
         uint64_t before = shown_sequence();
         stack_refused(-EPERM,
                       "backend 'c', for client 'rig' needs 'write' on node 'm', which node "
@@ -288,7 +289,7 @@ static void a_node_that_refuses_half_way_lets_the_others_go_again(void **state)
         stack_do("node-add driver=mock name=below size=1M");
         stack_do("node-add driver=overlay name=o child=top backing=below");
         stack_do("backend-add name=b node=o");
-        claim("b", READ, PERM_ALL);
+        perm_claim("b", READ, PERM_ALL);
         stack_do("backend-inactivate b");
         assert_turns("top", 0, 1);
         assert_turns("below", 0, 1);
@@ -427,7 +428,7 @@ static void add_three(void)
         stack_do("node-add driver=mock name=m%u size=1M", i);
         stack_do("backend-add name=b%u node=m%u", i, i);
         snprintf(name, sizeof name, "b%u", i);
-        claim(name, READ | PERM_WRITE, SHARED);
+        perm_claim(name, READ | PERM_WRITE, SHARED);
     }
 }
 

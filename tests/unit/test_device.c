@@ -124,12 +124,12 @@ static void a_device_has_a_drive_s_permissions_and_gives_them_back(void **state)
         stack_do("backend-add name=b node=n");
         stack_do("backend-add name=c node=n");
         stack_do("device-add b id=cd");
-        assert_perms("consistent-read", "consistent-read,write-unchanged");
+        perm_assert("b", "consistent-read", "consistent-read,write-unchanged");
         assert_false(device()->writable);
         stack_do("device-remove cd");
-        assert_perms("", ALL);
+        perm_assert("b", "", ALL);
         stack_do("device-add b id=cd writable=on");
-        assert_perms("consistent-read,write", "consistent-read,write-unchanged");
+        perm_assert("b", "consistent-read,write", "consistent-read,write-unchanged");
         stack_refused(-EPERM,
                       "backend 'b', for device 'cd' needs 'write' on node 'n', which backend 'c', "
                       "for device 'x' does not share",
@@ -142,7 +142,7 @@ static void a_device_has_a_drive_s_permissions_and_gives_them_back(void **state)
         assert_int_equal(stack_do("device-list")->devices->n_devices, 1);
         stack_do("device-remove cd");
         stack_do("device-add b id=cd writable=on share-rw=on");
-        assert_perms("consistent-read,write", "consistent-read,write,write-unchanged");
+        perm_assert("b", "consistent-read,write", "consistent-read,write,write-unchanged");
         stack_do("device-add c id=x writable=on share-rw=on");
         assert_true(device()->writable && device()->share_rw && !device()->embedded);
     }

@@ -20,8 +20,8 @@ static void what_is_opened_takes_nothing_until_it_is_resumed(void **state)
         assert_activity("empty", INACTIVE);
         assert_node("m", true, "", ALL);
         assert_node("f", true, "", ALL);
-        actor_addr b = claim("b", READ | PERM_WRITE, SHARED)->address;
-        assert_has("b", "consistent-read,write", "consistent-read,write-unchanged");
+        actor_addr b = perm_claim("b", READ | PERM_WRITE, SHARED)->address;
+        perm_assert("b", "consistent-read,write", "consistent-read,write-unchanged");
         assert_node("m", true, "", ALL);
         assert_int_equal(stack_run(b, OP_READ, 0, 512, 0), -EPERM);
         assert_int_equal(stack_run(b, OP_WRITE, 0, 512, 0), -EPERM);
@@ -54,7 +54,7 @@ static void own_sharing_waits_for_the_end_of_incoming(void **state)
     {
         stack_do("node-add driver=mock name=m size=1M");
         stack_do("backend-add name=b node=m");
-        actor_addr b = claim("b", READ | PERM_WRITE, SHARED)->address;
+        actor_addr b = perm_claim("b", READ | PERM_WRITE, SHARED)->address;
         uint64_t before = shown_sequence();
         stack_do("backend-activate b");
         stack_do("activate"); /* nothing is left to be done by that */
@@ -79,8 +79,8 @@ static void own_sharing_that_can_not_be_had_then_is_told_and_changes_nothing_els
         for (unsigned i = 0; i < 3; i++)
             stack_do("backend-add name=b%u node=m", i);
         stack_do("activate");
-        actor_addr b = claim("b1", READ, SHARED)->address;
-        uint64_t other = claim("b0", PERM_WRITE, PERM_ALL)->claim; /* all share all as yet */
+        actor_addr b = perm_claim("b1", READ, SHARED)->address;
+        uint64_t other = perm_claim("b0", PERM_WRITE, PERM_ALL)->claim; /* all share all as yet */
         uint64_t before = shown_sequence();
         stack_do("resume");
         assert_string_equal(stack_story(before + 1), "RESUME engine, BACKEND_ACTIVATION_ERROR b1");
@@ -124,7 +124,7 @@ static void a_step_that_is_pending_dies_with_the_backend(void **state)
         mail_set(&mail->make->node, "m");
         const Sluice__Claimed *mine = stack_call(stack_world()->graph, MAIL_CLAIM, mail);
         stack_do("activate");
-        claim("c", PERM_WRITE, PERM_ALL);
+        perm_claim("c", PERM_WRITE, PERM_ALL);
         assert_node("m", false, "consistent-read,write", ALL); /* it is pending */
         unsigned actors = stack_actors();
         bool lingers = seed % 2;
@@ -194,7 +194,7 @@ static void devices_that_attach_get_their_permissions_at_activation(void **state
         stack_do("backend-add name=c node=n");
         stack_do("export-add type=nbd backend=b port=0 writable=on");
         stack_do("device-add c id=cd");
-        assert_has("b", "consistent-read,write", ALL);
+        perm_assert("b", "consistent-read,write", ALL);
         assert_node("m", true, "", ALL);
         assert_node("n", true, "", ALL);
         stack_do("backend-activate b");

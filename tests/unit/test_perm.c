@@ -1,33 +1,9 @@
 /* Permissions, in a whole stepped engine: each seed is another order of what happens. */
-#include "shown_rig.h"
-
-#define READ   PERM_CONSISTENT_READ
-#define SHARED (PERM_CONSISTENT_READ | PERM_WRITE_UNCHANGED)
-
-static void assert_has(const char *backend, const char *permissions, const char *shares)
-{
-    const Sluice__BackendInfo *info = stack_do("backend-show %s", backend)->backend;
-    assert_string_equal(shown_words(info->permissions, info->n_permissions), permissions);
-    assert_string_equal(shown_words(info->shares, info->n_shares), shares);
-}
-
-static void assert_node(const char *node, const char *permissions, const char *shares)
-{
-    const Sluice__NodeInfo *info = stack_do("node-show %s", node)->node;
-    assert_string_equal(shown_words(info->permissions, info->n_permissions), permissions);
-    assert_string_equal(shown_words(info->shares, info->n_shares), shares);
-}
-
-#define ALL "consistent-read,write,write-unchanged,resize,graph-mod"
+#include "perm_rig.h"
 
 static uint64_t claim(const char *backend, unsigned perm, unsigned shared)
 {
-    struct stack_answer answer;
-    stack_claim(&answer, backend, perm, shared);
-    stack_await(&answer);
-    if (answer.code)
-        fail_msg("%s", answer.text);
-    return ((const Sluice__Claimed *)answer.body)->claim;
+    return perm_claim(backend, perm, shared)->claim;
 }
 
 static void claim_refused(const char *backend, unsigned perm, unsigned shared, const char *text)
@@ -40,25 +16,6 @@ static void claim_refused(const char *backend, unsigned perm, unsigned shared, c
         fail_msg("\"%s\", but not \"%s\"", answer.text, text);
 }
 
-static void begin_to_set(struct stack_answer *answer, uint64_t claim, unsigned perm,
-                         unsigned shared)
-{
-    Sluice__ClaimSet *set = MAIL_NEW(sluice__claim_set);
-    set->claim = claim;
-    set->permissions = MAIL_NEW(sluice__permissions);
-    set->permissions->perm = perm;
-    set->permissions->shared = shared;
-    stack_ask(answer, stack_world()->graph, MAIL_CLAIM_SET, set);
-}
-
-static struct stack_answer set(uint64_t claim, unsigned perm, unsigned shared)
-{
-    struct stack_answer answer;
-    begin_to_set(&answer, claim, perm, shared);
-    stack_await(&answer);
-    return answer;
-}
-
 /* --- What is had */
 
 static void a_backend_made_over_control_has_no_permission_and_shares_all(void **state)
@@ -68,10 +25,10 @@ static void a_backend_made_over_control_has_no_permission_and_shares_all(void **
     {
         stack_do("node-add driver=null name=n");
         stack_do("backend-add name=b node=n");
-        assert_has("b", "", ALL);
-        assert_node("n", "", ALL);
+        perm_assert("b", "", ALL);
+        perm_assert_node("n", "", ALL);
         claim("b", 0, PERM_ALL);
-        assert_has("b", "", ALL);
+        perm_assert("b", "", ALL);
     }
 }
 
@@ -85,13 +42,13 @@ static void permissions_come_with_a_user_and_go_with_it(void **state)
         stack_do("backend-add name=b node=f");
         uint64_t one = claim("b", READ | PERM_WRITE, SHARED | PERM_WRITE);
         uint64_t two = claim("b", PERM_RESIZE, SHARED | PERM_GRAPH_MOD);
-        assert_has("b", "consistent-read,write,resize", "consistent-read,write-unchanged");
-        assert_node("f", "consistent-read,write,resize", "consistent-read,write-unchanged");
-        assert_node("n", "consistent-read,write,resize", "consistent-read,write-unchanged");
+        perm_assert("b", "consistent-read,write,resize", "consistent-read,write-unchanged");
+        perm_assert_node("f", "consistent-read,write,resize", "consistent-read,write-unchanged");
+        perm_assert_node("n", "consistent-read,write,resize", "consistent-read,write-unchanged");
         stack_claim_end(one);
-        assert_node("n", "resize", "consistent-read,write-unchanged,graph-mod");
+        perm_assert_node("n", "resize", "consistent-read,write-unchanged,graph-mod");
         stack_claim_end(two);
-        assert_node("n", "", ALL);
+        perm_assert_node("n", "", ALL);
     }
 }
 
@@ -102,11 +59,11 @@ static void an_export_has_what_it_needs_while_it_is_there(void **state)
     stack_do("node-add driver=null name=n");
     stack_do("backend-add name=b node=n");
     stack_do("export-add type=nbd backend=b port=0 writable=on");
-    assert_has("b", "consistent-read,write", ALL);
+    perm_assert("b", "consistent-read,write", ALL);
     stack_do("export-remove b");
-    assert_has("b", "", ALL);
+    perm_assert("b", "", ALL);
     stack_do("export-add type=nbd backend=b port=0");
-    assert_has("b", "consistent-read", ALL);
+    perm_assert("b", "consistent-read", ALL);
     stack_stop();
 }
 
@@ -125,16 +82,16 @@ static void a_conflict_names_both_sides_and_changes_nothing(void **state)
         claim_refused("two", PERM_WRITE, PERM_ALL,
                       "node 'f' needs 'write' on node 'n', which backend 'one', for client 'rig' "
                       "does not share");
-        assert_has("two", "", ALL);
-        assert_node("f", "", ALL);
-        assert_node("n", "consistent-read,write", "consistent-read,write-unchanged");
+        perm_assert("two", "", ALL);
+        perm_assert_node("f", "", ALL);
+        perm_assert_node("n", "consistent-read,write", "consistent-read,write-unchanged");
         claim("two", READ, PERM_ALL);
         /* The other way round: what is to be shared no longer, but is had. */
         claim_refused("two", 0, PERM_ALL & ~PERM_WRITE, "backend 'one', for client 'rig'");
         stack_refused(-EPERM, "needs 'write' on node 'n'",
                       "export-add type=nbd backend=two port=0 writable=on");
         assert_int_equal(stack_do("export-list")->exports->n_exports, 0);
-        assert_has("two", "consistent-read", ALL);
+        perm_assert("two", "consistent-read", ALL);
     }
 }
 
@@ -147,7 +104,7 @@ static void users_of_one_backend_are_one_side(void **state)
         stack_do("backend-add name=b node=n");
         claim("b", READ | PERM_WRITE, SHARED);
         claim("b", READ | PERM_WRITE, SHARED);
-        assert_has("b", "consistent-read,write", "consistent-read,write-unchanged");
+        perm_assert("b", "consistent-read,write", "consistent-read,write-unchanged");
     }
 }
 
@@ -163,17 +120,17 @@ static void what_a_node_refuses_is_aborted_everywhere(void **state)
         claim_refused("b", READ | PERM_WRITE, SHARED,
                       "node 'm' gives nobody 'write': its option deny says so");
         for (unsigned i = 0; i < 3; i++)
-            assert_node(i == 0 ? "m" : i == 1 ? "f" : "g", "", ALL);
+            perm_assert_node(i == 0 ? "m" : i == 1 ? "f" : "g", "", ALL);
         assert_int_equal(stack_run(stack_find("b"), OP_WRITE, 0, 512, 0), -EPERM);
         /* One that is there already has what it had: others' changes do not bring the rest. */
         uint64_t one = claim("b", READ, PERM_ALL);
-        assert_int_equal(set(one, READ | PERM_WRITE, SHARED).code, -EPERM);
+        assert_int_equal(perm_set(one, READ | PERM_WRITE, SHARED).code, -EPERM);
         stack_do("node-set m deny=");
         stack_claim_end(claim("b", READ, PERM_ALL));
-        assert_node("m", "consistent-read", ALL);
+        perm_assert_node("m", "consistent-read", ALL);
         stack_claim_end(one);
         claim("b", READ | PERM_WRITE, SHARED);
-        assert_node("m", "consistent-read,write", "consistent-read,write-unchanged");
+        perm_assert_node("m", "consistent-read,write", "consistent-read,write-unchanged");
     }
 }
 
@@ -215,7 +172,7 @@ static void many_who_want_it_at_once_are_tried_one_after_the_other(void **state)
             had += answers[i].code == 0;
         }
         assert_int_equal(had, 1);
-        assert_node("n", "consistent-read,write", "consistent-read,write-unchanged");
+        perm_assert_node("n", "consistent-read,write", "consistent-read,write-unchanged");
     }
 }
 
@@ -239,7 +196,7 @@ static void nodes_are_tried_after_all_who_stand_on_them(void **state)
         /* Through the middle one, as directly. */
         claim_refused("c", PERM_WRITE, PERM_CONSISTENT_READ & 0, "backend 'c'");
         stack_claim_end(claimed);
-        assert_node("one", "", "consistent-read,graph-mod");
+        perm_assert_node("one", "", "consistent-read,graph-mod");
     }
 }
 
@@ -283,7 +240,7 @@ static void assert_told(const char *node, uint64_t before, const char *permissio
         return;
     assert_string_equal(shown_words(event->permissions, event->n_permissions), permissions);
     assert_string_equal(shown_words(event->shares, event->n_shares), shares);
-    assert_node(node, permissions, shares);
+    perm_assert_node(node, permissions, shares);
 }
 
 static void a_change_of_what_users_have_or_share_is_told_once_of_each_node(void **state)
@@ -306,7 +263,7 @@ static void a_change_of_what_users_have_or_share_is_told_once_of_each_node(void 
         claim_refused("c", PERM_RESIZE, PERM_ALL, "resize");
         assert_told("n", before, NULL, NULL);
         /* What is shared, alone. */
-        assert_int_equal(set(one, READ | PERM_WRITE, SHARED | PERM_RESIZE).code, 0);
+        assert_int_equal(perm_set(one, READ | PERM_WRITE, SHARED | PERM_RESIZE).code, 0);
         assert_told("n", before, "consistent-read,write", "consistent-read,write-unchanged,resize");
         before = sequence();
         stack_claim_end(one);
@@ -340,8 +297,8 @@ static void permissions_are_told_when_they_are_had(void **state)
             stack_step();
         for (unsigned tries = 0; !told("n", before + 1, &count); tries++)
             assert_true(tries < 100);
-        assert_node("n", "consistent-read,write", "consistent-read,write-unchanged");
-        assert_has("b", "consistent-read,write", "consistent-read,write-unchanged");
+        perm_assert_node("n", "consistent-read,write", "consistent-read,write-unchanged");
+        perm_assert("b", "consistent-read,write", "consistent-read,write-unchanged");
         stack_await(&answer);
         assert_int_equal(answer.code, 0);
     }
@@ -358,14 +315,14 @@ static void a_claim_can_be_changed_and_its_own_old_one_is_not_in_the_way(void **
         stack_do("backend-add name=b node=n");
         stack_do("backend-add name=c node=n");
         uint64_t one = claim("b", READ, PERM_ALL), other = claim("c", READ, PERM_ALL);
-        assert_int_equal(set(one, READ | PERM_WRITE, SHARED).code, 0);
-        assert_int_equal(set(one, READ | PERM_WRITE | PERM_RESIZE, SHARED).code, 0);
-        assert_int_equal(set(other, PERM_WRITE, PERM_ALL).code, -EPERM);
-        assert_has("c", "consistent-read", ALL);
-        assert_int_equal(set(one, READ, PERM_ALL).code, 0);
-        assert_int_equal(set(other, PERM_WRITE, PERM_ALL).code, 0);
+        assert_int_equal(perm_set(one, READ | PERM_WRITE, SHARED).code, 0);
+        assert_int_equal(perm_set(one, READ | PERM_WRITE | PERM_RESIZE, SHARED).code, 0);
+        assert_int_equal(perm_set(other, PERM_WRITE, PERM_ALL).code, -EPERM);
+        perm_assert("c", "consistent-read", ALL);
+        assert_int_equal(perm_set(one, READ, PERM_ALL).code, 0);
+        assert_int_equal(perm_set(other, PERM_WRITE, PERM_ALL).code, 0);
         stack_claim_end(other);
-        assert_int_equal(set(other, 0, PERM_ALL).code, -ENXIO);
+        assert_int_equal(perm_set(other, 0, PERM_ALL).code, -ENXIO);
     }
 }
 
@@ -378,8 +335,8 @@ static void a_claim_that_ends_while_it_is_changed_is_gone(void **state)
         stack_do("node-add driver=null name=n");
         stack_do("backend-add name=b node=n");
         uint64_t one = claim("b", READ, PERM_ALL);
-        begin_to_set(&changed, one, READ | PERM_WRITE, SHARED);
-        begin_to_set(&again, one, READ, PERM_ALL);
+        perm_ask_set(&changed, one, READ | PERM_WRITE, SHARED);
+        perm_ask_set(&again, one, READ, PERM_ALL);
         for (unsigned i = 0; i < 2; i++) {
             Sluice__ClaimEnd *end = MAIL_NEW(sluice__claim_end);
             end->claim = one;
@@ -394,7 +351,7 @@ static void a_claim_that_ends_while_it_is_changed_is_gone(void **state)
         assert_non_null(strstr(again.text, "are being set; wait for that"));
         assert_int_equal(ended[0].code, 0);
         assert_int_equal(ended[1].code, 0);
-        assert_has("b", "", ALL);
+        perm_assert("b", "", ALL);
         stack_do("backend-remove b"); /* nobody uses it */
     }
 }
@@ -409,19 +366,19 @@ static void without_a_medium_a_change_is_remembered_and_asked_for_on_insertion(v
         stack_do("backend-add name=b");
         stack_do("backend-add name=c node=n");
         uint64_t claimed = claim("b", READ | PERM_WRITE, SHARED);
-        assert_has("b", "consistent-read,write", "consistent-read,write-unchanged");
+        perm_assert("b", "consistent-read,write", "consistent-read,write-unchanged");
         uint64_t other = claim("c", PERM_WRITE, PERM_ALL);
         stack_refused(-EPERM, "does not share", "medium-insert backend=b node=n");
         stack_refused(-EPERM, "node 'ro' is read-only", "medium-insert backend=b node=ro");
         assert_null(shown()->node);
-        assert_node("n", "write", ALL);
+        perm_assert_node("n", "write", ALL);
         stack_do("node-remove ro");
         stack_claim_end(other);
         stack_do("medium-insert backend=b node=n");
-        assert_node("n", "consistent-read,write", "consistent-read,write-unchanged");
+        perm_assert_node("n", "consistent-read,write", "consistent-read,write-unchanged");
         stack_do("medium-remove b");
-        assert_node("n", "", ALL);
-        assert_has("b", "consistent-read,write", "consistent-read,write-unchanged");
+        perm_assert_node("n", "", ALL);
+        perm_assert("b", "consistent-read,write", "consistent-read,write-unchanged");
         stack_claim_end(claimed);
     }
 }
@@ -444,12 +401,12 @@ static void a_request_that_lacks_its_permission_is_refused(void **state)
         assert_int_equal(stack_run(b, OP_TRUNCATE, 512, 0, 0), -EPERM);
         assert_int_equal(stack_run(b, OP_READ, 0, 512, 0), 0);
         assert_int_equal(stack_run(b, OP_FLUSH, 0, 0, 0), 0);
-        assert_int_equal(set(one, PERM_WRITE, PERM_ALL).code, 0);
+        assert_int_equal(perm_set(one, PERM_WRITE, PERM_ALL).code, 0);
         for (unsigned i = 0; i < 3; i++)
             assert_int_equal(stack_run(b, kinds[i], 0, 512, 0), 0);
         assert_int_equal(stack_run(b, OP_TRUNCATE, 512, 0, 0), -EPERM);
         assert_int_equal(stack_run(b, OP_READ, 0, 512, 0), -EPERM);
-        assert_int_equal(set(one, PERM_RESIZE, PERM_ALL).code, 0);
+        assert_int_equal(perm_set(one, PERM_RESIZE, PERM_ALL).code, 0);
         assert_int_equal(stack_run(b, OP_TRUNCATE, 512, 0, 0), 0);
         assert_int_equal(stack_run(b, OP_WRITE, 0, 512, 0), -EPERM);
         assert_int_equal(stack_run(b, OP_READ, 0, 512, 0), -EPERM);
