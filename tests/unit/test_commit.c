@@ -1,5 +1,6 @@
 /* Overlays are merged into their backings, in a whole stepped engine: each seed is another order of
  * what happens. */
+#include "drained_rig.h"
 #include "job_rig.h"
 
 #include "engine/random.h"
@@ -428,11 +429,7 @@ static void who_holds_a_region_does_not_write_amid_a_slice_when_the_medium_comes
         fill("b", 0, 8 * MIB, 2);
         stack_do("backend-add name=late");
         actor_addr late = stack_find("late");
-        Sluice__Drain *drain = MAIL_NEW(sluice__drain);
-        drain->has_backend = drain->has_number = true;
-        drain->backend = late;
-        drain->number = 1;
-        const Sluice__Drained *drained = stack_call(stack_world()->graph, MAIL_DRAIN, drain);
+        uint64_t region = drained_begin(1, late, NULL);
         struct stack_answer committed, inserted;
         stack_send(&committed, "commit b");
         for (uint64_t steps = seed % 40; steps; steps--)
@@ -445,9 +442,7 @@ static void who_holds_a_region_does_not_write_amid_a_slice_when_the_medium_comes
         } while (write.ret == -ENOMEDIUM);
         assert_int_equal(write.ret, 0);
         stack_await(&inserted);
-        Sluice__RegionEnd *end = MAIL_NEW(sluice__region_end);
-        end->region = drained->region;
-        stack_call(stack_world()->graph, MAIL_REGION_END, end);
+        drained_end(region);
         job_run_out();
         assert_int_equal(filled("late", 0, sizeof data), 3);
         assert_int_equal(filled("late", sizeof data, 8 * MIB - sizeof data), 2);

@@ -1,5 +1,6 @@
 /* Jobs: how they begin, tell of themselves, keep their speed, pause and end. In a whole stepped
  * engine with virtual time: each seed is another order of what happens. */
+#include "drained_rig.h"
 #include "job_rig.h"
 
 /* --- Life */
@@ -239,21 +240,6 @@ static void a_paused_job_does_nothing_until_it_is_resumed(void **state)
     }
 }
 
-static Sluice__Drain *region(const char *node)
-{
-    Sluice__Drain *drain = MAIL_NEW(sluice__drain);
-    if (node)
-        mail_set(&drain->node, node);
-    return drain;
-}
-
-static void end_region(const struct stack_answer *drained)
-{
-    Sluice__RegionEnd *end = MAIL_NEW(sluice__region_end);
-    end->region = ((const Sluice__Drained *)drained->body)->region;
-    stack_call(stack_world()->graph, MAIL_REGION_END, end);
-}
-
 static void a_drained_region_pauses_a_job_when_nothing_of_it_is_in_flight(void **state)
 {
     static const char *const nodes[] = {"upper", "lower", NULL};
@@ -265,7 +251,7 @@ static void a_drained_region_pauses_a_job_when_nothing_of_it_is_in_flight(void *
         job_hold("lower", true);
         stack_do("commit b");
         stack_settle();
-        stack_ask(&drained, stack_world()->graph, MAIL_DRAIN, region(nodes[seed % 3]));
+        drained_ask(&drained, 0, 0, nodes[seed % 3]);
         stack_settle();
         assert_false(drained.came);
         job_hold("lower", false);
@@ -275,7 +261,7 @@ static void a_drained_region_pauses_a_job_when_nothing_of_it_is_in_flight(void *
         assert_int_equal(job_shown()->status, SLUICE__JOB_EVENT__STATUS__PAUSED);
         assert_int_equal(job_shown()->done_bytes, 4 * MIB);
         stack_do("job-pause b");
-        end_region(&drained);
+        drained_end(drained_region(&drained));
         stack_pass(10 * NS_PER_S);
         assert_int_equal(job_shown()->done_bytes, 4 * MIB); /* they nest */
         stack_do("job-resume b");
@@ -298,7 +284,7 @@ static void a_job_that_is_through_in_a_drained_region_finishes_after_it(void **s
         job_hold("lower", true);
         stack_do("commit b");
         stack_settle();
-        stack_ask(&drained, stack_world()->graph, MAIL_DRAIN, region("lower"));
+        drained_ask(&drained, 0, 0, "lower");
         stack_settle();
         assert_false(drained.came);
         job_hold("lower", false);
@@ -306,7 +292,7 @@ static void a_job_that_is_through_in_a_drained_region_finishes_after_it(void **s
         stack_pass(10 * NS_PER_S);
         assert_int_equal(job_shown()->done_bytes, 4 * MIB);
         assert_int_equal(job_shown()->status, SLUICE__JOB_EVENT__STATUS__PAUSED);
-        end_region(&drained);
+        drained_end(drained_region(&drained));
         job_run_out();
         assert_null(job_completed()->reason);
     }
@@ -319,12 +305,12 @@ static void a_job_that_begins_in_a_drained_region_waits_for_its_end(void **state
     {
         struct stack_answer drained = {0};
         job_add_stack(0);
-        stack_ask(&drained, stack_world()->graph, MAIL_DRAIN, region("lower"));
+        drained_ask(&drained, 0, 0, "lower");
         stack_await(&drained);
         stack_do("commit b");
         stack_pass(NS_PER_S);
         assert_int_equal(job_shown()->done_bytes, 0);
-        end_region(&drained);
+        drained_end(drained_region(&drained));
         job_run_out();
         assert_int_equal(job_completed()->done_bytes, 16 * MIB);
     }
@@ -341,13 +327,13 @@ static void a_drained_region_does_not_wait_for_a_job_that_fails_to_begin(void **
         stack_send(&commit, "commit b");
         for (uint64_t n = seed / 3 % 20; n; n--)
             stack_step();
-        stack_ask(&drained, stack_world()->graph, MAIL_DRAIN, region(seed % 2 ? "lower" : NULL));
+        drained_ask(&drained, 0, 0, seed % 2 ? "lower" : NULL);
         stack_await(&commit);
         assert_int_equal(commit.code, -EIO);
         assert_non_null(strstr(commit.text, "the overlay can't tell its length"));
         stack_settle();
         assert_true(drained.came);
-        end_region(&drained);
+        drained_end(drained_region(&drained));
         stack_do("node-set upper length-error=0");
         stack_do("commit b");
         job_run_out();

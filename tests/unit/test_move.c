@@ -1,6 +1,6 @@
 /* Backends that move between reactors, in a whole stepped engine: each seed is another order of
  * what happens. */
-#include "shown_rig.h"
+#include "drained_rig.h"
 
 #define THREADS 3
 
@@ -210,23 +210,6 @@ static void what_is_held_goes_along_and_is_tried_again_over_there(void **state)
     }
 }
 
-static uint64_t drain(actor_addr backend)
-{
-    Sluice__Drain *drain = MAIL_NEW(sluice__drain);
-    drain->has_backend = true;
-    drain->backend = backend;
-    drain->has_number = true;
-    drain->number = 1;
-    return ((const Sluice__Drained *)stack_call(stack_world()->graph, MAIL_DRAIN, drain))->region;
-}
-
-static void end_region(uint64_t region)
-{
-    Sluice__RegionEnd *end = MAIL_NEW(sluice__region_end);
-    end->region = region;
-    stack_call(stack_world()->graph, MAIL_REGION_END, end);
-}
-
 /* A resume reaches the backend anywhere on its way: before what was held has come, too. */
 static void what_its_holder_has_held_in_a_region_is_tried_again_after_a_move(void **state)
 {
@@ -236,7 +219,7 @@ static void what_its_holder_has_held_in_a_region_is_tried_again_after_a_move(voi
         struct stack_op held[2], next;
         struct stack_answer moved, resumed;
         actor_addr b = stack_backend("m", "driver=mock size=1M error=28 reactor=0", "werror=stop");
-        uint64_t region = drain(b);
+        uint64_t region = drained_begin(1, b, NULL);
         for (unsigned i = 0; i < 2; i++)
             stack_submit(&held[i], b, OP_WRITE, 512 * i, 512, op_flag_holder(1), NULL);
         stack_settle();
@@ -251,7 +234,7 @@ static void what_its_holder_has_held_in_a_region_is_tried_again_after_a_move(voi
         stack_submit(&next, b, OP_WRITE, 1024, 512, 0, NULL);
         stack_settle();
         assert_true(held[0].came && held[1].came && !next.came);
-        end_region(region);
+        drained_end(region);
         stack_await_op(&next);
         assert_true(held[0].ret == 0 && held[1].ret == 0 && next.ret == 0);
     }
@@ -288,13 +271,13 @@ static void a_drained_backend_moves_and_stays_drained(void **state)
     {
         struct stack_op op;
         actor_addr b = stack_backend("n", "driver=null reactor=0", "");
-        uint64_t region = drain(0);
+        uint64_t region = drained_begin(1, 0, NULL);
         stack_submit(&op, b, OP_READ, 0, 512, 0, NULL);
         stack_do("backend-move name=b reactor=1");
         stack_settle();
         assert_false(op.came);
         assert_int_equal(at("b"), 1);
-        end_region(region);
+        drained_end(region);
         stack_await_op(&op);
         assert_int_equal(op.ret, 0);
     }

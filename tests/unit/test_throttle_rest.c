@@ -1,5 +1,6 @@
 /* What keeps its limits stays when a backend changes its medium or its reactor; and whatever is to
  * come to rest does not wait for limits. Each seed is another order of what happens. */
+#include "drained_rig.h"
 #include "limited_rig.h"
 
 /* --- Requests that wait */
@@ -129,28 +130,22 @@ static void a_drain_lets_go_what_waits_for_limits_and_nobody_else(void **state)
         struct stack_answer drained = {0};
         submit(on_a, a);
         submit(on_b, b);
-        Sluice__Drain *drain = MAIL_NEW(sluice__drain);
-        mail_set(&drain->node, "memory-a");
-        stack_ask(&drained, stack_world()->graph, MAIL_DRAIN, drain);
+        drained_ask(&drained, 0, 0, "memory-a");
         assert_at_once(&drained);
         assert_done(on_a);
         assert_false(on_b[OPS - 1].came);
 
-        Sluice__RegionEnd *end = MAIL_NEW(sluice__region_end);
-        end->region = ((const Sluice__Drained *)drained.body)->region;
-        stack_call(stack_world()->graph, MAIL_REGION_END, end);
+        drained_end(drained_region(&drained));
         stack_settle();
         submit(on_a, a); /* they wait as before */
 
         /* Everything. */
         struct stack_answer all = {0};
-        stack_ask(&all, stack_world()->graph, MAIL_DRAIN, MAIL_NEW(sluice__drain));
+        drained_ask(&all, 0, 0, NULL);
         assert_at_once(&all);
         assert_done(on_a);
         assert_done(on_b);
-        end = MAIL_NEW(sluice__region_end);
-        end->region = ((const Sluice__Drained *)all.body)->region;
-        stack_call(stack_world()->graph, MAIL_REGION_END, end);
+        drained_end(drained_region(&all));
     }
 }
 
@@ -164,32 +159,20 @@ static void a_node_that_comes_into_a_region_lets_go_too(void **state)
         stack_do("node-add driver=throttle name=t child=n throttle-group=slow");
         stack_do("backend-add name=b");
         actor_addr b = stack_find("b");
-        struct stack_answer drained = {0};
-        Sluice__Drain *drain = MAIL_NEW(sluice__drain);
-        drain->has_backend = true;
-        drain->backend = b;
-        stack_ask(&drained, stack_world()->graph, MAIL_DRAIN, drain);
-        stack_await(&drained);
+        uint64_t region = drained_begin(0, b, NULL);
         stack_do("medium-insert b t");
         struct stack_op ops[OPS];
         submit(ops, b); /* they wait in the backend */
 
         /* Another region is over: they go, and then this one begins anew around them. */
-        Sluice__RegionEnd *end = MAIL_NEW(sluice__region_end);
-        end->region = ((const Sluice__Drained *)drained.body)->region;
-        stack_call(stack_world()->graph, MAIL_REGION_END, end);
+        drained_end(region);
         stack_settle();
         assert_false(ops[OPS - 1].came);
         struct stack_answer again = {0};
-        drain = MAIL_NEW(sluice__drain);
-        drain->has_backend = true;
-        drain->backend = b;
-        stack_ask(&again, stack_world()->graph, MAIL_DRAIN, drain);
+        drained_ask(&again, 0, b, NULL);
         assert_at_once(&again);
         assert_done(ops);
-        end = MAIL_NEW(sluice__region_end);
-        end->region = ((const Sluice__Drained *)again.body)->region;
-        stack_call(stack_world()->graph, MAIL_REGION_END, end);
+        drained_end(drained_region(&again));
     }
 }
 
@@ -226,19 +209,9 @@ static void whatever_brings_a_backend_to_rest_does_not_wait_for_limits(void **st
 static uint64_t drain_node(const char *name)
 {
     struct stack_answer drained = {0};
-    Sluice__Drain *drain = MAIL_NEW(sluice__drain);
-    mail_set(&drain->node, name);
-    stack_ask(&drained, stack_world()->graph, MAIL_DRAIN, drain);
+    drained_ask(&drained, 0, 0, name);
     assert_at_once(&drained);
-    return ((const Sluice__Drained *)drained.body)->region;
-}
-
-static void end_region(uint64_t region)
-{
-    Sluice__RegionEnd *end = MAIL_NEW(sluice__region_end);
-    end->region = region;
-    stack_call(stack_world()->graph, MAIL_REGION_END, end);
-    stack_settle();
+    return drained_region(&drained);
 }
 
 /* 10 requests in a second, of `a` through a node between, which is what is drained, and of `b`;
@@ -275,7 +248,8 @@ static void others_on_the_node_of_one_that_is_drained_keep_its_limits(void **sta
         assert_int_equal(limited_came(on_b, MANY), 0); /* what was let through is paid first */
         stack_pass(9 * NS_PER_S);
         assert_in_range(OPS * 16 + limited_came(on_b, MANY), 100, 102);
-        end_region(region);
+        drained_end(region);
+        stack_settle();
         stack_pass(20 * NS_PER_S);
         assert_int_equal(limited_came(on_b, MANY), MANY);
     }

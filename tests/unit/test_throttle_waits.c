@@ -1,5 +1,6 @@
 /* What else happens to members of throttle groups while their requests wait, and throttle nodes.
  * Each seed is another order of what happens. */
+#include "drained_rig.h"
 #include "limited_rig.h"
 
 #define OPS 64
@@ -18,19 +19,13 @@ static void a_drain_lets_what_waits_through_and_it_is_paid_later(void **state)
         actor_addr a = limited_backend("a", "g"), b = limited_backend("b", "g");
         limited_submit(ops, 12, a, OP_READ, 512);
         assert_int_equal(limited_came(ops, 12), 2);
-        Sluice__Drain *drain = MAIL_NEW(sluice__drain);
-        drain->has_backend = true;
-        drain->backend = a;
-        stack_ask(&drained, stack_world()->graph, MAIL_DRAIN, drain);
+        drained_ask(&drained, 0, a, NULL);
         stack_settle();
         assert_true(drained.came);
         assert_int_equal(limited_came(ops, 12), 12);
         limited_in_order(ops, 12);
         assert_int_equal(limited_group("g")->waiting, 0);
-        uint64_t region = ((Sluice__Drained *)drained.body)->region;
-        Sluice__RegionEnd *end = MAIL_NEW(sluice__region_end);
-        end->region = region;
-        stack_call(stack_world()->graph, MAIL_REGION_END, end);
+        drained_end(drained_region(&drained));
         /* Its 10 are paid by its own turns: the other one has each second turn as before. */
         memset(ops, 0, sizeof ops);
         limited_submit(ops, 20, a, OP_READ, 512);
