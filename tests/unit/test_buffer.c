@@ -238,9 +238,7 @@ static void a_move_takes_it_out_of_one_reactor_and_to_the_other(void **state)
     FOR_EACH_SEED_ON(seed, 2)
     {
         stack_do("node-add driver=mock name=m reactor=0");
-        stack_do("node-add driver=raw name=r child=m");
-        stack_do("backend-add name=b node=r");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("r", "driver=raw child=m", "");
         change(b, 0, true);
         stack_do("backend-move name=b reactor=1");
         assert_string_equal(told("m"),
@@ -284,9 +282,7 @@ static void through_a_filter_each_is_answered_that_asked(void **state)
         struct stack_answer registered[2], removed, closed;
         unsigned threads = STACK_THREADS(seed), refuses = seed / 6 % 2;
         stack_do("node-add driver=mock name=m reactor=%u error=%u", 1 % threads, refuses ? 12 : 0);
-        stack_do("node-add driver=raw name=r child=m reactor=0");
-        stack_do("backend-add name=b node=r");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("r", "driver=raw child=m reactor=0", "");
         stack_ask(&registered[0], b, MAIL_BUFFER, buffer(0, true));
         stack_ask(&registered[1], b, MAIL_BUFFER, buffer(1, true));
         for (uint64_t steps = seed / 3; steps; steps--)
@@ -315,9 +311,7 @@ static void a_backend_that_closes_answers_who_registers(void **state)
     {
         struct stack_answer registered, forgotten, closed;
         stack_do("node-add driver=mock name=m reactor=%u", 1 % STACK_THREADS(seed));
-        stack_do("node-add driver=raw name=r child=m reactor=0");
-        stack_do("backend-add name=b node=r");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("r", "driver=raw child=m reactor=0", "");
         change(b, 0, true);
         stack_release("b");
         stack_send(&closed, "backend-remove b");

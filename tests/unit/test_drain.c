@@ -1,51 +1,17 @@
 /* Drained regions of the graph, in a whole stepped engine: each seed is another order of what
  * happens. */
-#include "stack_rig.h"
+#include "drained_rig.h"
 
-#include <stdio.h>
-
-#include "drivers/driver.h"
 #include "engine/peer.h"
-
-/* A region of this number's, or of the thread's. */
-static void begin_for(struct stack_answer *answer, unsigned number, actor_addr backend,
-                      const char *node)
-{
-    Sluice__Drain *drain = MAIL_NEW(sluice__drain);
-    drain->has_number = true;
-    drain->number = number;
-    drain->has_backend = true;
-    drain->backend = backend;
-    if (node)
-        mail_set(&drain->node, node);
-    stack_ask(answer, stack_world()->graph, MAIL_DRAIN, drain);
-}
 
 static void begin(struct stack_answer *answer, actor_addr backend, const char *node)
 {
-    begin_for(answer, 0, backend, node);
-}
-
-static uint64_t drain_for(unsigned number, actor_addr backend, const char *node)
-{
-    struct stack_answer answer;
-    begin_for(&answer, number, backend, node);
-    stack_await(&answer);
-    if (answer.code)
-        fail_msg("%s", answer.text);
-    return ((const Sluice__Drained *)answer.body)->region;
+    drained_ask(answer, 0, backend, node);
 }
 
 static uint64_t drain(actor_addr backend, const char *node)
 {
-    return drain_for(0, backend, node);
-}
-
-static void end(uint64_t region)
-{
-    Sluice__RegionEnd *mail = MAIL_NEW(sluice__region_end);
-    mail->region = region;
-    stack_call(stack_world()->graph, MAIL_REGION_END, mail);
+    return drained_begin(0, backend, node);
 }
 
 static void submit(struct stack_op *op, actor_addr backend)
@@ -82,8 +48,8 @@ static void draining_a_backend_quiesces_its_siblings_on_the_same_node(void **sta
         assert_true(before.came && before.at < drained.at && before.ret == 0);
         stack_settle();
         assert_false(after.came);
-        assert_int_equal(stack_do("backend-show b")->backend->queued, 1);
-        end(((const Sluice__Drained *)drained.body)->region);
+        assert_int_equal(shown()->queued, 1);
+        drained_end(drained_region(&drained));
         stack_await_op(&after);
         assert_int_equal(after.ret, 0);
     }
@@ -116,11 +82,11 @@ static void draining_a_node_reaches_all_who_stand_on_it_through_others(void **st
         uint64_t all = drain(0, "n");
         for (unsigned i = 0; i < 2; i++)
             submit(&ops[i], backends[i]);
-        end(region);
+        drained_end(region);
         stack_settle();
         for (unsigned i = 0; i < 4; i++)
             assert_false(ops[i].came);
-        end(all);
+        drained_end(all);
         for (unsigned i = 0; i < 4; i++)
             stack_await_op(&ops[i]);
     }
@@ -143,7 +109,7 @@ static void a_region_over_everything_covers_what_is_added_inside_it(void **state
         submit(&empty, stack_find("c"));
         stack_settle();
         assert_false(before.came || added.came || empty.came);
-        end(region);
+        drained_end(region);
         stack_await_op(&before);
         stack_await_op(&added);
         stack_await_op(&empty);
@@ -171,7 +137,7 @@ static void what_is_reached_in_two_ways_is_drained_once(void **state)
         stack_submit(&op, b, OP_READ, 0, 512, 0, NULL);
         stack_settle();
         assert_false(op.came);
-        end(region); /* once is enough */
+        drained_end(region); /* once is enough */
         stack_await_op(&op);
         assert_int_equal(op.ret, 0);
     }
@@ -272,7 +238,7 @@ static void a_backend_that_attaches_inside_inherits_and_one_that_detaches_gives_
         submit(&op, b);
         stack_settle();
         assert_false(op.came);
-        end(one);
+        drained_end(one);
         stack_settle();
         assert_false(op.came); /* it had both */
         stack_do("medium-remove b");
@@ -282,7 +248,7 @@ static void a_backend_that_attaches_inside_inherits_and_one_that_detaches_gives_
         submit(&left, a);
         stack_settle();
         assert_false(left.came);
-        end(two);
+        drained_end(two);
         stack_await_op(&left);
         stack_do("medium-insert backend=b node=n");
         assert_int_equal(stack_run(b, OP_FLUSH, 0, 0, 0), 0);
@@ -313,8 +279,8 @@ static void what_is_drained_can_be_removed_and_the_region_still_ends(void **stat
         assert_int_equal(removed.code, 0);
         stack_do("backend-remove b");
         stack_do("node-remove n");
-        end(((const Sluice__Drained *)drained.body)->region);
-        end(12345); /* of no region, which is fine */
+        drained_end(drained_region(&drained));
+        drained_end(12345); /* of no region, which is fine */
     }
 }
 
@@ -349,7 +315,7 @@ static void the_holder_of_a_region_still_issues_its_own(void **state)
         stack_do("node-add driver=null name=n");
         stack_do("backend-add name=a node=n");
         actor_addr a = stack_find("a");
-        uint64_t region = drain_for(1, a, NULL);
+        uint64_t region = drained_begin(1, a, NULL);
         submit(&others, a);
         read_as(&own, a, op_flag_holder(1));
         stack_await_op(&own);
@@ -363,7 +329,7 @@ static void the_holder_of_a_region_still_issues_its_own(void **state)
         stack_do("backend-resume a");
         stack_await_op(&own);
         assert_false(others.came);
-        end(region);
+        drained_end(region);
         stack_await_op(&others);
     }
 }
@@ -379,11 +345,11 @@ static void where_two_hold_regions_neither_goes_on_until_one_has_ended(void **st
         stack_do("backend-add name=a node=n");
         stack_do("backend-add name=b node=n");
         actor_addr a = stack_find("a"), b = stack_find("b");
-        uint64_t first = drain_for(1, a, NULL);
+        uint64_t first = drained_begin(1, a, NULL);
         struct stack_answer second;
         read_as(&own[0], a, flags[0]);
         stack_settle();
-        begin_for(&second, 2, b, NULL);
+        drained_ask(&second, 2, b, NULL);
         stack_settle();
         assert_false(second.came); /* what is in flight in the first one counts */
         stack_do("node-set n hold=off");
@@ -395,14 +361,14 @@ static void where_two_hold_regions_neither_goes_on_until_one_has_ended(void **st
         stack_settle();
         assert_false(own[0].came || own[1].came || others.came);
         unsigned one = seed & 1;
-        uint64_t regions[] = {first, ((const Sluice__Drained *)second.body)->region};
-        end(regions[one]);
+        uint64_t regions[] = {first, drained_region(&second)};
+        drained_end(regions[one]);
         /* The other one's go on in his region; the first one's wait for its end now. */
         stack_await_op(&own[!one]);
         stack_settle();
         assert_false(others.came);
         assert_false(own[one].came);
-        end(regions[!one]);
+        drained_end(regions[!one]);
         stack_await_op(&others);
         stack_await_op(&own[one]);
     }
@@ -422,17 +388,17 @@ static void regions_of_nodes_and_of_everything_let_through_what_their_thread_ask
         read_as(&others[1], a, op_flag_holder(1)); /* of a backend that is gone by now, say */
         read_as(&own, a, OP_DRAINING);
         stack_await_op(&own);
-        uint64_t inner = drain_for(1, a, NULL);
+        uint64_t inner = drained_begin(1, a, NULL);
         read_as(&own, a, OP_DRAINING);
         read_as(&both, a, op_flag_holder(1) | OP_DRAINING);
         stack_await_op(&both);
         stack_settle();
         assert_false(own.came || others[0].came || others[1].came);
-        end(inner);
+        drained_end(inner);
         stack_await_op(&own);
         stack_settle();
         assert_false(others[0].came || others[1].came);
-        end(region);
+        drained_end(region);
         stack_await_op(&others[0]);
         stack_await_op(&others[1]);
     }
@@ -453,7 +419,7 @@ static void what_needs_a_backend_to_be_quiet_is_not_refused_for_a_holder_s_sake(
         stack_do("node-add driver=memory name=m size=1M reactor=0");
         stack_do("backend-add name=a node=n");
         actor_addr a = stack_find("a");
-        uint64_t region = drain_for(1, a, NULL);
+        uint64_t region = drained_begin(1, a, NULL);
         for (unsigned i = 0; i < OPS; i++) {
             read_as(&ops[i], a, op_flag_holder(1));
             if (i % 10 == 5)
@@ -470,7 +436,7 @@ static void what_needs_a_backend_to_be_quiet_is_not_refused_for_a_holder_s_sake(
             if (answers[i].code)
                 fail_msg("%s", answers[i].text);
         }
-        end(region);
+        drained_end(region);
     }
 }
 
@@ -536,7 +502,7 @@ static void drains_and_changes_in_any_order_lose_nothing(void **state)
         for (unsigned i = 0; i < ndrains; i++) {
             stack_await(&drains[i]);
             assert_int_equal(drains[i].code, 0);
-            end(((const Sluice__Drained *)drains[i].body)->region);
+            drained_end(drained_region(&drains[i]));
         }
         for (unsigned i = 0; i < OPS; i++) {
             stack_await_op(&ops[i]);

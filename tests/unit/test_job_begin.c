@@ -1,12 +1,10 @@
 /* How a job begins: what it has blocked is over everywhere when it is there, whatever else happens
  * in between, in a whole stepped engine. Each seed is another order of what happens. */
-#include "stack_rig.h"
+#include "job_rig.h"
 
-#include "drivers/driver.h"
 #include "engine/random.h"
 
 #define KIB INT64_C(1024)
-#define MIB (INT64_C(1) << 20)
 
 /* Backend `b` on the overlay `top`, and `far` on it through filters of another reactor, the lower
  * of which takes its time for resizes. */
@@ -21,28 +19,6 @@ static void add_stack(uint64_t seed)
     stack_do("backend-add name=b node=top");
     stack_do("backend-add name=far node=window");
     stack_do("io-write b offset=0 bytes=8M pattern=7");
-}
-
-static bool is_there(void)
-{
-    return stack_do("job-list")->jobs->n_jobs > 0;
-}
-
-static void run_out(void)
-{
-    while (is_there())
-        stack_pass(NS_PER_MS);
-}
-
-/* Why the newest job has failed; null when it has not. */
-static const char *failure(void)
-{
-    const Sluice__EventList *list = stack_do("events-since")->events;
-    for (size_t i = list->n_events; i-- > 0;)
-        if (list->events[i]->body_case == SLUICE__EVENT__BODY_JOB_COMPLETED)
-            return list->events[i]->job_completed->reason;
-    fail_msg("no job has completed");
-    return NULL;
 }
 
 static void step(uint64_t *random)
@@ -97,8 +73,8 @@ static void whoever_knows_that_a_job_is_there_resizes_no_more_and_none_makes_it_
         }
         stack_await(&committed);
         assert_int_equal(committed.code, 0);
-        run_out();
-        assert_null(failure());
+        job_run_out();
+        assert_null(job_completed()->reason);
         for (unsigned i = 0; i < 2; i++) /* again */
             assert_int_equal(stack_run(to[i], OP_TRUNCATE, MIB, 0, 0), 0);
     }
@@ -139,8 +115,8 @@ static void a_job_waits_for_the_resize_that_is_under_way(void **state)
         stack_await(&committed);
         assert_int_equal(again.code, 0);
         assert_int_equal(committed.code, 0);
-        run_out();
-        assert_null(failure());
+        job_run_out();
+        assert_null(job_completed()->reason);
         assert_int_equal(stack_do("node-show top")->node->length, writes ? 8 * MIB + 512 : MIB);
     }
 }
@@ -163,8 +139,8 @@ static void a_job_does_not_wait_for_a_resize_that_is_held(void **state)
         stack_await_op(&held);
         assert_int_equal(held.ret, -EBUSY);
         stack_do("job-set b speed=0");
-        run_out();
-        assert_null(failure());
+        job_run_out();
+        assert_null(job_completed()->reason);
     }
 }
 
@@ -184,15 +160,15 @@ static void what_could_not_begin_blocks_nothing(void **state)
         stack_refused(-EPERM, "needs 'write' on node 'lower'", "commit b");
         if (seed % 2)
             stack_refused(-EPERM, "needs 'write' on node 'lower'", "commit-all");
-        assert_false(is_there());
+        assert_false(job_is_there());
         assert_int_equal(stack_do("node-show top")->node->n_blocked, 0);
         stack_settle();
         assert_int_equal(stack_run(stack_find("far"), OP_TRUNCATE, MIB, 0, 0), 0);
         stack_claim_end(((const Sluice__Claimed *)claimed.body)->claim);
         stack_settle();
         stack_do("commit b");
-        run_out();
-        assert_null(failure());
+        job_run_out();
+        assert_null(job_completed()->reason);
     }
 }
 

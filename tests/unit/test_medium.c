@@ -48,9 +48,7 @@ static void removing_waits_for_what_is_in_flight_and_what_comes_meanwhile_finds_
     (void)state;
     FOR_EACH_SEED(seed)
     {
-        stack_do("node-add driver=mock name=m size=1M hold=on");
-        stack_do("backend-add name=b node=m");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("m", "driver=mock size=1M hold=on", "");
         struct stack_op before = {0}, meanwhile = {0};
         struct stack_answer removed = {0};
         stack_submit(&before, b, OP_WRITE, 0, 512, 0, NULL);
@@ -208,9 +206,7 @@ static void a_drive_that_says_it_is_empty_is_not_available(void **state)
     (void)state;
     FOR_EACH_SEED(seed)
     {
-        stack_do("node-add driver=mock name=m size=1M empty=on");
-        stack_do("backend-add name=b node=m");
-        actor_addr b = stack_find("b");
+        actor_addr b = stack_backend("m", "driver=mock size=1M empty=on", "");
         stack_call(b, MAIL_SESSION_OPEN, stack_session(8, 0));
         assert_int_equal(stack_run(b, OP_READ, 0, 512, 0), -ENOMEDIUM);
         assert_int_equal(stack_run(b, OP_FLUSH, 0, 0, 0), -ENOMEDIUM);
