@@ -25,6 +25,22 @@ const char *shown_last_sent(const char *mock)
     return info->n_state ? info->state[info->n_state - 1]->value : "";
 }
 
+const char *shown_sent(const char *mock, unsigned first)
+{
+    static char text[2048];
+    const Sluice__NodeInfo *info = stack_do("node-show %s", mock)->node;
+    size_t used = 0;
+    text[0] = 0;
+    for (size_t i = 0; i < info->n_state; i++) {
+        unsigned number;
+        if (sscanf(info->state[i]->key, "sent-%u", &number) == 1 && number >= first)
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", used ? ", " : "",
+                                     info->state[i]->value);
+        assert_true(used < sizeof text);
+    }
+    return text;
+}
+
 uint64_t shown_sequence(void)
 {
     return stack_do("status")->status->sequence;

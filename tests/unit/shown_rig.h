@@ -16,6 +16,9 @@ const Sluice__BackendInfo *shown(void);
 const char *shown_words(char *const *list, size_t n);
 /* What a mock was sent last; "" for nothing. */
 const char *shown_last_sent(const char *mock);
+/* All that it was sent from the one with this number on, counted from 1: "write 0+512, read 0+512".
+ */
+const char *shown_sent(const char *mock, unsigned first);
 /* The number of the newest event. */
 uint64_t shown_sequence(void);
 /* The newest event with this body, or null. */

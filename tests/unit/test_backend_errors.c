@@ -1,43 +1,9 @@
-/* A backend's errors, pauses and what waits, in a whole stepped engine: each seed is another order
- * of what happens. */
-#include "shown_rig.h"
-
-/* --- Means */
+/* A backend's errors: what is done about them, what is held, and what is counted. In a whole
+ * stepped engine: each seed is another order of what happens. See test_error_events.c for what is
+ * told. */
+#include "faulty_rig.h"
 
 static actor_addr backend;
-
-/* A mock, a fault filter on it, and a backend on that. */
-static void built(const char *rules, const char *settings)
-{
-    stack_do("node-add driver=mock name=m size=1M");
-    stack_do("node-add driver=fault name=f child=m rules='%s'", rules);
-    stack_do("backend-add name=b node=f %s", settings);
-    backend = stack_find("b");
-}
-
-/* What the mock was sent, from entry `first` on, counted from 1: "write 0+512, write 512+512". */
-static const char *sent(unsigned first)
-{
-    static char text[2048];
-    const Sluice__NodeInfo *info = stack_do("node-show m")->node;
-    size_t used = 0;
-    text[0] = '\0';
-    for (size_t i = 0; i < info->n_state; i++) {
-        unsigned number;
-        if (sscanf(info->state[i]->key, "sent-%u", &number) == 1 && number >= first)
-            used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", used ? ", " : "",
-                                     info->state[i]->value);
-    }
-    return text;
-}
-
-static Sluice__Pause *pause_mail(bool on)
-{
-    Sluice__Pause *pause = MAIL_NEW(sluice__pause);
-    pause->on = on;
-    pause->engine = false;
-    return pause;
-}
 
 /* --- Policies */
 
@@ -62,7 +28,7 @@ static void the_action_follows_from_the_policy_the_kind_and_the_error(void **sta
         {OP_FLUSH, "flush", "werror"},   {OP_TRUNCATE, "truncate", "werror"},
     };
     stack_start(2, 1);
-    built("", "");
+    backend = faulty_backend("", "");
     for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++)
         for (unsigned k = 0; k < sizeof kinds / sizeof *kinds; k++) {
             bool plain = kinds[k].kind == OP_FLUSH || kinds[k].kind == OP_TRUNCATE;
@@ -93,7 +59,7 @@ static void what_no_medium_is_to_blame_for_is_counted_as_invalid_and_stops_nothi
 {
     (void)state;
     stack_start(1, 1);
-    built("", "werror=stop rerror=stop");
+    backend = faulty_backend("", "werror=stop rerror=stop");
     assert_int_equal(stack_run(backend, OP_READ, 1 << 20, 1, 0), -EIO);
     assert_int_equal(stack_run(backend, OP_READ, -1, 1, 0), -EIO);
     assert_int_equal(stack_run(backend, OP_WRITE, 0, UINT64_C(1) << 31, 0), -EIO);
@@ -119,7 +85,7 @@ static void a_read_that_failed_and_is_ignored_gives_zeroes(void **state)
         char data[1024], zeroes[1024] = "";
         struct stack_op op;
         memset(data, 'x', sizeof data);
-        built("read errno=EIO", "rerror=ignore");
+        backend = faulty_backend("read errno=EIO", "rerror=ignore");
         stack_submit(&op, backend, OP_READ, 0, sizeof data, OP_OWN_MEMORY, data);
         stack_await_op(&op);
         assert_int_equal(op.ret, 0);
@@ -135,9 +101,10 @@ static void held_requests_are_tried_again_in_the_order_in_which_they_were_begun(
     FOR_EACH_SEED(seed)
     {
         /* They fail in neither that order nor the opposite one. */
-        built("write nth=1 delay=6ms errno=EIO; write nth=2 delay=9ms errno=EIO; "
-              "write nth=3 delay=3ms errno=EIO",
-              "werror=stop");
+        backend =
+            faulty_backend("write nth=1 delay=6ms errno=EIO; write nth=2 delay=9ms errno=EIO; "
+                           "write nth=3 delay=3ms errno=EIO",
+                           "werror=stop");
         struct stack_op ops[5] = {0};
         for (unsigned i = 0; i < 3; i++)
             stack_submit(&ops[i], backend, OP_WRITE, i * 512, 512, 0, NULL);
@@ -149,14 +116,15 @@ static void held_requests_are_tried_again_in_the_order_in_which_they_were_begun(
         assert_int_equal(info->held, 3);
         assert_int_equal(info->queued, 2);
         assert_int_equal(info->in_flight, 0);
-        assert_string_equal(sent(1), "");
+        assert_string_equal(shown_sent("m", 1), "");
         stack_do("backend-resume b");
         for (unsigned i = 0; i < 5; i++) {
             stack_await_op(&ops[i]);
             assert_int_equal(ops[i].ret, 0);
         }
         assert_string_equal(
-            sent(1), "write 0+512, write 512+512, write 1024+512, write 1536+512, write 2048+512");
+            shown_sent("m", 1),
+            "write 0+512, write 512+512, write 1024+512, write 1536+512, write 2048+512");
         assert_int_equal(shown()->write->operations, 5);
         assert_int_equal(shown()->write->failed, 3);
     }
@@ -192,7 +160,7 @@ static void nothing_held_is_lost_or_run_twice_however_often_it_fails(void **stat
         assert_int_equal(shown()->write->operations, 24);
         /* Each reached the medium once. */
         unsigned writes = 0;
-        for (const char *at = sent(1); (at = strstr(at, "write")); at++)
+        for (const char *at = shown_sent("m", 1); (at = strstr(at, "write")); at++)
             writes++;
         assert_int_equal(writes, 24);
     }
@@ -203,7 +171,7 @@ static void a_drain_passes_held_requests_by_and_resume_waits_for_its_end(void **
     (void)state;
     FOR_EACH_SEED(seed)
     {
-        built("write once", "werror=stop");
+        backend = faulty_backend("write once", "werror=stop");
         struct stack_op op = {0};
         stack_submit(&op, backend, OP_WRITE, 0, 512, 0, NULL);
         stack_settle();
@@ -223,7 +191,7 @@ static void the_end_of_the_engine_ends_held_requests_with_their_error(void **sta
     (void)state;
     FOR_EACH_SEED(seed)
     {
-        built("write errno=ENOSPC", "werror=stop");
+        backend = faulty_backend("write errno=ENOSPC", "werror=stop");
         struct stack_op held = {0}, queued = {0};
         stack_submit(&held, backend, OP_WRITE, 0, 512, 0, NULL);
         stack_settle();
@@ -247,7 +215,7 @@ static void status_comes_before_the_error_and_the_error_before_the_stop(void **s
     (void)state;
     FOR_EACH_SEED(seed)
     {
-        built("any errno=ENOSPC", "werror=stop rerror=stop");
+        backend = faulty_backend("any errno=ENOSPC", "werror=stop rerror=stop");
         uint64_t before = shown_sequence();
         struct stack_op first = {0}, second = {0};
         stack_submit(&first, backend, OP_WRITE, 0, 512, 0, NULL);
@@ -277,7 +245,7 @@ static void io_status_is_kept_only_when_asked(void **state)
 {
     (void)state;
     stack_start(1, 1);
-    built("write", "werror=stop io_status=off");
+    backend = faulty_backend("write", "werror=stop io_status=off");
     struct stack_op op = {0};
     stack_submit(&op, backend, OP_WRITE, 0, 512, 0, NULL);
     stack_settle();
@@ -307,7 +275,7 @@ static void a_flood_of_errors_is_counted_in_few_events(void **state)
 {
     (void)state;
     stack_start(2, 1);
-    built("any", "");
+    backend = faulty_backend("any", "");
     uint64_t before = shown_sequence();
     for (unsigned i = 0; i < 100; i++) {
         assert_int_equal(stack_run(backend, i % 2 ? OP_READ : OP_WRITE, 0, 512, 0), -EIO);
@@ -329,208 +297,13 @@ static void a_flood_of_errors_is_counted_in_few_events(void **state)
     stack_stop();
 }
 
-/* --- Pauses */
-
-static void a_pause_is_done_when_nothing_is_in_flight_and_loses_nothing(void **state)
-{
-    (void)state;
-    FOR_EACH_SEED(seed)
-    {
-        built("", "");
-        stack_do("node-set m hold=on");
-        struct stack_op before = {0}, after[3] = {0};
-        struct stack_answer answer = {0};
-        stack_submit(&before, backend, OP_WRITE, 0, 512, 0, NULL);
-        stack_settle();
-        stack_ask(&answer, backend, MAIL_PAUSE, pause_mail(true));
-        stack_settle();
-        assert_false(answer.came);
-        for (unsigned i = 0; i < 3; i++)
-            stack_submit(&after[i], backend, OP_WRITE, 4096 + i * 512, 512, 0, NULL);
-        stack_settle();
-        assert_int_equal(shown()->queued, 3);
-        assert_int_equal(shown()->queued_bytes, 1536);
-        assert_int_equal(shown()->run_state, SLUICE__RUN_STATE__PAUSED);
-        stack_do("node-set m hold=off");
-        stack_await(&answer);
-        assert_true(before.came && before.at < answer.at);
-        assert_false(after[0].came);
-        stack_do("backend-resume b");
-        for (unsigned i = 0; i < 3; i++)
-            stack_await_op(&after[i]);
-        assert_string_equal(sent(2), "write 4096+512, write 4608+512, write 5120+512");
-    }
-}
-
-/* Whoever waits for its quiet hears of the end, however long requests go on. */
-static void a_pause_that_ends_before_all_is_quiet_is_done_then(void **state)
-{
-    (void)state;
-    FOR_EACH_SEED(seed)
-    {
-        static const char *const whom[][2] = {{"pause", "resume"},
-                                              {"backend-pause b", "backend-resume b"}};
-        bool alone = seed & 1;
-        built("", "");
-        stack_do("node-set m hold=on");
-        struct stack_op slow = {0}, queued = {0};
-        struct stack_answer paused = {0}, drained = {0};
-        stack_submit(&slow, backend, OP_WRITE, 0, 512, 0, NULL);
-        stack_settle();
-        stack_send(&paused, "%s", whom[alone][0]);
-        stack_ask(&drained, backend, MAIL_DRAIN_BEGIN, NULL);
-        stack_settle();
-        assert_false(paused.came || drained.came);
-        stack_submit(&queued, backend, OP_WRITE, 512, 512, 0, NULL);
-        stack_do("%s", whom[alone][1]);
-        stack_settle();
-        assert_true(paused.came && paused.code == 0);
-        assert_false(drained.came || slow.came || queued.came); /* which is not over */
-        stack_call(backend, MAIL_DRAIN_END, NULL);
-        stack_settle();
-        assert_true(drained.came && !slow.came);
-        assert_int_equal(shown()->in_flight, 2);
-        stack_do("node-set m hold=off");
-        stack_await_op(&slow);
-        stack_await_op(&queued);
-    }
-}
-
-static void the_engine_s_pause_covers_backends_that_are_added_meanwhile(void **state)
-{
-    (void)state;
-    FOR_EACH_SEED(seed)
-    {
-        built("", "");
-        uint64_t before = shown_sequence();
-        stack_do("pause");
-        stack_do("pause"); /* again, which is fine, and tells nothing */
-        stack_do("node-add driver=null name=n");
-        stack_do("backend-add name=later node=n");
-        actor_addr later = stack_find("later");
-        struct stack_op ops[2] = {0};
-        stack_submit(&ops[0], backend, OP_READ, 0, 512, 0, NULL);
-        stack_submit(&ops[1], later, OP_READ, 0, 512, 0, NULL);
-        stack_settle();
-        assert_false(ops[0].came || ops[1].came);
-        assert_int_equal(stack_do("status")->status->run_state, SLUICE__RUN_STATE__PAUSED);
-        /* One alone can't be resumed against the engine. */
-        stack_do("backend-resume b");
-        stack_settle();
-        assert_false(ops[0].came);
-        stack_do("resume");
-        stack_await_op(&ops[0]);
-        stack_await_op(&ops[1]);
-        assert_string_equal(stack_story(before + 1),
-                            "STOP engine, NODE_ADDED n, BACKEND_ADDED later, RESUME engine");
-    }
-}
-
-/* What it is to stand on is asked for permissions, for another one, when the state changes. */
-static void a_backend_that_is_being_added_knows_the_state_it_comes_into(void **state)
-{
-    (void)state;
-    FOR_EACH_SEED(seed)
-    {
-        bool pauses = seed / 3 % 2;
-        struct stack_answer claimed, added, paused;
-        struct stack_op op = {0};
-        stack_do("node-add driver=mock name=n reactor=%u",
-                 (unsigned)(seed / 6) % STACK_THREADS(seed));
-        stack_do("backend-add name=a node=n");
-        if (!pauses)
-            stack_do("pause");
-        stack_claim(&claimed, "a", PERM_WRITE, PERM_ALL);
-        stack_send_graph(&added, "backend-add name=b node=n");
-        for (uint64_t steps = 0; steps < seed / 6; steps++)
-            stack_step();
-        stack_send_graph(&paused, pauses ? "pause" : "resume");
-        stack_await(&claimed);
-        stack_await(&added);
-        stack_await(&paused);
-        assert_int_equal(claimed.code | added.code | paused.code, 0);
-        assert_int_equal(shown()->run_state,
-                         pauses ? SLUICE__RUN_STATE__PAUSED : SLUICE__RUN_STATE__RUNNING);
-        stack_submit(&op, stack_find("b"), OP_READ, 0, 512, 0, NULL);
-        stack_settle();
-        assert_int_equal(op.came, !pauses);
-        if (pauses)
-            stack_do("resume");
-        stack_await_op(&op);
-        assert_int_equal(op.ret, 0);
-    }
-}
-
-static void an_error_can_pause_the_whole_engine(void **state)
-{
-    (void)state;
-    FOR_EACH_SEED(seed)
-    {
-        built("write once", "werror=stop stop=engine");
-        stack_do("node-add driver=null name=n");
-        stack_do("backend-add name=other node=n");
-        actor_addr other = stack_find("other");
-        uint64_t before = shown_sequence();
-        struct stack_op failing = {0}, waiting = {0};
-        stack_submit(&failing, backend, OP_WRITE, 0, 512, 0, NULL);
-        stack_settle();
-        assert_string_equal(stack_story(before + 1), "BLOCK_IO_ERROR b, STOP engine");
-        stack_submit(&waiting, other, OP_READ, 0, 512, 0, NULL);
-        stack_settle();
-        assert_false(waiting.came);
-        stack_do("resume");
-        stack_await_op(&failing);
-        stack_await_op(&waiting);
-        assert_int_equal(failing.ret, 0);
-    }
-}
-
-static void resume_ends_stops_by_errors_but_no_pause_that_was_asked_for(void **state)
-{
-    (void)state;
-    stack_start(1, 1);
-    built("", "");
-    stack_do("backend-pause b");
-    stack_do("resume");
-    assert_int_equal(shown()->run_state, SLUICE__RUN_STATE__PAUSED);
-    stack_do("backend-resume b");
-    assert_int_equal(shown()->run_state, SLUICE__RUN_STATE__RUNNING);
-    stack_stop();
-}
-
-static void a_stop_is_told_and_its_end_by_the_same_whatever_is_chosen_meanwhile(void **state)
-{
-    (void)state;
-    FOR_EACH_SEED(seed)
-    {
-        bool engine = seed / 3 % 2;
-        struct stack_op op = {0};
-        built("write once", engine ? "werror=stop stop=engine" : "werror=stop");
-        assert_int_equal(shown()->stop, engine ? SLUICE__ON_ERROR__SCOPE__ENGINE
-                                               : SLUICE__ON_ERROR__SCOPE__BACKEND);
-        uint64_t before = shown_sequence();
-        stack_submit(&op, backend, OP_WRITE, 0, 512, 0, NULL);
-        stack_settle();
-        stack_do("backend-set b stop=%s", engine ? "backend" : "engine");
-        assert_int_equal(shown()->stop, engine ? SLUICE__ON_ERROR__SCOPE__BACKEND
-                                               : SLUICE__ON_ERROR__SCOPE__ENGINE);
-        stack_do("backend-resume b");
-        stack_do("resume");
-        stack_await_op(&op);
-        assert_int_equal(op.ret, 0);
-        assert_string_equal(stack_story(before + 1),
-                            engine ? "BLOCK_IO_ERROR b, STOP engine, RESUME engine"
-                                   : "BLOCK_IO_ERROR b, STOP b, RESUME b");
-    }
-}
-
 /* --- Accounting over control */
 
 static void windows_and_histograms_begin_when_they_are_chosen(void **state)
 {
     (void)state;
     stack_start(2, 1);
-    built("", "");
+    backend = faulty_backend("", "");
     for (unsigned i = 0; i < 5; i++)
         assert_int_equal(stack_run(backend, OP_WRITE, 0, 512, 0), 0);
     stack_do("backend-set b intervals='1s 1m' histogram='1us 1ms'");
@@ -657,13 +430,6 @@ int main(void)
         cmocka_unit_test(io_status_is_kept_only_when_asked),
         cmocka_unit_test(a_flood_of_errors_is_counted_in_few_events),
         cmocka_unit_test(windows_and_histograms_begin_when_they_are_chosen),
-        cmocka_unit_test(a_pause_is_done_when_nothing_is_in_flight_and_loses_nothing),
-        cmocka_unit_test(a_pause_that_ends_before_all_is_quiet_is_done_then),
-        cmocka_unit_test(the_engine_s_pause_covers_backends_that_are_added_meanwhile),
-        cmocka_unit_test(a_backend_that_is_being_added_knows_the_state_it_comes_into),
-        cmocka_unit_test(an_error_can_pause_the_whole_engine),
-        cmocka_unit_test(resume_ends_stops_by_errors_but_no_pause_that_was_asked_for),
-        cmocka_unit_test(a_stop_is_told_and_its_end_by_the_same_whatever_is_chosen_meanwhile),
         cmocka_unit_test(what_a_medium_never_does_is_not_its_error),
         cmocka_unit_test(a_read_that_may_go_beyond_the_end_takes_no_longer),
         cmocka_unit_test(io_status_is_told_only_where_a_policy_can_stop),

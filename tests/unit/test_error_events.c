@@ -1,18 +1,9 @@
 /* What is told of errors, and what becomes of those that are held, in a whole stepped engine: each
  * seed is another order of what happens. See test_backend_errors.c for what is done about errors.
  */
-#include "shown_rig.h"
+#include "faulty_rig.h"
 
 static actor_addr backend;
-
-/* A mock, a fault filter on it, and a backend on that. */
-static void built(const char *rules, const char *settings)
-{
-    stack_do("node-add driver=mock name=m size=1M");
-    stack_do("node-add driver=fault name=f child=m rules='%s'", rules);
-    stack_do("backend-add name=b node=f %s", settings);
-    backend = stack_find("b");
-}
 
 /* The newest error that was told. */
 static const Sluice__IoErrorEvent *told(void)
@@ -62,7 +53,7 @@ static void the_event_tells_what_was_done_and_why(void **state)
         {"enospc", "ENOSPC", "No space left", SLUICE__IO_ERROR_EVENT__ACTION__STOP, true},
     };
     stack_start(2, 1);
-    built("", "");
+    backend = faulty_backend("", "");
     for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct stack_op op;
         stack_pass(2 * NS_PER_S);
@@ -126,7 +117,7 @@ static void a_device_that_is_gone_is_a_failure_of_the_medium(void **state)
     {
         unsigned i = (unsigned)(seed / 3 % 4);
         struct stack_op op;
-        built("", "");
+        backend = faulty_backend("", "");
         stack_do("node-set %s", cases[i].failing);
         assert_int_equal(stack_run(backend, OP_WRITE, 0, 512, 0), cases[i].ret);
         assert_non_null(strstr(told()->reason, cases[i].reason));
@@ -152,7 +143,8 @@ static void errors_that_are_counted_are_told_before_a_stop(void **state)
     {
         struct stack_op op;
         bool by_hand = seed / 3 % 2;
-        built("read errno=EIO; write errno=ENOSPC", "rerror=report werror=enospc");
+        backend =
+            faulty_backend("read errno=EIO; write errno=ENOSPC", "rerror=report werror=enospc");
         uint64_t before = shown_sequence();
         for (unsigned i = 0; i < 3; i++)
             assert_int_equal(stack_run(backend, OP_READ, 0, 512, 0), -EIO);
@@ -183,9 +175,10 @@ static void the_first_error_stays_until_a_reset(void **state)
     {
         bool full = seed / 3 % 2; /* the first */
         struct stack_op ops[2];
-        built(full ? "write nth=1 errno=ENOSPC delay=1ms; write nth=2 errno=EIO delay=2ms"
-                   : "write nth=1 errno=EIO delay=1ms; write nth=2 errno=ENOSPC delay=2ms",
-              "werror=stop");
+        backend = faulty_backend(
+            full ? "write nth=1 errno=ENOSPC delay=1ms; write nth=2 errno=EIO delay=2ms"
+                 : "write nth=1 errno=EIO delay=1ms; write nth=2 errno=ENOSPC delay=2ms",
+            "werror=stop");
         for (unsigned i = 0; i < 2; i++)
             stack_submit(&ops[i], backend, OP_WRITE, i * 512, 512, 0, NULL);
         stack_pass(5 * NS_PER_MS);
@@ -236,7 +229,8 @@ static void a_shutdown_does_not_wait_for_what_is_held(void **state)
     {
         struct stack_op held[2], queued;
         struct stack_answer ended;
-        built("write nth=1 delay=1ms errno=ENOSPC; write nth=2 delay=1ms errno=EIO", "werror=stop");
+        backend = faulty_backend(
+            "write nth=1 delay=1ms errno=ENOSPC; write nth=2 delay=1ms errno=EIO", "werror=stop");
         for (unsigned i = 0; i < 2; i++)
             stack_submit(&held[i], backend, OP_WRITE, i * 512, 512, 0, NULL);
         stack_pass(NS_PER_MS);
