@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -35,6 +36,22 @@ static inline int bound_time(void **state)
     (void)state;
     alarm(4 * PATIENCE_S);
     return 0;
+}
+
+static inline void *nothing(void *arg)
+{
+    return arg;
+}
+
+/* For programs that count threads: a first one, with which a sanitizer may start one of its own,
+ * that stays. */
+static inline int first_thread(void **state)
+{
+    pthread_t thread;
+    (void)state;
+    if (pthread_create(&thread, NULL, nothing, NULL) != 0)
+        return -1;
+    return pthread_join(thread, NULL);
 }
 
 /* `error` is looked at after the call: arguments have no order. */

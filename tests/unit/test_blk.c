@@ -1,5 +1,5 @@
 /* The public interface's requests: results, refusals, callbacks, bounds, event loops. With real
- * threads; test_api.c has engines and contexts. */
+ * threads; test_api.c has engines, test_contexts.c contexts. */
 #include "api_rig.h"
 
 #include <fcntl.h>
