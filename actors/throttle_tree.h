@@ -66,7 +66,7 @@ struct throttle_group {
     size_t members; /* of it, and of groups in it */
     bool recalls;   /* its limits were changed, and leases from before may still be out */
     struct throttle_counts counts;
-    /* For who tells of it: see throttle_group.c. */
+    /* For who tells of it: see throttle.c. */
     bool limiting;
     uint64_t limiting_since, idle_since; /* ns; 0: requests wait */
     uint64_t held_before, waited_before; /* counts, when it began */

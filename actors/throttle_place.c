@@ -1,0 +1,219 @@
+/* Members of throttle groups: their requests that wait, and what is counted. */
+#include "actors/throttle_impl.h"
+
+#include <stdlib.h>
+
+#include "engine/mem.h"
+
+#define CANCELLED UINT64_MAX /* in place of a request's bytes */
+
+/* --- Counts */
+
+static void count(const struct throttle_tree *tree, struct throttle_counts *counts, int64_t change)
+{
+    counts->waited += counts->waiting * (tree->now - counts->since);
+    counts->since = tree->now;
+    counts->waiting += (uint64_t)change;
+    counts->held += change > 0;
+}
+
+static void count_waiting(const struct throttle_tree *tree, struct throttle_place *place,
+                          int64_t change)
+{
+    if (!change)
+        return;
+    count(tree, &place->counts, change);
+    for (struct throttle_group *group = place->group; group; group = group->parent)
+        count(tree, &group->counts, change);
+}
+
+/* For the rates of a member and all its groups, in operations as each of them counts. */
+static void count_passed(const struct throttle_tree *tree, struct throttle_place *place,
+                         uint64_t bytes)
+{
+    rate_add(&place->counts.rate, tree->now, limits_ops(place->group->limits.iops_size, bytes),
+             (double)bytes);
+    for (struct throttle_group *group = place->group; group; group = group->parent)
+        rate_add(&group->counts.rate, tree->now, limits_ops(group->limits.iops_size, bytes),
+                 (double)bytes);
+}
+
+uint64_t throttle_waited(const struct throttle_tree *tree, const struct throttle_counts *counts)
+{
+    return counts->waited + counts->waiting * (tree->now - counts->since);
+}
+
+/* --- Queues */
+
+static uint64_t *bytes_at(const struct throttle_queue *queue, uint64_t number)
+{
+    return &queue->bytes[number & (queue->capacity - 1)];
+}
+
+uint64_t throttle_head(const struct throttle_place *place, unsigned direction)
+{
+    const struct throttle_queue *queue = &place->queues[direction];
+    return *bytes_at(queue, queue->head);
+}
+
+static void put(struct throttle_queue *queue, uint64_t bytes)
+{
+    size_t n = queue->tail - queue->head;
+    if (n == queue->capacity) {
+        size_t capacity = n ? 2 * n : 64;
+        uint64_t *more = mem_new(capacity * sizeof *more);
+        for (uint64_t number = queue->head; number < queue->tail; number++)
+            more[number & (capacity - 1)] = *bytes_at(queue, number);
+        free(queue->bytes);
+        queue->bytes = more;
+        queue->capacity = capacity;
+    }
+    *bytes_at(queue, queue->tail++) = bytes;
+}
+
+/* Steps over those that were cancelled. The flow of an empty queue has no turns. */
+static void settle(struct throttle_place *place, unsigned direction)
+{
+    struct throttle_queue *queue = &place->queues[direction];
+    while (queue->head < queue->tail && throttle_head(place, direction) == CANCELLED)
+        queue->head++;
+    if (queue->head == queue->tail)
+        throttle_unlink(&place->flows[direction], direction);
+}
+
+void throttle_wait(struct throttle_tree *tree, struct throttle_place *place, unsigned direction,
+                   uint64_t bytes)
+{
+    put(&place->queues[direction], bytes);
+    count_waiting(tree, place, 1);
+    throttle_link(&place->flows[direction], direction);
+}
+
+/* How many of the queue from one number on, up to another, wait. */
+static int64_t waiting_between(const struct throttle_queue *queue, uint64_t from, uint64_t to)
+{
+    int64_t n = 0;
+    if (from < queue->head)
+        from = queue->head;
+    if (from < queue->through)
+        from = queue->through;
+    for (; from < to && from < queue->tail; from++)
+        n += *bytes_at(queue, from) != CANCELLED;
+    return n;
+}
+
+void throttle_through(struct throttle_tree *tree, struct throttle_place *place, unsigned direction,
+                      uint64_t number)
+{
+    struct throttle_queue *queue = &place->queues[direction];
+    if (number <= queue->through)
+        return;
+    count_waiting(tree, place, -waiting_between(queue, 0, number));
+    /* They pass now, and not when they are paid. */
+    for (uint64_t at = queue->head > queue->through ? queue->head : queue->through;
+         at < number && at < queue->tail; at++)
+        if (*bytes_at(queue, at) != CANCELLED)
+            count_passed(tree, place, *bytes_at(queue, at));
+    queue->through = number;
+}
+
+void throttle_cancel(struct throttle_tree *tree, struct throttle_place *place, unsigned direction,
+                     uint64_t number)
+{
+    struct throttle_queue *queue = &place->queues[direction];
+    if (!waiting_between(queue, number, number + 1))
+        return; /* it has gone meanwhile */
+    count_waiting(tree, place, -1);
+    *bytes_at(queue, number) = CANCELLED;
+    settle(place, direction);
+}
+
+/* --- Members */
+
+static void add_news(struct throttle_tree *tree, struct throttle_place *place)
+{
+    if (place->is_news)
+        return;
+    place->is_news = true;
+    place->next_news = tree->news;
+    tree->news = place;
+}
+
+void throttle_place_free(struct throttle_tree *tree, struct throttle_place *place)
+{
+    struct throttle_place **at = &tree->places;
+    while (*at != place)
+        at = &(*at)->next;
+    *at = place->next;
+    for (at = &tree->news; place->is_news && *at; at = &(*at)->next_news)
+        if (*at == place) {
+            *at = place->next_news;
+            break;
+        }
+    for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++)
+        free(place->queues[d].bytes);
+    free(place->name);
+    free(place);
+}
+
+static bool owes(const struct throttle_place *place)
+{
+    return place->flows[THROTTLE_READ].next || place->flows[THROTTLE_WRITE].next;
+}
+
+void throttle_pop(struct throttle_tree *tree, struct throttle_place *place, unsigned direction)
+{
+    struct throttle_queue *queue = &place->queues[direction];
+    uint64_t bytes = throttle_head(place, direction);
+    bool waited = queue->head++ >= queue->through;
+    if (waited) {
+        count_passed(tree, place, bytes);
+        count_waiting(tree, place, -1);
+        add_news(tree, place);
+    }
+    settle(place, direction);
+    if (place->left && !owes(place))
+        throttle_place_free(tree, place);
+}
+
+struct throttle_place *throttle_enter(struct throttle_tree *tree, struct throttle_group *group,
+                                      const char *name, uint64_t key)
+{
+    struct throttle_place *place = MEM_NEW(struct throttle_place);
+    place->group = group;
+    place->name = mem_string(name);
+    place->key = key;
+    place->counts.since = tree->now;
+    for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++)
+        place->flows[d] = (struct throttle_flow){.in = group, .place = place};
+    place->next = tree->places;
+    tree->places = place;
+    for (; group; group = group->parent)
+        group->members++;
+    return place;
+}
+
+struct throttle_place *throttle_find(const struct throttle_tree *tree, uint64_t key)
+{
+    struct throttle_place *place = tree->places;
+    while (place && (place->key != key || place->left))
+        place = place->next;
+    return place;
+}
+
+void throttle_leave(struct throttle_tree *tree, struct throttle_place *place)
+{
+    for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++) {
+        throttle_return(place, d);
+        struct throttle_queue *queue = &place->queues[d];
+        count_waiting(tree, place, -waiting_between(queue, 0, queue->tail));
+        if (queue->tail > queue->through)
+            queue->tail = queue->through > queue->head ? queue->through : queue->head;
+        settle(place, d);
+    }
+    for (struct throttle_group *group = place->group; group; group = group->parent)
+        group->members--;
+    place->left = true;
+    if (!owes(place))
+        throttle_place_free(tree, place);
+}
