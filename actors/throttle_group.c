@@ -56,8 +56,9 @@ double throttle_wait_of(const struct throttle_tree *tree, struct throttle_group 
                         unsigned direction)
 {
     double wait = 0;
-    if (tree->now < group->opens[direction])
-        return (double)(group->opens[direction] - tree->now);
+    uint64_t opens = group->opens[direction];
+    if (opens)
+        return opens > tree->now ? (double)(opens - tree->now) : 0;
     throttle_leak(tree, group);
     for (unsigned i = 0; i < THROTTLE_TOUCHED; i++) {
         unsigned number = throttle_touched[direction][i];
@@ -126,7 +127,7 @@ struct throttle_group *throttle_group_add(struct throttle_tree *tree, uint64_t i
     group->limits = *limits;
     group->leaked = group->counts.since = tree->now;
     for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++)
-        group->flows[d] = (struct throttle_flow){.in = parent, .sub = group};
+        throttle_flow_init(&group->flows[d], d, parent, group, NULL);
     group->next = tree->groups;
     tree->groups = group;
     if (!parent)
@@ -141,6 +142,7 @@ void throttle_group_set(struct throttle_tree *tree, struct throttle_group *group
     group->leaked = tree->now;
     memset(group->buckets, 0, sizeof group->buckets);
     throttle_reserve(group);
+    throttle_changed(group);
     throttle_forget_costs(group);
 }
 
@@ -149,11 +151,8 @@ void throttle_group_remove(struct throttle_tree *tree, struct throttle_group *gr
     /* Of members that have left, and owe. */
     for (struct throttle_place *place = tree->places, *next; place; place = next) {
         next = place->next;
-        if (place->group != group)
-            continue;
-        for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++)
-            throttle_unlink(&place->flows[d], d);
-        throttle_place_free(tree, place);
+        if (place->group == group)
+            throttle_place_free(tree, place);
     }
     struct throttle_group **at = &tree->groups;
     while (*at != group)
@@ -161,6 +160,8 @@ void throttle_group_remove(struct throttle_tree *tree, struct throttle_group *gr
     *at = group->next;
     if (tree->root == group)
         tree->root = NULL;
+    for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++)
+        timers_fini(&group->rings[d].blocked);
     free(group->name);
     free(group);
 }

@@ -51,10 +51,14 @@ double throttle_cost_of(const struct throttle_group *group, unsigned direction, 
 
 /* --- Turns */
 
+void throttle_flow_init(struct throttle_flow *flow, unsigned direction, struct throttle_group *in,
+                        struct throttle_group *sub, struct throttle_place *place);
 /* The flow has something that waits, */
-void throttle_link(struct throttle_flow *flow, unsigned direction);
+void throttle_link(struct throttle_flow *flow);
 /* or nothing any more. */
-void throttle_unlink(struct throttle_flow *flow, unsigned direction);
+void throttle_unlink(struct throttle_flow *flow);
+/* When requests of this group may go is to be worked out anew. */
+void throttle_changed(struct throttle_group *group);
 /* What was had before other limits came was worth something else. */
 void throttle_forget_costs(struct throttle_group *group);
 

@@ -32,6 +32,7 @@ static void lease_is(struct throttle_place *place, unsigned direction, struct th
         group->leased_bytes[direction] += counted(lease.bytes) - counted(old->bytes);
         throttle_reserve(group);
     }
+    throttle_changed(place->group);
     *old = lease;
 }
 
@@ -50,6 +51,7 @@ void throttle_spent(struct throttle_tree *tree, struct throttle_place *place, un
         if (!place->recalled || !group->recalls) /* else it was spent under the limits that were */
             throttle_account(tree, group, direction, ops, (double)bytes);
     }
+    throttle_changed(place->group);
 }
 
 /* The part of what is wanted that this group can give; whether requests and bytes are limited. */

@@ -78,7 +78,7 @@ static void settle(struct throttle_place *place, unsigned direction)
     while (queue->head < queue->tail && throttle_head(place, direction) == CANCELLED)
         queue->head++;
     if (queue->head == queue->tail)
-        throttle_unlink(&place->flows[direction], direction);
+        throttle_unlink(&place->flows[direction]);
 }
 
 void throttle_wait(struct throttle_tree *tree, struct throttle_place *place, unsigned direction,
@@ -86,7 +86,7 @@ void throttle_wait(struct throttle_tree *tree, struct throttle_place *place, uns
 {
     put(&place->queues[direction], bytes);
     count_waiting(tree, place, 1);
-    throttle_link(&place->flows[direction], direction);
+    throttle_link(&place->flows[direction]);
 }
 
 /* How many of the queue from one number on, up to another, wait. */
@@ -150,8 +150,10 @@ void throttle_place_free(struct throttle_tree *tree, struct throttle_place *plac
             *at = place->next_news;
             break;
         }
-    for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++)
+    for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++) {
+        throttle_unlink(&place->flows[d]);
         free(place->queues[d].bytes);
+    }
     free(place->name);
     free(place);
 }
@@ -185,7 +187,7 @@ struct throttle_place *throttle_enter(struct throttle_tree *tree, struct throttl
     place->key = key;
     place->counts.since = tree->now;
     for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++)
-        place->flows[d] = (struct throttle_flow){.in = group, .place = place};
+        throttle_flow_init(&place->flows[d], d, group, NULL, place);
     place->next = tree->places;
     tree->places = place;
     for (; group; group = group->parent)

@@ -2,26 +2,27 @@
 #include "actors/throttle_impl.h"
 
 #include <math.h>
+#include <stddef.h>
 
 /* --- Rings */
 
-void throttle_link(struct throttle_flow *flow, unsigned direction)
+static struct throttle_ring *ring_of(const struct throttle_flow *flow)
 {
-    struct throttle_group *group = flow->in;
-    struct throttle_ring *ring = &group->rings[direction];
-    if (flow->next)
-        return;
+    return &flow->in->rings[flow->direction];
+}
+
+/* Its turn is after those of all others. */
+static void put_in(struct throttle_flow *flow)
+{
+    struct throttle_ring *ring = ring_of(flow);
     if (!ring->head) {
         flow->next = flow->previous = ring->head = flow;
-        ring->visiting = false;
     } else {
         flow->next = ring->head;
         flow->previous = ring->head->previous;
         flow->next->previous = flow->previous->next = flow;
     }
     ring->n++;
-    if (ring->n == 1 && group->parent)
-        throttle_link(&group->flows[direction], direction);
 }
 
 static void end_turn(struct throttle_ring *ring)
@@ -42,24 +43,70 @@ static void rotate(struct throttle_ring *ring)
     end_turn(ring);
 }
 
-void throttle_unlink(struct throttle_flow *flow, unsigned direction)
+/* Turns are not saved up. */
+static void take_out(struct throttle_flow *flow)
 {
-    struct throttle_group *group = flow->in;
-    struct throttle_ring *ring = &group->rings[direction];
-    if (!flow->next)
-        return;
-    if (!--ring->n) {
-        *ring = (struct throttle_ring){0};
-    } else if (ring->head == flow) {
-        ring->head = flow->next;
+    struct throttle_ring *ring = ring_of(flow);
+    ring->n--;
+    if (ring->head == flow) {
+        ring->head = ring->n ? flow->next : NULL;
         end_turn(ring);
     }
     flow->previous->next = flow->next;
     flow->next->previous = flow->previous;
     flow->next = flow->previous = NULL;
     flow->deficit = 0;
-    if (!ring->n && group->parent)
-        throttle_unlink(&group->flows[direction], direction);
+}
+
+static void unblock(struct timer *timer)
+{
+    put_in((struct throttle_flow *)((char *)timer - offsetof(struct throttle_flow, blocked)));
+}
+
+void throttle_flow_init(struct throttle_flow *flow, unsigned direction, struct throttle_group *in,
+                        struct throttle_group *sub, struct throttle_place *place)
+{
+    *flow = (struct throttle_flow){
+        .blocked.fire = unblock, .direction = direction, .in = in, .sub = sub, .place = place};
+}
+
+void throttle_changed(struct throttle_group *group)
+{
+    for (; group->parent; group = group->parent)
+        for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++) {
+            struct throttle_flow *flow = &group->flows[d];
+            if (!timer_armed(&flow->blocked))
+                continue;
+            timer_cancel(&ring_of(flow)->blocked, &flow->blocked);
+            put_in(flow);
+        }
+}
+
+void throttle_link(struct throttle_flow *flow)
+{
+    if (flow->next || timer_armed(&flow->blocked))
+        return;
+    put_in(flow);
+    throttle_changed(flow->in);
+    if (flow->in->parent)
+        throttle_link(&flow->in->flows[flow->direction]);
+}
+
+void throttle_unlink(struct throttle_flow *flow)
+{
+    struct throttle_ring *ring = ring_of(flow);
+    if (flow->next)
+        take_out(flow);
+    else if (timer_armed(&flow->blocked))
+        timer_cancel(&ring->blocked, &flow->blocked);
+    else
+        return;
+    throttle_changed(flow->in);
+    if (ring->n || ring->blocked.count)
+        return;
+    ring->quantum = ring->highest = 0;
+    if (flow->in->parent)
+        throttle_unlink(&flow->in->flows[flow->direction]);
 }
 
 void throttle_forget_costs(struct throttle_group *group)
@@ -74,6 +121,56 @@ void throttle_forget_costs(struct throttle_group *group)
         ring->quantum = ring->highest = 0;
         ring->left = ring->n;
     }
+}
+
+/* --- When */
+
+/* In so many nanoseconds: absolute, or UINT64_MAX. */
+static uint64_t when(const struct throttle_tree *tree, double wait)
+{
+    if (wait >= THROTTLE_NEVER)
+        return UINT64_MAX;
+    return tree->now + (wait < 1 ? 1 : (uint64_t)wait);
+}
+
+static bool is_open(const struct throttle_tree *tree, struct throttle_group *group,
+                    unsigned direction);
+static double next_of(const struct throttle_tree *tree, struct throttle_group *group,
+                      unsigned direction);
+
+/* Nanoseconds until a request of this direction may go, as far as limits below this group hold it;
+ * infinite when none waits. At 0 that is one of the first flow, as those that are held by then take
+ * no turns. */
+static double next_below(const struct throttle_tree *tree, struct throttle_group *group,
+                         unsigned direction)
+{
+    struct throttle_ring *ring = &group->rings[direction];
+    struct throttle_flow *flow;
+    if (ring->blocked.count)
+        timers_run(&ring->blocked, tree->now);
+    while ((flow = ring->head)) {
+        if (!flow->sub || is_open(tree, flow->sub, direction))
+            return 0;
+        uint64_t next = when(tree, next_of(tree, flow->sub, direction));
+        take_out(flow);
+        timer_arm(&ring->blocked, &flow->blocked, next);
+    }
+    return ring->blocked.count ? (double)(timers_next(&ring->blocked) - tree->now)
+                               : (double)INFINITY;
+}
+
+static double next_of(const struct throttle_tree *tree, struct throttle_group *group,
+                      unsigned direction)
+{
+    return throttle_larger(next_below(tree, group, direction),
+                           throttle_wait_of(tree, group, direction));
+}
+
+/* Whether that is now. */
+static bool is_open(const struct throttle_tree *tree, struct throttle_group *group,
+                    unsigned direction)
+{
+    return throttle_wait_of(tree, group, direction) <= 0 && next_below(tree, group, direction) <= 0;
 }
 
 /* --- Whose turn it is */
@@ -120,13 +217,10 @@ static struct throttle_flow *pick(struct throttle_tree *tree, struct throttle_gr
 static struct throttle_flow *pick_below(struct throttle_tree *tree, struct throttle_group *group,
                                         unsigned direction, bool other)
 {
-    if (throttle_wait_of(tree, group, direction) > 0)
-        return NULL;
-    other =
-        other && group->rings[!direction].head && throttle_wait_of(tree, group, !direction) <= 0;
+    other = other && is_open(tree, group, !direction);
     struct throttle_flow *leaf = pick(tree, group, direction, other);
     if (!leaf || !other || preferred(group) == direction ||
-        !is_last(group, bytes_of(leaf, direction)) || !pick(tree, group, !direction, false))
+        !is_last(group, bytes_of(leaf, direction)))
         return leaf;
     tree->insisted = true;
     return NULL;
@@ -138,14 +232,14 @@ static struct throttle_flow *pick(struct throttle_tree *tree, struct throttle_gr
                                   unsigned direction, bool other)
 {
     struct throttle_ring *ring = &group->rings[direction];
-    for (size_t blocked = 0; ring->head && blocked < ring->n;) {
+    for (size_t passed = 0; next_below(tree, group, direction) <= 0 && passed < ring->n;) {
         struct throttle_flow *flow = ring->head, *leaf = flow;
         if (flow->sub)
             leaf = pick_below(tree, flow->sub, direction, other);
         if (!leaf) {
-            flow->deficit = 0; /* as of one that has nothing: turns are not saved up */
+            flow->deficit = 0; /* as of one that has nothing */
             rotate(ring);
-            blocked++;
+            passed++;
             continue;
         }
         double cost = throttle_cost_of(group, direction, bytes_of(leaf, direction));
@@ -174,6 +268,7 @@ static void serve(struct throttle_tree *tree, struct throttle_flow *leaf, unsign
         weigh(group, direction, bytes);
         flow = group->parent ? &group->flows[direction] : NULL;
     }
+    throttle_changed(leaf->in);
     throttle_pop(tree, leaf->place, direction);
 }
 
@@ -187,7 +282,7 @@ static struct throttle_flow *pick_direction(struct throttle_tree *tree, unsigned
     struct throttle_flow *leaf = NULL;
     tree->insisted = false;
     for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++)
-        open[d] = root->rings[d].head && throttle_wait_of(tree, root, d) <= 0;
+        open[d] = is_open(tree, root, d);
     if (open[*direction])
         leaf = pick(tree, root, *direction, insist && open[!*direction]);
     if (leaf || !open[!*direction])
@@ -210,29 +305,6 @@ void throttle_dispatch(struct throttle_tree *tree)
     }
 }
 
-static double next_of(const struct throttle_tree *tree, struct throttle_group *group,
-                      unsigned direction);
-
-/* Nanoseconds until a request of this direction may go, as far as limits below this group hold it;
- * infinite when none waits. */
-static double next_below(const struct throttle_tree *tree, const struct throttle_group *group,
-                         unsigned direction)
-{
-    const struct throttle_ring *ring = &group->rings[direction];
-    const struct throttle_flow *flow = ring->head;
-    double first = (double)INFINITY;
-    for (size_t i = 0; i < ring->n && first > 0; i++, flow = flow->next)
-        first = fmin(first, flow->sub ? next_of(tree, flow->sub, direction) : 0);
-    return first;
-}
-
-static double next_of(const struct throttle_tree *tree, struct throttle_group *group,
-                      unsigned direction)
-{
-    return throttle_larger(next_below(tree, group, direction),
-                           throttle_wait_of(tree, group, direction));
-}
-
 bool throttle_holds(const struct throttle_tree *tree, struct throttle_group *group)
 {
     for (unsigned d = 0; group->counts.waiting && d < THROTTLE_DIRECTIONS; d++)
@@ -243,9 +315,6 @@ bool throttle_holds(const struct throttle_tree *tree, struct throttle_group *gro
 
 uint64_t throttle_next(struct throttle_tree *tree)
 {
-    double wait =
-        fmin(next_of(tree, tree->root, THROTTLE_READ), next_of(tree, tree->root, THROTTLE_WRITE));
-    if (wait >= THROTTLE_NEVER)
-        return UINT64_MAX;
-    return tree->now + (wait < 1 ? 1 : (uint64_t)wait);
+    return when(tree, fmin(next_of(tree, tree->root, THROTTLE_READ),
+                           next_of(tree, tree->root, THROTTLE_WRITE)));
 }

@@ -7,7 +7,8 @@
  * are taken by deficit round robin (Shreedhar and Varghese, 1995), in each group and direction;
  * what a request costs there is the time for which it fills the group's tightest bucket. Between
  * the directions, that goes first which has had less, in each group: at the root, and in those
- * below that can let go only one more.
+ * below that can let go only one more. A group that can let nothing go takes no turns in its parent
+ * until it can.
  *
  * A lease is room that is reserved for a member before it has anything to spend it on. There are
  * none where a limit holds requests back. */
@@ -18,6 +19,7 @@
 
 #include "actors/limits.h"
 #include "engine/rate.h"
+#include "engine/timer.h"
 
 #define THROTTLE_DEPTH 8 /* groups above each other, at most */
 
@@ -26,7 +28,9 @@ enum throttle_direction { THROTTLE_READ, THROTTLE_WRITE, THROTTLE_DIRECTIONS };
 /* Requests of one direction that wait somewhere, in a group: a member's, or those of a group in it.
  */
 struct throttle_flow {
-    struct throttle_flow *next, *previous; /* in the ring; null while nothing waits */
+    struct throttle_flow *next, *previous; /* in the ring; null while it takes no turns: */
+    struct timer blocked; /* nothing waits, or limits of groups in this one hold it until then */
+    unsigned direction;
     struct throttle_group *in;
     struct throttle_group *sub;   /* whose they are, */
     struct throttle_place *place; /* or whose */
@@ -40,6 +44,7 @@ struct throttle_ring {
     bool visiting;           /* the head has had its quantum of this turn */
     double quantum, highest; /* what a turn is worth; the highest cost seen in this round */
     size_t left;             /* turns of this round */
+    struct timers blocked;   /* flows that come back at their times */
 };
 
 /* Counts of a member or a group. */
@@ -58,7 +63,7 @@ struct throttle_group {
     struct limits limits;
     struct bucket buckets[LIMITS];
     uint64_t leaked;                     /* until when, ns */
-    uint64_t opens[THROTTLE_DIRECTIONS]; /* not before, ns; in the past: not known */
+    uint64_t opens[THROTTLE_DIRECTIONS]; /* from then on, ns; 0: not known */
     struct throttle_ring rings[THROTTLE_DIRECTIONS];
     struct throttle_flow flows[THROTTLE_DIRECTIONS]; /* in the parent */
     double balance; /* of the limits that both share: what reads had, less what writes had */

@@ -648,6 +648,65 @@ static void what_was_let_through_counts_when_it_went(void **state)
     tear_down(&s);
 }
 
+/* --- Groups that limits of their own hold */
+
+/* They are not looked at while others go, nor when the next time is asked for. */
+static void groups_that_are_held_take_no_turns_until_they_may_go(void **state)
+{
+    (void)state;
+    struct stage s;
+    struct limits none = LIMITS_NONE;
+    struct throttle_place *held[10];
+    set_up(&s, &none, 1);
+    const struct throttle_ring *ring = &s.tree.root->rings[READ];
+    for (unsigned i = 0; i < 10; i++) {
+        struct limits low = iops(10 + i);
+        struct throttle_group *sub = throttle_group_add(&s.tree, 2 + i, "sub", s.tree.root, &low);
+        held[i] = throttle_enter(&s.tree, sub, "member", 200 + i);
+        ask(&s.tree, held[i], READ, 100, 4096);
+    }
+    step_to(&s.tree, SEC);
+    ask(&s.tree, s.members[0], READ, 1000, 4096);
+    assert_int_equal(ring->n, 1);
+    assert_int_equal(ring->blocked.count, 10);
+    let_go(&s.tree);
+    assert_int_equal(gone(s.members[0], READ), 1000);
+    assert_int_equal(ring->n, 0);
+    uint64_t before = gone(held[9], READ);
+    step_to(&s.tree, 5 * SEC);
+    assert_in_range(gone(held[9], READ) - before, 75, 76);
+    throttle_group_set(&s.tree, held[0]->group, &none); /* that counts at once */
+    step_to(&s.tree, 5 * SEC);
+    assert_int_equal(gone(held[0], READ), 100);
+    assert_int_equal(ring->blocked.count, 9);
+    tear_down(&s);
+}
+
+/* The lease of one member holds another one of the same group: it goes when that comes back. */
+static void what_a_lease_holds_goes_when_that_is_given_back(void **state)
+{
+    (void)state;
+    struct stage s;
+    struct limits none = LIMITS_NONE, low = iops(10);
+    set_up(&s, &none, 0);
+    struct throttle_group *sub = throttle_group_add(&s.tree, 2, "sub", s.tree.root, &low);
+    struct throttle_place *one = throttle_enter(&s.tree, sub, "one", 7);
+    struct throttle_place *other = throttle_enter(&s.tree, sub, "other", 8);
+    low.limit[LIMIT_IOPS_TOTAL] = (struct limit){10, 100, 1};
+    throttle_group_set(&s.tree, sub, &low);
+    throttle_lease(&s.tree, one, READ, (struct throttle_lease){25, 0});
+    assert_int_equal(one->leases[READ].requests, 25);
+    ask(&s.tree, other, READ, 80, 4096);
+    step_to(&s.tree, SEC);
+    assert_int_equal(gone(other, READ), 76);
+    assert_true(throttle_next(&s.tree) > SEC);
+    throttle_return(one, READ);
+    assert_int_equal(throttle_next(&s.tree), SEC + 1);
+    step_to(&s.tree, SEC);
+    assert_int_equal(gone(other, READ), 80);
+    tear_down(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -678,6 +737,8 @@ int main(void)
         cmocka_unit_test(rates_are_those_of_the_last_second),
         cmocka_unit_test(rates_are_of_operations_as_each_group_counts_them),
         cmocka_unit_test(what_was_let_through_counts_when_it_went),
+        cmocka_unit_test(groups_that_are_held_take_no_turns_until_they_may_go),
+        cmocka_unit_test(what_a_lease_holds_goes_when_that_is_given_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
