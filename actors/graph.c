@@ -23,24 +23,35 @@ static void refuse_left(struct object *object)
             object->state == CLOSING    ? "removed"
             : object->state == CHANGING ? "changed"
                                         : "added");
-    if (object->state != READY)
-        actor_refuse(object->graph->self, object->ticket, &err);
+    actor_refuse(object->graph->self, ticket_take(&object->ticket), &err);
     if (object->kind == GROUP)
         graph_enablers_refuse(object, &err);
 }
 
 static void end(struct graph *graph)
 {
+    for (size_t i = 0; i < graph->enders; i++)
+        actor_reply(graph->self, graph->ender[i], MAIL_NONE, NULL);
+    for (unsigned i = 0; i < graph_threads(graph); i++)
+        actor_tell(graph->self, graph->reactors[i], MAIL_CLOSE, NULL);
+    timer_cancel(reactor_timers(actor_reactor(graph->self)), &graph->again);
+    graph->ending = false;
+    actor_stop(graph->self);
+}
+
+/* Something does not end: whoever waits for that, or for anything else, hears that it won't. */
+static void end_by_force(struct graph *graph)
+{
+    struct err err = {0};
     for (unsigned kind = 0; kind < OBJECT_KINDS; kind++)
         for (size_t i = 0; i < graph->tables[kind].n; i++)
             refuse_left(graph->tables[kind].all[i]);
     graph_evictions_free(graph, true);
-    for (unsigned i = 0; i < graph_threads(graph); i++)
-        actor_tell(graph->self, graph->reactors[i], MAIL_CLOSE, NULL);
-    timer_cancel(reactor_timers(actor_reactor(graph->self)), &graph->again);
-    actor_reply(graph->self, graph->ender, MAIL_NONE, NULL);
-    graph->ending = false;
-    actor_stop(graph->self);
+    end(graph);
+    err_set(&err, -ESHUTDOWN,
+            "the engine has ended before this was done, and what has been done of it is not known; "
+            "start the engine again, and look");
+    actor_refuse_rest(graph->self, &err);
 }
 
 void graph_step_end(struct graph *graph)
@@ -54,7 +65,7 @@ void graph_step_end(struct graph *graph)
                 !graph_first_user(table->all[i]))
                 graph_close_object(table->all[i], (struct ticket){0});
     }
-    if (!left && graph->ender.correlation)
+    if (!left && graph->enders)
         end(graph);
 }
 
@@ -72,8 +83,8 @@ static void fire(struct timer *timer)
     struct reactor *reactor = actor_reactor(graph->self);
     uint64_t now = reactor_now(reactor);
     if (now >= graph->deadline) {
-        if (graph->aborted && graph->ender.correlation) {
-            end(graph);
+        if (graph->aborted && graph->enders) {
+            end_by_force(graph);
             return;
         }
         if (!graph->aborted)
@@ -84,6 +95,14 @@ static void fire(struct timer *timer)
     graph_step_end(graph);
 }
 
+static void add_ender(struct graph *graph, struct ticket ticket)
+{
+    if (!ticket.correlation)
+        return;
+    graph->ender = mem_resize(graph->ender, (graph->enders + 1) * sizeof *graph->ender);
+    graph->ender[graph->enders++] = ticket;
+}
+
 /* Told, it begins the end; asked, it also answers and ends itself when all is gone. Until then,
  * frontends may come to close their sessions. */
 static void on_shutdown(struct actor *self, struct mail *mail)
@@ -91,7 +110,7 @@ static void on_shutdown(struct actor *self, struct mail *mail)
     struct graph *graph = actor_state(self);
     struct reactor *reactor = actor_reactor(self);
     uint64_t wait = ((Sluice__Shutdown *)mail->body)->deadline, now = reactor_now(reactor);
-    graph->ender = mail_ticket(mail);
+    add_ender(graph, mail_ticket(mail));
     if (!graph->ending) {
         graph->ending = true;
         graph_moves_refuse(graph);
@@ -305,6 +324,8 @@ static void graph_fini(struct actor *self)
         free(change);
     }
     graph_evictions_free(graph, false);
+    graph_keep_fini(graph);
+    free(graph->ender);
     free(graph->reactors);
 }
 

@@ -35,6 +35,7 @@ struct activity_round {
     size_t n, at;
     size_t waits; /* answers to come */
     struct region *region;
+    struct op *flush; /* under way, or null */
     struct err err;
 };
 
@@ -89,16 +90,6 @@ static void finish(struct activity_round *round)
     if (leaves)
         graph_add_waiting(graph);
     graph_settled(graph);
-}
-
-void graph_active_fini(struct graph *graph)
-{
-    struct activity_round *round;
-    while ((round = graph->rounds)) {
-        graph->rounds = round->next;
-        free(round->all);
-        free(round);
-    }
 }
 
 /* --- One backend after the other */
@@ -212,13 +203,18 @@ static void give_up(struct activity_round *round)
     graph_change(current(round), as(current(round), INACTIVE), gave_up);
 }
 
-/* What can't be made durable stays here, unless that is no choice any more. */
+/* What can't be made durable stays here, unless that is no choice any more. A graph that has ended
+ * by force has no rounds any more. */
 static void flushed(struct op *op, void *who)
 {
-    struct activity_round *round = who;
-    const struct object *backend = current(round);
+    struct activity_round *round = *(struct activity_round **)op_popped(op);
     int64_t ret = op->ret;
+    (void)who;
     op_free(op);
+    if (!round)
+        return;
+    const struct object *backend = current(round);
+    round->flush = NULL;
     if (ret >= 0 || backend->err.code || round->undoing) {
         give_up(round);
         return;
@@ -241,13 +237,13 @@ static void quiet(void *arg)
         give_up(round);
         return;
     }
-    struct op *op = op_new(actor_peer(round->graph->self));
+    struct op *op = round->flush = op_new(actor_peer(round->graph->self));
     op->kind = OP_FLUSH;
     op->flags = op->niov = 0;
     op->offset = 0;
     op->bytes = 0;
     op->iov = NULL;
-    op_push(op, flushed, round);
+    *(struct activity_round **)op_push(op, flushed, NULL) = round;
     op_send(op, node->address);
 }
 
@@ -445,10 +441,7 @@ static int begin(struct graph *graph, const struct object *only, struct activity
         backend->round = round;
         backend->state = CHANGING;
         backend->turned = false;
-        backend->ticket = (struct ticket){0};
     }
-    if (round->n) /* if the engine ends by force, one of them answers for all */
-        round->all[0]->ticket = round->ticket;
     if (round->active)
         go_on(round);
     else
@@ -522,5 +515,19 @@ void graph_active_init(struct object *object, struct standing *standing, void *b
         /* Known at once, so that who leaves incoming before it is made sees it. */
         if (graph->incoming)
             standing->activity = object->standing.activity = INACTIVE;
+    }
+}
+
+/* --- The end of the graph */
+
+void graph_active_fini(struct graph *graph)
+{
+    struct activity_round *round;
+    while ((round = graph->rounds)) {
+        graph->rounds = round->next;
+        if (round->flush)
+            *(struct activity_round **)op_frame(round->flush, flushed, NULL) = NULL;
+        free(round->all);
+        free(round);
     }
 }

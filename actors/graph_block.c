@@ -170,7 +170,7 @@ static void told_one(struct graph *graph, struct telling *telling)
     else
         actor_reply(graph->self, telling->ticket, telling->control ? MAIL_REPLY : MAIL_NONE,
                     telling->control ? reply_done() : NULL);
-    free(telling);
+    graph_unkeep(telling);
     graph->gathers--;
     if (graph->ending)
         graph_step_end(graph);
@@ -211,7 +211,7 @@ void graph_block_sync(struct graph *graph)
 
 static void sync_for(struct graph *graph, struct telling how)
 {
-    struct telling *telling = MEM_NEW(struct telling);
+    struct telling *telling = GRAPH_KEEP(graph, struct telling, NULL);
     *telling = how;
     telling->outstanding = 1;
     graph->gathers++;

@@ -46,7 +46,7 @@ static void claimed(struct object *claim, const struct err *err)
     reply->has_id = true;
     reply->id = backend->id;
     mail_set(&reply->name, backend->name);
-    actor_reply(self, claim->ticket, MAIL_CLAIMED, reply);
+    actor_reply(self, ticket_take(&claim->ticket), MAIL_CLAIMED, reply);
 }
 
 void graph_claim_go(struct object *claim, struct object *backend)
@@ -155,9 +155,9 @@ static void was_set(struct object *claim, const struct err *err)
     struct actor *self = claim->graph->self;
     claim->state = READY;
     if (err)
-        actor_refuse(self, claim->ticket, err);
+        actor_refuse(self, ticket_take(&claim->ticket), err);
     else
-        actor_reply(self, claim->ticket, MAIL_NONE, NULL);
+        actor_reply(self, ticket_take(&claim->ticket), MAIL_NONE, NULL);
     if (claim->leaver.correlation)
         end_claim(claim, claim->leaver);
 }

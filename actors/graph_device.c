@@ -125,7 +125,7 @@ static void told(struct actor *self, struct mail *reply, void *arg)
     Sluice__Claimed *claimed = MAIL_NEW(sluice__claimed);
     claimed->address = device->standing.to[0]->address;
     claimed->claim = device->id;
-    actor_reply(self, device->ticket, MAIL_CLAIMED, claimed);
+    actor_reply(self, ticket_take(&device->ticket), MAIL_CLAIMED, claimed);
 }
 
 static void attached(struct object *device, const struct err *err)

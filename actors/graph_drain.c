@@ -247,8 +247,7 @@ static void quiet_one(struct region *region)
     else if (region->ticket.correlation) {
         Sluice__Drained *drained = MAIL_NEW(sluice__drained);
         drained->region = region->id;
-        actor_reply(region->graph->self, region->ticket, MAIL_DRAINED, drained);
-        region->ticket = (struct ticket){0};
+        actor_reply(region->graph->self, ticket_take(&region->ticket), MAIL_DRAINED, drained);
     }
     region->telling = false;
     if (region->ended)
@@ -546,8 +545,7 @@ static void give_up(struct graph *graph, actor_addr holder)
     if (!region)
         return; /* it has begun by now: he will hear of it */
     err_set(&err, -ECANCELED, "who asked for the drained region has given it up");
-    actor_refuse(graph->self, region->ticket, &err);
-    region->ticket = (struct ticket){0};
+    actor_refuse(graph->self, ticket_take(&region->ticket), &err);
     graph_drain_end(region);
 }
 

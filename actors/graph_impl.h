@@ -3,7 +3,8 @@
  * graph_claim.c (those who use backends without being objects), graph_life.c (names, references,
  * what is made in one step), graph_walk.c (walks and look-ups), graph_active.c (handing media
  * over), graph_medium.c, graph_run.c and graph_show.c (lists, descriptions, status),
- * graph_throttle.c and graph_member.c (throttle groups, and who is in them). */
+ * graph_throttle.c and graph_member.c (throttle groups, and who is in them), graph_keep.c (what
+ * answers are awaited with). */
 #ifndef SLUICE_GRAPH_IMPL_H
 #define SLUICE_GRAPH_IMPL_H
 
@@ -137,7 +138,9 @@ struct graph {
     bool leaving;  /* and they are being taken over */
     struct activity_round *rounds;
     uint64_t deadline;
-    struct ticket ender;
+    struct ticket *ender; /* who wait for the end */
+    size_t enders;
+    struct kept *kept; /* see graph_keep() */
     struct timer again;
     uint64_t last_id, last_region, last_commit;
     struct region *regions;
@@ -198,6 +201,15 @@ void graph_begin_add(struct object *object, struct standing standing, void *body
 void graph_add_waiting(struct graph *graph);
 /* Of one that nothing uses. */
 void graph_close_object(struct object *object, struct ticket ticket);
+
+/* --- graph_keep.c: what one has to know when an answer comes, if it comes */
+
+/* Memory like that of mem_new(), which the graph frees when it ends; `fini` (may be null) frees
+ * what is in it. */
+void *graph_keep(struct graph *graph, size_t size, void (*fini)(void *kept));
+#define GRAPH_KEEP(graph, type, fini) ((type *)graph_keep(graph, sizeof(type), fini))
+void graph_unkeep(void *data);
+void graph_keep_fini(struct graph *graph);
 
 /* --- graph_export.c */
 

@@ -26,6 +26,11 @@ static void collect(struct invalidation *invalidation, struct object *node)
     invalidation->nodes[invalidation->n++] = node;
 }
 
+static void fini(void *kept)
+{
+    free(((struct invalidation *)kept)->nodes);
+}
+
 static void end(struct invalidation *invalidation, const struct err *err)
 {
     struct graph *graph = invalidation->graph;
@@ -34,8 +39,7 @@ static void end(struct invalidation *invalidation, const struct err *err)
         actor_refuse(graph->self, invalidation->ticket, err);
     else
         actor_reply(graph->self, invalidation->ticket, MAIL_REPLY, reply_done());
-    free(invalidation->nodes);
-    free(invalidation);
+    graph_unkeep(invalidation);
     graph->gathers--;
     graph_settled(graph);
 }
@@ -81,7 +85,7 @@ static int begin(struct object *node, struct ticket ticket, struct err *err)
                        "node '%s', or one that is connected with it, is changing; try again when "
                        "that is done",
                        node->name);
-    struct invalidation *invalidation = MEM_NEW(struct invalidation);
+    struct invalidation *invalidation = GRAPH_KEEP(node->graph, struct invalidation, fini);
     *invalidation = (struct invalidation){.graph = node->graph, .ticket = ticket, .top = node};
     node->state = CHANGING;
     node->graph->gathers++;

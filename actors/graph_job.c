@@ -106,6 +106,11 @@ struct commits {
     size_t n, i;
 };
 
+static void fini(void *kept)
+{
+    free(((struct commits *)kept)->backends);
+}
+
 static void end_all(struct commits *commits, const struct err *err)
 {
     struct graph *graph = commits->graph;
@@ -113,8 +118,7 @@ static void end_all(struct commits *commits, const struct err *err)
         actor_refuse(graph->self, commits->ticket, err);
     else
         actor_reply(graph->self, commits->ticket, MAIL_REPLY, reply_done());
-    free(commits->backends);
-    free(commits);
+    graph_unkeep(commits);
     graph->gathers--;
     if (graph->ending)
         graph_step_end(graph);
@@ -152,7 +156,7 @@ static void next(struct commits *commits, const struct err *err)
 void graph_commit_all(struct graph *graph, struct ticket ticket)
 {
     const struct table *backends = &graph->tables[BACKEND];
-    struct commits *commits = MEM_NEW(struct commits);
+    struct commits *commits = GRAPH_KEEP(graph, struct commits, fini);
     commits->graph = graph;
     commits->ticket = ticket;
     commits->backends = mem_new((backends->n + 1) * sizeof *commits->backends);

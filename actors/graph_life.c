@@ -26,9 +26,7 @@ uint32_t graph_references(const struct object *backend)
 
 static void answer_leaver(struct object *object)
 {
-    struct ticket ticket = object->leaver;
-    object->leaver = (struct ticket){0};
-    actor_reply(object->graph->self, ticket, MAIL_NONE, NULL);
+    actor_reply(object->graph->self, ticket_take(&object->leaver), MAIL_NONE, NULL);
 }
 
 bool graph_let_go(struct object *object, struct ticket ticket, const struct err *why)
@@ -147,7 +145,7 @@ static void renamed(struct actor *self, struct mail *reply, void *arg)
     struct ticket *ticket = arg;
     (void)reply; /* one that is gone answers to no name */
     actor_reply(self, *ticket, MAIL_NONE, NULL);
-    free(ticket);
+    graph_unkeep(ticket);
 }
 
 /* What is told of a backend is told while it has the name. */
@@ -161,7 +159,7 @@ static void rename_to(struct object *backend, const char *name, struct ticket as
     if (*name)
         graph_emit_object(backend, true);
     graph_look_abandoned(backend);
-    struct ticket *ticket = MEM_NEW(struct ticket);
+    struct ticket *ticket = GRAPH_KEEP(backend->graph, struct ticket, NULL);
     *ticket = asker;
     Sluice__BackendRename *mail = MAIL_NEW(sluice__backend_rename);
     mail_set(&mail->name, name);

@@ -30,10 +30,9 @@ void graph_medium_done(struct object *backend, const struct err *err)
     struct graph *graph = backend->graph;
     backend->state = READY;
     if (err)
-        actor_refuse(graph->self, backend->ticket, err);
+        actor_refuse(graph->self, ticket_take(&backend->ticket), err);
     else
-        actor_reply(graph->self, backend->ticket, MAIL_REPLY, reply_done());
-    backend->ticket = (struct ticket){0};
+        actor_reply(graph->self, ticket_take(&backend->ticket), MAIL_REPLY, reply_done());
     graph_settled(graph);
 }
 
@@ -137,7 +136,7 @@ static void detached(struct object *backend, const struct err *err)
 {
     (void)err;                                                 /* giving up is never refused */
     if (graph_let_go(backend->aside, backend->ticket, NULL)) { /* it answers */
-        backend->ticket = (struct ticket){0};
+        ticket_take(&backend->ticket);
         parted(backend);
     } else {
         graph_part(backend, backend->aside, parted);

@@ -112,14 +112,14 @@ static void joined(struct actor *self, struct mail *reply, void *arg)
         if (member)
             settle(member, member->leaves);
     }
-    free(joiner);
+    graph_unkeep(joiner);
     graph->gathers--;
     graph_settled(graph);
 }
 
 void graph_join_go(struct object *member, struct ticket ticket)
 {
-    struct joiner *joiner = MEM_NEW(struct joiner);
+    struct joiner *joiner = GRAPH_KEEP(member->graph, struct joiner, NULL);
     *joiner = (struct joiner){ticket, member->kind, member->id};
     member->graph->gathers++;
     actor_ask(member->graph->self, member->address, MAIL_THROTTLE_JOIN,

@@ -187,14 +187,14 @@ static void gone_back(struct actor *self, struct mail *reply, void *arg)
     (void)self;
     if (!mail_fault(reply))
         mover->object->reactor = mover->from;
-    free(mover);
+    graph_unkeep(mover);
     if (!--move->waits)
         finish(move);
 }
 
 static void send_one(struct move *move, struct object *object, unsigned reactor, actor_reply_fn *fn)
 {
-    struct mover *mover = MEM_NEW(struct mover);
+    struct mover *mover = GRAPH_KEEP(move->graph, struct mover, NULL);
     *mover = (struct mover){move, object, object->reactor};
     Sluice__Move *mail = MAIL_NEW(sluice__move);
     mail->reactor = reactor;
@@ -226,7 +226,7 @@ static void moved(struct actor *self, struct mail *reply, void *arg)
         mover->object->reactor = move->reactor;
     else if (!move->err.code)
         mail_fault_err(reply, &move->err);
-    free(mover);
+    graph_unkeep(mover);
     if (!--move->waits)
         arrived(move);
 }

@@ -367,7 +367,7 @@ static void opened(struct actor *self, struct mail *reply, void *arg)
         graph_tell_attached(object, NULL);
     graph_emit_object(object, true);
     if (!graph_go_on(object))
-        actor_reply(self, object->ticket, MAIL_REPLY,
+        actor_reply(self, ticket_take(&object->ticket), MAIL_REPLY,
                     object->kind == EXPORT ? export_reply(reply) : reply_done());
     graph_settled(object->graph);
 }
@@ -494,7 +494,7 @@ static void closed(struct actor *self, struct mail *reply, void *arg)
         mail_fault_err(reply, &err);
         if (err.code != -ENXIO) { /* still there */
             object->state = READY;
-            actor_refuse(self, object->ticket, &err);
+            actor_refuse(self, ticket_take(&object->ticket), &err);
             graph_moves_go(object->graph);
             return; /* while shutting down, the timer asks again */
         }

@@ -41,12 +41,12 @@ static void changed(struct actor *self, struct mail *reply, void *arg)
         else
             actor_reply(self, asker->ticket, MAIL_REPLY, reply_done());
     }
-    free(asker);
+    graph_unkeep(asker);
 }
 
 static void ask(const struct object *object, unsigned mail, void *body, struct asker how)
 {
-    struct asker *asker = MEM_NEW(struct asker);
+    struct asker *asker = GRAPH_KEEP(object->graph, struct asker, NULL);
     *asker = how;
     asker->kind = object->kind;
     asker->id = object->id;
@@ -156,7 +156,7 @@ static void round_end(struct round *round)
     if (--round->outstanding)
         return;
     actor_reply(graph->self, round->ticket, MAIL_REPLY, reply_done());
-    free(round);
+    graph_unkeep(round);
     graph->gathers--;
     graph_settled(graph);
 }
@@ -176,7 +176,7 @@ static void obeyed(struct actor *self, struct mail *reply, void *arg)
     if (part->quietens && backend)
         graph_let_through_end(backend);
     round_end(part->round);
-    free(part);
+    graph_unkeep(part);
 }
 
 static void tell(struct graph *graph, Sluice__Event__BodyCase what, const char *backend,
@@ -193,12 +193,12 @@ static void tell(struct graph *graph, Sluice__Event__BodyCase what, const char *
 /* Backends that are being opened know the state from their opening. */
 static void run_all(struct graph *graph, bool on, struct ticket ticket)
 {
-    struct round *round = MEM_NEW(struct round);
+    struct round *round = GRAPH_KEEP(graph, struct round, NULL);
     *round = (struct round){graph, ticket, 1};
     graph->gathers++;
     const struct table *table = &graph->tables[BACKEND];
     for (size_t i = 0; i < table->n; i++) {
-        struct part *part = MEM_NEW(struct part);
+        struct part *part = GRAPH_KEEP(graph, struct part, NULL);
         *part = (struct part){round, table->all[i]->id, on};
         round->outstanding++;
         if (on)

@@ -99,14 +99,6 @@ static void complete_info(struct graph *graph, const struct part *part)
     }
 }
 
-static void gather_free(struct gather *gather)
-{
-    struct graph *graph = gather->graph;
-    free(gather);
-    graph->gathers--;
-    graph_settled(graph);
-}
-
 /* Those that were gone when they were asked leave no gap. */
 static void close_gaps(void **list, size_t *n)
 {
@@ -117,24 +109,8 @@ static void close_gaps(void **list, size_t *n)
     *n = kept;
 }
 
-static void finish_show(struct gather *gather, void *info)
+static void close_all_gaps(Sluice__Reply *reply)
 {
-    struct actor *self = gather->graph->self;
-    if (info) {
-        actor_reply(self, gather->ticket, MAIL_REPLY, gather->reply);
-        return;
-    }
-    struct err err = {0};
-    err_field(&err, "name", -ENOENT, "it was removed meanwhile; list what is there");
-    gather->reply->body_case = SLUICE__REPLY__BODY__NOT_SET;
-    mail_free_body(gather->reply);
-    actor_refuse(self, gather->ticket, &err);
-}
-
-static void gathered(struct gather *gather)
-{
-    struct graph *graph = gather->graph;
-    Sluice__Reply *reply = gather->reply;
     switch (reply->body_case) {
     case SLUICE__REPLY__BODY_STATUS:
         close_gaps((void **)reply->status->reactors, &reply->status->n_reactors);
@@ -144,44 +120,67 @@ static void gathered(struct gather *gather)
         close_gaps((void **)reply->status->devices, &reply->status->n_devices);
         close_gaps((void **)reply->status->jobs, &reply->status->n_jobs);
         close_gaps((void **)reply->status->throttle_groups, &reply->status->n_throttle_groups);
-        if (gather->told == graph->told && !gather->missed) {
-            actor_reply(graph->self, gather->ticket, MAIL_REPLY, reply);
-            break;
-        }
-        /* It is not the state at the sequence number that it has: once more. */
-        graph_status(graph, gather->ticket);
-        mail_free_body(reply);
         break;
     case SLUICE__REPLY__BODY_NODES:
         close_gaps((void **)reply->nodes->nodes, &reply->nodes->n_nodes);
-        actor_reply(graph->self, gather->ticket, MAIL_REPLY, reply);
         break;
     case SLUICE__REPLY__BODY_BACKENDS:
         close_gaps((void **)reply->backends->backends, &reply->backends->n_backends);
-        actor_reply(graph->self, gather->ticket, MAIL_REPLY, reply);
         break;
     case SLUICE__REPLY__BODY_EXPORTS:
         close_gaps((void **)reply->exports->exports, &reply->exports->n_exports);
-        actor_reply(graph->self, gather->ticket, MAIL_REPLY, reply);
         break;
     case SLUICE__REPLY__BODY_DEVICES:
         close_gaps((void **)reply->devices->devices, &reply->devices->n_devices);
-        actor_reply(graph->self, gather->ticket, MAIL_REPLY, reply);
         break;
     case SLUICE__REPLY__BODY_JOBS:
         close_gaps((void **)reply->jobs->jobs, &reply->jobs->n_jobs);
-        actor_reply(graph->self, gather->ticket, MAIL_REPLY, reply);
         break;
     case SLUICE__REPLY__BODY_THROTTLES:
         close_gaps((void **)reply->throttles->throttle_groups,
                    &reply->throttles->n_throttle_groups);
-        actor_reply(graph->self, gather->ticket, MAIL_REPLY, reply);
         break;
-    default:
-        finish_show(gather, reply->node); /* all cases hold one pointer */
+    default: /* of one object; all cases hold one pointer */
+        if (!reply->node)
+            reply->body_case = SLUICE__REPLY__BODY__NOT_SET;
         break;
     }
-    gather_free(gather);
+}
+
+static void gather_fini(void *kept)
+{
+    struct gather *gather = kept;
+    if (gather->reply)
+        close_all_gaps(gather->reply);
+    mail_free_body(gather->reply);
+}
+
+static void gather_end(struct gather *gather)
+{
+    struct graph *graph = gather->graph;
+    graph_unkeep(gather);
+    graph->gathers--;
+    graph_settled(graph);
+}
+
+static void gathered(struct gather *gather)
+{
+    struct graph *graph = gather->graph;
+    Sluice__Reply *reply = gather->reply;
+    close_all_gaps(reply);
+    if (reply->body_case == SLUICE__REPLY__BODY_STATUS &&
+        (gather->told != graph->told || gather->missed)) {
+        /* It is not the state at the sequence number that it has: once more. */
+        graph_status(graph, gather->ticket);
+    } else if (reply->body_case == SLUICE__REPLY__BODY__NOT_SET) {
+        struct err err = {0};
+        err_field(&err, "name", -ENOENT, "it was removed meanwhile; list what is there");
+        actor_refuse(graph->self, gather->ticket, &err);
+    } else {
+        actor_reply(graph->self, gather->ticket, MAIL_REPLY, reply);
+        gather->reply = NULL;
+    }
+    gather_end(gather);
 }
 
 static void part_done(struct gather *gather)
@@ -205,13 +204,13 @@ static void described(struct actor *self, struct mail *reply, void *arg)
         if (object && object->state == CLOSING)
             gather->missed = true; /* the news of its end are on their way */
     }
-    free(part);
+    graph_unkeep(part);
     part_done(gather);
 }
 
 static void gather_one(struct gather *gather, const struct object *object, void **slot)
 {
-    struct part *part = MEM_NEW(struct part);
+    struct part *part = GRAPH_KEEP(gather->graph, struct part, NULL);
     *part = (struct part){gather, object->kind, object->id, slot};
     gather->outstanding++;
     actor_addr whom = object->address;
@@ -237,7 +236,7 @@ static void reactor_described(struct actor *self, struct mail *reply, void *arg)
         *part->slot = reply->body;
         reply->body = NULL;
     }
-    free(part);
+    graph_unkeep(part);
     part_done(gather);
 }
 
@@ -246,7 +245,7 @@ static void *gather_reactors(struct gather *gather, size_t *n)
     struct graph *graph = gather->graph;
     void **list = mem_new(graph_threads(graph) * sizeof(void *));
     for (unsigned i = 0; i < graph_threads(graph); i++) {
-        struct part *part = MEM_NEW(struct part);
+        struct part *part = GRAPH_KEEP(graph, struct part, NULL);
         *part = (struct part){.gather = gather, .slot = &list[(*n)++]};
         gather->outstanding++;
         actor_ask(graph->self, graph->reactors[i], MAIL_DESCRIBE, NULL, reactor_described, part);
@@ -278,7 +277,7 @@ static void *gather_all(struct gather *gather, enum object_kind kind, bool unnam
 static struct gather *gather_new(struct graph *graph, struct ticket ticket,
                                  Sluice__Reply__BodyCase body)
 {
-    struct gather *gather = MEM_NEW(struct gather);
+    struct gather *gather = GRAPH_KEEP(graph, struct gather, gather_fini);
     *gather = (struct gather){.graph = graph,
                               .ticket = ticket,
                               .reply = MAIL_NEW(sluice__reply),
@@ -356,7 +355,7 @@ static void stamped(struct actor *self, struct mail *reply, void *arg)
         struct err err = {0};
         mail_fault_err(reply, &err);
         actor_refuse(self, gather->ticket, &err);
-        gather_free(gather);
+        gather_end(gather);
         return;
     }
     gather->reply = (Sluice__Reply *)reply->body;

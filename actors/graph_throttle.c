@@ -78,7 +78,7 @@ static void opened(struct actor *self, struct mail *reply, void *arg)
     }
     group->state = READY;
     graph_emit_object(group, true);
-    actor_reply(self, group->ticket, MAIL_REPLY, reply_done());
+    actor_reply(self, ticket_take(&group->ticket), MAIL_REPLY, reply_done());
     graph_enablers_go(group);
     graph_throttle_left(group); /* those who wanted it are gone, maybe */
     graph_settled(graph);
@@ -171,6 +171,11 @@ struct setter {
     bool news; /* they are other ones */
 };
 
+static void setter_fini(void *kept)
+{
+    free(((struct setter *)kept)->name);
+}
+
 static void tell_changed(struct graph *graph, const struct setter *setter)
 {
     Sluice__ThrottleChangedEvent *event = MAIL_NEW(sluice__throttle_changed_event);
@@ -193,13 +198,12 @@ static void was_set(struct actor *self, struct mail *reply, void *arg)
             tell_changed(actor_state(self), setter);
         actor_reply(self, setter->ticket, MAIL_REPLY, reply_done());
     }
-    free(setter->name);
-    free(setter);
+    graph_unkeep(setter);
 }
 
 void graph_throttle_limit(struct object *group, const struct limits *limits, struct ticket ticket)
 {
-    struct setter *setter = MEM_NEW(struct setter);
+    struct setter *setter = GRAPH_KEEP(group->graph, struct setter, setter_fini);
     *setter = (struct setter){.ticket = ticket,
                               .name = mem_string(group->name),
                               .limits = *limits,
@@ -256,7 +260,7 @@ static void closed(struct actor *self, struct mail *reply, void *arg)
         mail_fault_err(reply, &err);
     if (err.code && err.code != -ENXIO) { /* still there */
         group->state = READY;
-        actor_refuse(self, group->ticket, &err);
+        actor_refuse(self, ticket_take(&group->ticket), &err);
         graph_enablers_go(group);
         graph_settled(graph);
         return;

@@ -28,9 +28,9 @@ static void check_here(const struct actor *self)
 static void check_answered(const struct actor *self)
 {
 #ifndef NDEBUG
-    if (self->asked) {
+    if (self->nasked) {
         fprintf(stderr, "sluice: actor '%s' (%s) stops, and has not answered %zu that asked it\n",
-                self->name, self->type->name, self->asked);
+                self->name, self->type->name, self->nasked);
         abort();
     }
 #else
@@ -77,6 +77,21 @@ const void *actor_world(const struct actor *self)
     return self->engine->options.world;
 }
 
+/* Who asked drops a second answer; but it tells that somebody has lost count. */
+static void check_due(const struct actor *self, bool due)
+{
+#ifndef NDEBUG
+    if (!due) {
+        fprintf(stderr, "sluice: actor '%s' (%s) answers what it has answered, or was not asked\n",
+                self->name, self->type->name);
+        abort();
+    }
+#else
+    (void)self;
+    (void)due;
+#endif
+}
+
 /* --- Life
  * ------------------------------------------------------------------------------------------- */
 
@@ -102,6 +117,7 @@ static void settle_limbo(struct reactor *reactor)
 static void release(struct actor *self)
 {
     calls_fini(&self->calls);
+    free(self->asked);
     free(self->name);
     free(self);
 }
@@ -371,6 +387,26 @@ static void local_mail(struct peer *peer, struct mail *mail)
 
 const struct peer_local actor_local = {local_op, local_mail};
 
+static void note_asked(struct actor *self, struct ticket ticket)
+{
+    if (self->nasked == self->asked_room) {
+        self->asked_room = self->asked_room ? 2 * self->asked_room : 4;
+        self->asked = mem_resize(self->asked, self->asked_room * sizeof *self->asked);
+    }
+    self->asked[self->nasked++] = ticket;
+}
+
+/* The newest first: most are answered at once. */
+static bool take_asked(struct actor *self, struct ticket ticket)
+{
+    for (size_t i = self->nasked; i-- > 0;)
+        if (self->asked[i].to == ticket.to && self->asked[i].correlation == ticket.correlation) {
+            self->asked[i] = self->asked[--self->nasked];
+            return true;
+        }
+    return false;
+}
+
 static void handle(struct actor *self, struct mail *mail)
 {
     if (mail->reply) {
@@ -381,7 +417,8 @@ static void handle(struct actor *self, struct mail *mail)
         mail_free(mail);
         return;
     }
-    self->asked += mail->correlation != 0;
+    if (mail->correlation)
+        note_asked(self, mail_ticket(mail));
     if (mail->kind < MAIL_KINDS && self->type->handlers[mail->kind]) {
         self->type->handlers[mail->kind](self, mail);
     } else {
@@ -465,15 +502,22 @@ void actor_ask(struct actor *self, actor_addr to, unsigned kind, void *body, act
 void actor_reply(struct actor *self, struct ticket ticket, unsigned kind, void *body)
 {
     check_here(self);
-    if (!ticket.correlation) {
+    bool due = take_asked(self, ticket);
+    check_due(self, due || !ticket.correlation);
+    if (!due) {
         mail_free_body(body);
         return;
     }
-    self->asked--;
     send_mail(self, ticket.to, ticket.correlation, true, kind, body);
 }
 
 void actor_refuse(struct actor *self, struct ticket ticket, const struct err *err)
 {
     actor_reply(self, ticket, MAIL_FAULT, mail_fault_body(err));
+}
+
+void actor_refuse_rest(struct actor *self, const struct err *err)
+{
+    while (self->nasked)
+        actor_refuse(self, self->asked[0], err);
 }

@@ -109,8 +109,8 @@ typedef void actor_reply_fn(struct actor *self, struct mail *reply, void *arg);
 void actor_ask(struct actor *self, actor_addr to, unsigned kind, void *body, actor_reply_fn *fn,
                void *arg);
 
-/* Replies to `mail`, now or later (keep what mail_ticket() gives). Does nothing when no reply was
- * asked. */
+/* Replies to `mail`, once, now or later (keep what mail_ticket() gives). Does nothing when no reply
+ * was asked. A debug build aborts over a second reply. */
 struct ticket {
     actor_addr to;
     uint64_t correlation;
@@ -120,8 +120,18 @@ static inline struct ticket mail_ticket(const struct mail *mail)
     return (struct ticket){mail->from, mail->correlation};
 }
 void actor_reply(struct actor *self, struct ticket ticket, unsigned kind, void *body);
+/* A ticket is good for one reply: gives it, and leaves none behind. */
+static inline struct ticket ticket_take(struct ticket *from)
+{
+    struct ticket ticket = *from;
+    *from = (struct ticket){0};
+    return ticket;
+}
 /* Replies with a Fault that tells `err`. */
 void actor_refuse(struct actor *self, struct ticket ticket, const struct err *err);
+/* Refuses all that the actor was asked and has not answered: for one that stops in the middle of
+ * what it does. The tickets of those are of no use any more. */
+void actor_refuse_rest(struct actor *self, const struct err *err);
 
 /* The fault that a reply holds, or null when it tells of success. */
 const Sluice__Fault *mail_fault(const struct mail *mail);

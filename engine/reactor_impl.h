@@ -32,7 +32,8 @@ struct actor {
     struct mail *early_mail;
     struct order order[PEERS_MAX];
     struct calls calls;
-    size_t asked; /* requests that it was handed, and has not answered */
+    struct ticket *asked; /* of the requests that it was handed, and has not answered */
+    size_t nasked, asked_room;
     struct work adopt;
     _Alignas(16) unsigned char state[];
 };

@@ -154,6 +154,66 @@ static void what_is_left_in_an_actor_that_ends_is_answered(void **state)
     assert_true(kept > 100);
 }
 
+/* --- One that stops in the middle of what it does: it answers every third at once, every other one
+ * of the rest late, in any order, and at the last one refuses what is left. */
+
+#define ASKED 40
+
+struct quitter {
+    struct ticket kept[ASKED];
+    unsigned n;
+};
+
+static void quitter_mail(struct actor *self, struct mail *mail)
+{
+    struct quitter *quitter = actor_state(self);
+    struct err err = {0};
+    uint64_t which = number_of(mail);
+    if (which % 3 == 0) {
+        actor_reply(self, mail_ticket(mail), MAIL_NONE, NULL);
+    } else {
+        quitter->kept[quitter->n++] = mail_ticket(mail);
+    }
+    if (which % 4 == 3 && quitter->n)
+        actor_reply(self, quitter->kept[--quitter->n], MAIL_NONE, NULL);
+    if (which % 7 == 6 && quitter->n) {
+        actor_reply(self, quitter->kept[0], MAIL_NONE, NULL);
+        quitter->kept[0] = quitter->kept[--quitter->n];
+    }
+    if (which < ASKED - 1)
+        return;
+    run_of(self)->kept = quitter->n;
+    err_set(&err, -ENXIO, "it has quit");
+    actor_refuse_rest(self, &err);
+    actor_stop(self);
+}
+
+static const struct actor_type quitter_type = {
+    .name = "quitter",
+    .size = sizeof(struct quitter),
+    .handlers = {[MAIL_NUMBER] = quitter_mail},
+};
+
+static void one_that_stops_in_the_middle_refuses_what_it_has_not_answered(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 50; seed++) {
+        struct run run = {.reactors = 2};
+        struct engine *engine = rig_stepped(2, seed, &run);
+        struct port *port = rig_port(engine);
+        actor_addr quitter = engine_spawn(engine, &quitter_type, "quitter", seed % 2);
+        for (unsigned i = 0; i < ASKED; i++)
+            port_ask(port, quitter, MAIL_NUMBER, number(i), on_reply, &run);
+        while (port_poll(port) | engine_step(engine))
+            continue;
+        assert_int_equal(run.answers, ASKED);
+        assert_true(run.kept > 5);
+        assert_int_equal(run.faults, run.kept);
+        port_close(&port);
+        engine_free(&engine);
+    }
+}
+
 /* --- Moves */
 
 /* Tells itself that it is to move on, for ever. */
@@ -303,6 +363,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_left_in_an_actor_that_ends_is_answered),
+        cmocka_unit_test(one_that_stops_in_the_middle_refuses_what_it_has_not_answered),
         cmocka_unit_test(actors_on_their_way_end_with_the_engine),
         cmocka_unit_test(actors_on_their_way_end_with_the_threads),
         cmocka_unit_test(actors_with_mail_end_with_the_engine),
