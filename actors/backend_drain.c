@@ -212,12 +212,11 @@ bool backend_drained_by(const struct backend *backend, unsigned peer)
 
 bool backend_drain_passes(const struct backend *backend, const struct op *op)
 {
-    if (!(op->flags & (OP_DRAINING | OP_HOLDER)) ||
+    if (!(op->holder || op->flags & OP_DRAINING) ||
         !backend_drained_by(backend, op_key_peer(op_key(op))))
         return false;
     for (const struct drain *region = backend->regions; region; region = region->next)
-        if (region->number ? (op->flags & OP_HOLDER) != op_flag_holder(region->number)
-                           : !(op->flags & OP_DRAINING))
+        if (region->number ? op->holder != region->number : !(op->flags & OP_DRAINING))
             return false;
     return true;
 }

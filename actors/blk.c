@@ -306,9 +306,10 @@ static struct op *prepare(struct blk *blk, enum op_kind kind, int64_t offset, ui
         op->flags |= OP_BEYOND_END;
     if (op->flags & OP_BEYOND_END && kind != OP_READ && !(blk->perms.perm & PERM_RESIZE))
         op->flags |= OP_KEEPS_LENGTH;
-    if (__builtin_expect(blk->regions || blk->context->regions, 0))
-        op->flags |= (blk->regions ? op_flag_holder(blk->number) : 0) |
-                     (blk->context->regions ? OP_DRAINING : 0);
+    if (__builtin_expect(blk->regions != NULL, 0))
+        op->holder = (uint8_t)blk->number;
+    if (__builtin_expect(blk->context->regions != NULL, 0))
+        op->flags |= OP_DRAINING;
     struct request *request = op_push(op, blk_request_done, blk);
     *request = (struct request){blk, done, opaque, NULL, false};
     return op;

@@ -247,7 +247,7 @@ void node_slow_done(struct op *op, void *who)
 static bool as_it_is(const struct node *node, const struct op *op)
 {
     if (op->kind == OP_TRUNCATE)
-        return !(op->flags & OP_PREALLOC_FULL);
+        return (op->flags & OP_PREALLOC) != OP_PREALLOC_FULL;
     if (!op_has_range(op->kind))
         return true;
     if (op->kind == OP_ZEROES || ((uint64_t)op->offset | op->bytes) & node->mask)

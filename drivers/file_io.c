@@ -300,8 +300,7 @@ static void truncate_file(struct io *io)
 {
     int64_t length = new_length(io);
     /* Metadata alone can't be reserved: with falloc it is, along with the space. */
-    if (io->op->flags & (OP_PREALLOC_METADATA | OP_PREALLOC_FALLOC) &&
-        length > io->file->node->facts.length) {
+    if (io->op->flags & OP_PREALLOC && length > io->file->node->facts.length) {
         reserve(io);
         return;
     }

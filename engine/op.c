@@ -5,6 +5,7 @@
 
 #include "engine/mem.h"
 #include "engine/peer.h"
+#include "engine/row.h"
 
 #define OP_CHUNK 64
 
@@ -42,6 +43,7 @@ struct op *op_new(struct peer *peer)
     peer->ops_used++;
     forget(op);
     op->depth = 0;
+    op->holder = 0;
     op->flags = 0;
     op->niov = 0;
     op->iov = &op->one;
@@ -107,11 +109,8 @@ static void request(struct link *link, struct op *op, uint64_t tag)
 {
     uint64_t buffer =
         op->niov == 1 ? (uint64_t)(uintptr_t)op->iov->iov_base : (uint64_t)(uintptr_t)op->iov;
-    _Static_assert(OP_ALL_KINDS <= 1 << 4, "a row has 4 bits of kind and 16 of flags");
-    _Static_assert(OP_HOLDER == OP_HOLDERS << OP_HOLDER_BIT && OP_HOLDER < 1 << 16, "of them 5");
-    uint64_t word = op->kind | (uint64_t)op->flags << 4 | (uint64_t)op->niov << 20 |
-                    (uint64_t)op->sequence << 32;
-    link_request(link, op->origin, op->to, tag, word, (uint64_t)op->offset, op->bytes, buffer);
+    link_request(link, op->origin, op->to, tag, row_word(op), (uint64_t)op->offset, op->bytes,
+                 buffer);
 }
 
 /* Over the link, when there is a credit for it. */
@@ -148,6 +147,7 @@ struct op *op_further(struct op *op)
 {
     struct op *next = op_new(op->peer);
     next->kind = op->kind;
+    next->holder = op->holder;
     next->flags = op->flags;
     next->offset = op->offset;
     next->bytes = op->bytes;

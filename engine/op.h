@@ -97,23 +97,20 @@ enum op_flag {
     OP_PREALLOC_FULL = SLUICE__OP_FLAG__OP_PREALLOC_FULL,
     OP_BEYOND_END = SLUICE__OP_FLAG__OP_BEYOND_END,
     OP_COMPRESSED = SLUICE__OP_FLAG__OP_COMPRESSED,
-    OP_DRAINING = SLUICE__OP_FLAG__OP_DRAINING,
-    OP_HOLDER = SLUICE__OP_FLAG__OP_HOLDER,
     OP_UNTHROTTLED = SLUICE__OP_FLAG__OP_UNTHROTTLED,
+    OP_DRAINING = SLUICE__OP_FLAG__OP_DRAINING,
+    OP_OWN_MEMORY = SLUICE__OP_FLAG__OP_OWN_MEMORY,
+    OP_KEEPS_LENGTH = SLUICE__OP_FLAG__OP_KEEPS_LENGTH,
+    OP_KEEPS_LIMITS = SLUICE__OP_FLAG__OP_KEEPS_LIMITS,
     OP_LIMITED = SLUICE__OP_FLAG__OP_LIMITED,
-    OP_OWN_MEMORY = OP_LIMITED,         /* of a read, the same bit, */
-    OP_KEEPS_LENGTH = OP_LIMITED,       /* and of a write */
-    OP_KEEPS_LIMITS = OP_PREALLOC_FULL, /* of what is throttled, the same bit */
 };
 #define OP_PREALLOC (OP_PREALLOC_METADATA | OP_PREALLOC_FALLOC | OP_PREALLOC_FULL)
 
 /* Who holds a drained region has a number in his thread, from 1 to this; 0: he holds none. */
-#define OP_HOLDERS    31
-#define OP_HOLDER_BIT 11
-static inline unsigned op_flag_holder(unsigned number)
-{
-    return number << OP_HOLDER_BIT;
-}
+#define OP_HOLDERS 31
+
+/* What is sent to an actor is counted in so many bits: more than can be under way. */
+#define OP_SEQUENCE_BITS 28
 
 /* Runs when the layers above the frame are through; op->ret holds the result. */
 typedef void op_done_fn(struct op *op, void *who);
@@ -127,6 +124,7 @@ struct op_frame {
 struct op {
     /* What is asked. */
     uint8_t kind;   /* enum op_kind */
+    uint8_t holder; /* the number of its sender, if he holds drained regions; see OP_HOLDERS */
     uint16_t flags; /* enum op_flag */
     uint16_t niov;  /* entries of `iov`; 0 for kinds without data */
     int64_t offset; /* bytes; signed, so that a negative one from a caller can be refused as such */
@@ -136,16 +134,16 @@ struct op {
 
     int64_t ret; /* 0 or more, or a negative errno */
 
-    uint8_t depth;             /* frames in use */
-    struct peer *peer;         /* the thread it belongs to */
-    uint32_t slot, generation; /* its correlation, for the reply of another thread */
-    struct op *next;           /* for a queue of whoever holds it */
-    struct op *further;        /* see op_further(); null when it goes on in no other */
-    uint64_t to;               /* where it goes: an actor's address */
-    uint32_t sequence;         /* its sender's count of operations to that actor */
-    uint16_t origin;           /* the sender, a peer */
-    bool remote;               /* another thread works on it, */
-    struct link *link;         /* and this is the way it went */
+    uint8_t depth;                        /* frames in use */
+    struct peer *peer;                    /* the thread it belongs to */
+    uint32_t slot, generation;            /* its correlation, for the reply of another thread */
+    struct op *next;                      /* for a queue of whoever holds it */
+    struct op *further;                   /* see op_further(); null when it goes on in no other */
+    uint64_t to;                          /* where it goes: an actor's address */
+    uint16_t origin;                      /* the sender, a peer, */
+    uint32_t sequence : OP_SEQUENCE_BITS; /* and its count of operations to that actor */
+    bool remote;                          /* another thread works on it, */
+    struct link *link;                    /* and this is the way it went */
 
     struct op_frame frames[OP_FRAMES];
 };

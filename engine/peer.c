@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "engine/mem.h"
+#include "engine/row.h"
 
 int peer_init(struct peer *peer, struct mesh *mesh, unsigned id, const struct peer_local *local)
 {
@@ -194,10 +195,7 @@ static void take_requests(struct peer *peer, struct link *link, const Sluice__Fr
         struct op *op = op_new(peer);
         op->to = frame->to[i];
         op->origin = (uint16_t)origin;
-        op->kind = word & 0xf;
-        op->flags = word >> 4 & 0xffff;
-        op->niov = word >> 20 & 0xfff;
-        op->sequence = (uint32_t)(word >> 32);
+        row_take(op, word);
         op->offset = (int64_t)frame->offset[i];
         op->bytes = frame->bytes[i];
         if (op->niov == 1) {

@@ -24,7 +24,8 @@
 
 struct route {
     uint32_t generation; /* of the actor that was last written to in this slot */
-    uint32_t ops, mail;  /* sent to it */
+    uint32_t ops : OP_SEQUENCE_BITS;
+    uint32_t mail; /* sent to it */
 };
 
 struct peer;

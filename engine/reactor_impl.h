@@ -14,7 +14,8 @@
 #define ACTOR_DEPTH 24 /* submits that may be nested before the rest waits for the run queue */
 
 struct order {
-    uint32_t ops, mail; /* the next that is due */
+    uint32_t ops : OP_SEQUENCE_BITS;
+    uint32_t mail; /* the next that is due */
 };
 
 struct actor {

@@ -248,7 +248,7 @@ static void submit(void)
     acts_trace("submit", text, acts.nrequests - 1);
     unsigned flags = 0;
     if (acts_chance(20)) /* of somebody who holds a region, or says so */
-        flags = OP_DRAINING | op_flag_holder((unsigned)acts_draw(HOLDERS));
+        flags = OP_DRAINING | STACK_HOLDER(acts_draw(HOLDERS));
     else if (acts_chance(10) && (kind == OP_WRITE || kind == OP_ZEROES))
         flags = OP_FUA;
     stack_submit(&request->op, to, kind, offset, bytes, flags,

@@ -25,7 +25,7 @@ static void check(const struct driver_node *node, const struct op *op)
         assert_true(facts->can & DRIVER_CAN_FUA && op->kind != OP_READ);
     if (op->flags & OP_MAY_UNMAP)
         assert_true(facts->can & DRIVER_CAN_UNMAP);
-    assert_int_equal(op->flags & OP_PREALLOC_FULL, 0);
+    assert_int_equal((op->flags & OP_PREALLOC) == OP_PREALLOC_FULL, false);
     if (!moves)
         return;
     assert_true(op->niov <= (facts->max_vector ? facts->max_vector : 1024));

@@ -557,6 +557,7 @@ void stack_submit(struct stack_op *noted, actor_addr to, enum op_kind kind, int6
     *noted = (struct stack_op){.tag = op_tag(op)};
     op->kind = (uint8_t)kind;
     op->flags = (uint16_t)flags;
+    op->holder = (uint8_t)(flags / STACK_HOLDER(1));
     op->offset = offset;
     op->bytes = bytes;
     op->niov = kind == OP_READ || kind == OP_WRITE || kind == OP_IOCTL || kind == OP_SAVE_VMSTATE ||

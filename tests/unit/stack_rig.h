@@ -153,7 +153,9 @@ void stack_claim(struct stack_answer *answer, const char *backend, unsigned perm
 void stack_claim_end(uint64_t claim);
 Sluice__SessionOpen *stack_session(uint32_t requests, uint64_t bytes);
 Sluice__SessionClose *stack_session_end(uint64_t session);
-/* Submits; data of reads and writes is `data`, or the rig's own scratch when it is null. */
+/* Submits; data of reads and writes is `data`, or the rig's own scratch when it is null. `flags`
+ * are of enum op_flag, and may say whose number as a holder of regions it has. */
+#define STACK_HOLDER(number) ((unsigned)(number) << 16)
 void stack_submit(struct stack_op *op, actor_addr to, enum op_kind kind, int64_t offset,
                   uint64_t bytes, unsigned flags, void *data);
 /* Whether what is submitted gathers in the port. */

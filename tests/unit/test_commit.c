@@ -437,7 +437,7 @@ static void who_holds_a_region_does_not_write_amid_a_slice_when_the_medium_comes
         stack_send(&inserted, "medium-insert late top");
         memset(data, 3, sizeof data);
         do {
-            stack_submit(&write, late, OP_WRITE, 0, sizeof data, op_flag_holder(1), data);
+            stack_submit(&write, late, OP_WRITE, 0, sizeof data, STACK_HOLDER(1), data);
             stack_await_op(&write);
         } while (write.ret == -ENOMEDIUM);
         assert_int_equal(write.ret, 0);

@@ -317,13 +317,13 @@ static void the_holder_of_a_region_still_issues_its_own(void **state)
         actor_addr a = stack_find("a");
         uint64_t region = drained_begin(1, a, NULL);
         submit(&others, a);
-        read_as(&own, a, op_flag_holder(1));
+        read_as(&own, a, STACK_HOLDER(1));
         stack_await_op(&own);
         assert_int_equal(own.ret, 0);
         assert_false(others.came);
         /* A pause holds it up all the same, and no longer. */
         stack_do("backend-pause a");
-        read_as(&own, a, op_flag_holder(1));
+        read_as(&own, a, STACK_HOLDER(1));
         stack_settle();
         assert_false(own.came);
         stack_do("backend-resume a");
@@ -339,7 +339,7 @@ static void where_two_hold_regions_neither_goes_on_until_one_has_ended(void **st
     (void)state;
     FOR_EACH_SEED(seed)
     {
-        const unsigned flags[] = {op_flag_holder(1), op_flag_holder(2)};
+        const unsigned flags[] = {STACK_HOLDER(1), STACK_HOLDER(2)};
         struct stack_op own[2], others;
         stack_do("node-add driver=mock name=n hold=on");
         stack_do("backend-add name=a node=n");
@@ -385,12 +385,12 @@ static void regions_of_nodes_and_of_everything_let_through_what_their_thread_ask
         actor_addr a = stack_find("a");
         uint64_t region = drain(0, seed & 1 ? "n" : NULL);
         submit(&others[0], a);
-        read_as(&others[1], a, op_flag_holder(1)); /* of a backend that is gone by now, say */
+        read_as(&others[1], a, STACK_HOLDER(1)); /* of a backend that is gone by now, say */
         read_as(&own, a, OP_DRAINING);
         stack_await_op(&own);
         uint64_t inner = drained_begin(1, a, NULL);
         read_as(&own, a, OP_DRAINING);
-        read_as(&both, a, op_flag_holder(1) | OP_DRAINING);
+        read_as(&both, a, STACK_HOLDER(1) | OP_DRAINING);
         stack_await_op(&both);
         stack_settle();
         assert_false(own.came || others[0].came || others[1].came);
@@ -421,7 +421,7 @@ static void what_needs_a_backend_to_be_quiet_is_not_refused_for_a_holder_s_sake(
         actor_addr a = stack_find("a");
         uint64_t region = drained_begin(1, a, NULL);
         for (unsigned i = 0; i < OPS; i++) {
-            read_as(&ops[i], a, op_flag_holder(1));
+            read_as(&ops[i], a, STACK_HOLDER(1));
             if (i % 10 == 5)
                 stack_send(&answers[i / 10], "%s", what[i / 10]);
             for (uint64_t steps = (seed >> i % 5 & 3) + (i % 10 == 9 ? 60 : 0); steps; steps--)

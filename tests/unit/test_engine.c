@@ -2,6 +2,8 @@
  * once. How actors move and end have tests of their own. */
 #include "engine_rig.h"
 
+#include "engine/row.h"
+
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
@@ -79,6 +81,33 @@ static void settle(struct engine *engine, struct port *port)
 {
     while (port_poll(port) | engine_step(engine))
         continue;
+}
+
+/* --- Rows */
+
+/* Every field at its least and its most, the others at the other end. */
+static void a_row_says_of_an_operation_what_it_was_told(void **state)
+{
+    static const struct op most = {.kind = OP_CANCEL,
+                                   .holder = OP_HOLDERS,
+                                   .flags = UINT16_MAX,
+                                   .niov = IOV_MAX,
+                                   .sequence = (1U << OP_SEQUENCE_BITS) - 1};
+    (void)state;
+    for (unsigned bits = 0; bits < 32; bits++) {
+        struct op op = {.kind = bits & 1 ? most.kind : 0,
+                        .holder = bits & 2 ? most.holder : 0,
+                        .flags = bits & 4 ? most.flags : 0,
+                        .niov = bits & 8 ? most.niov : 0,
+                        .sequence = bits & 16 ? most.sequence : 0};
+        struct op back = most;
+        row_take(&back, row_word(&op));
+        assert_int_equal(back.kind, op.kind);
+        assert_int_equal(back.holder, op.holder);
+        assert_int_equal(back.flags, op.flags);
+        assert_int_equal(back.niov, op.niov);
+        assert_int_equal(back.sequence, op.sequence);
+    }
 }
 
 /* --- Credits */
@@ -609,6 +638,7 @@ static void a_message_that_lacks_a_required_field_is_caught_where_it_is_sent(voi
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_row_says_of_an_operation_what_it_was_told),
         cmocka_unit_test(operations_without_a_credit_wait_in_order_and_none_is_lost),
         cmocka_unit_test(two_reactors_full_of_operations_for_each_other_go_on),
         cmocka_unit_test(operations_that_end_at_once_nest_to_a_bound_and_keep_their_order),

@@ -4,6 +4,8 @@
 
 #include <pthread.h>
 
+#include "engine/reactor_impl.h"
+
 #if defined __SANITIZE_THREAD__ || defined __SANITIZE_ADDRESS__
 #define SEEDS 200 /* these builds are slow, and the Release build has them all */
 #else
@@ -18,6 +20,7 @@ struct run {
     unsigned mails, ops; /* that each sender sends */
     unsigned window;     /* outstanding of a sender on each lane */
     unsigned pace;       /* the traveller moves at every so many arrivals */
+    uint32_t counted;    /* operations of each sender before; soon the count begins anew */
     actor_addr traveller;
     uint64_t trace;
     unsigned replies[SENDERS], completions[SENDERS];
@@ -72,9 +75,16 @@ static void traveller_op(struct actor *self, struct op *op)
     op_complete(op, op->offset);
 }
 
+static void traveller_init(struct actor *self)
+{
+    for (unsigned i = 0; i < PEERS_MAX; i++)
+        self->order[i].ops = run_of(self)->counted;
+}
+
 static const struct actor_type traveller_type = {
     .name = "traveller",
     .size = sizeof(struct traveller),
+    .init = traveller_init,
     .submit = traveller_op,
     .handlers = {[MAIL_NUMBER] = traveller_mail},
 };
@@ -195,13 +205,21 @@ static void client_send(struct client *client, unsigned i)
 
 /* --- Runs */
 
+/* As if so many operations had gone to the traveller from there. */
+static void count_from(struct peer *peer, const struct run *run)
+{
+    peer->routes[address_slot(run->traveller)] =
+        (struct route){address_generation(run->traveller), run->counted, 0};
+}
+
 static uint64_t run_seed(uint64_t seed)
 {
     struct run run = {.reactors = 3,
                       .mails = 60,
                       .ops = 90,
                       .window = 30 + (unsigned)(seed % 7),
-                      .pace = 3 + (unsigned)(seed % 11)};
+                      .pace = 3 + (unsigned)(seed % 11),
+                      .counted = seed % 2 ? 0 : (1U << OP_SEQUENCE_BITS) - 40};
     struct engine *engine = rig_stepped(run.reactors, seed, &run);
     run.traveller = engine_spawn(engine, &traveller_type, "traveller", seed % 3);
     struct client clients[2];
@@ -210,6 +228,10 @@ static uint64_t run_seed(uint64_t seed)
         actor_addr feeder = engine_spawn(engine, &feeder_type, "feeder", i + 1);
         port_tell(clients[0].port, feeder, MAIL_GO, number(i));
     }
+    for (unsigned i = 0; i < run.reactors; i++)
+        count_from(&engine->reactors[i]->peer, &run);
+    for (unsigned i = 0; i < 2; i++)
+        count_from(port_peer(clients[i].port), &run);
     for (unsigned i = 0; i < run.ops; i++) {
         client_send(&clients[0], i);
         client_send(&clients[1], i);

@@ -221,7 +221,7 @@ static void what_its_holder_has_held_in_a_region_is_tried_again_after_a_move(voi
         actor_addr b = stack_backend("m", "driver=mock size=1M error=28 reactor=0", "werror=stop");
         uint64_t region = drained_begin(1, b, NULL);
         for (unsigned i = 0; i < 2; i++)
-            stack_submit(&held[i], b, OP_WRITE, 512 * i, 512, op_flag_holder(1), NULL);
+            stack_submit(&held[i], b, OP_WRITE, 512 * i, 512, STACK_HOLDER(1), NULL);
         stack_settle();
         assert_false(held[0].came || held[1].came);
         stack_do("node-set m error=0");
