@@ -159,15 +159,16 @@ static void end_held(struct op *op)
 }
 
 /* What no medium is to blame for: it can't do such a thing, was asked for a length that it can't
- * have, or too late. */
-static bool is_blameless(const struct op *op)
+ * have, or too late, or no longer. */
+static bool is_blameless(const struct op *op, bool cancelled)
 {
     switch (op->ret) {
     case -ENOTSUP:
-    case -ECANCELED:
     case -ESHUTDOWN:
     case -ENXIO:
         return true;
+    case -ECANCELED:
+        return cancelled;
     case -EINVAL:
         return op->kind == OP_TRUNCATE;
     case -EFBIG:
@@ -195,7 +196,7 @@ static int64_t ignored(struct op *op)
 
 static void failed(struct backend *backend, struct op *op, struct begun begun)
 {
-    if (is_blameless(op)) {
+    if (is_blameless(op, begun.cancelled)) {
         if (counts(backend, op))
             account_invalid(&backend->account, op->kind, now(backend));
         finish(backend, op, op->ret);
@@ -371,6 +372,16 @@ static void cancel_passed(struct op *op, void *who)
     landed(who, false);
 }
 
+/* Ends one that waits for a limit. */
+static bool end_limited(struct backend *backend, struct op *op)
+{
+    if (!backend->throttle || !throttle_member_cancel(backend->throttle, op))
+        return false;
+    ((struct begun *)op_top(op))->cancelled = true;
+    op_complete(op, -ECANCELED);
+    return true;
+}
+
 /* What is with the node may be ended there, or not. */
 static void cancel_one(struct backend *backend, struct op *cancel)
 {
@@ -381,8 +392,8 @@ static void cancel_one(struct backend *backend, struct op *cancel)
     } else if (op && op_unqueue(&backend->queue, op)) {
         backend->queued_bytes -= op->bytes;
         op_complete(op, -ECANCELED);
-    } else if (op && backend->throttle && throttle_member_cancel(backend->throttle, op)) {
-        op_complete(op, -ECANCELED);
+    } else if (op && end_limited(backend, op)) {
+        ret = 0;
     } else if (op && (op = op_with(op, done, backend))) {
         struct begun *begun = op_frame(op, done, backend);
         begun->cancelled = true;
@@ -532,9 +543,9 @@ void backend_cancel_limited(struct backend *backend, unsigned peer, const uint64
 {
     for (size_t i = 0; i < n; i++) {
         struct op *op = op_find(actor_peer(backend->self), peer, tags[i]);
-        if (op && backend->throttle && throttle_member_cancel(backend->throttle, op))
-            op_complete(op, -ECANCELED);
-        else if (op && (op = op_with(op, done, backend)))
-            ask_below(backend, op);
+        if (!op || end_limited(backend, op) || !(op = op_with(op, done, backend)))
+            continue;
+        ((struct begun *)op_frame(op, done, backend))->cancelled = true;
+        ask_below(backend, op);
     }
 }

@@ -15,7 +15,8 @@
  *
  * ENXIO, ESHUTDOWN and ECANCELED are the engine's words: for a node that is gone, for the end (see
  * `abort`), for a request whose end was asked for. A medium that fails with the first or the second
- * is told as ENODEV or ENOTCONN: the node of a driver that stands on no other sees to that.
+ * is told as ENODEV or ENOTCONN: the node of a driver that stands on no other sees to that. Whether
+ * the end of a request was asked for its backend knows: without that, the third is a failure, too.
  *
  * A read that succeeds has filled its memory, which may hold others' data: where there is nothing
  * to read, with zeroes. Only with OP_OWN_MEMORY a driver that keeps nothing may leave it.

@@ -255,6 +255,72 @@ static void one_that_fails_after_it_was_cancelled_is_not_held(void **state)
     }
 }
 
+/* The sender leaves with all that it has asked for. */
+static void leave(const struct stack_op *op, actor_addr from)
+{
+    Sluice__Cancel *all = MAIL_NEW(sluice__cancel);
+    all->has_unwanted = all->unwanted = true;
+    all->n_tags = 1;
+    all->tags = calloc(1, sizeof *all->tags);
+    all->tags[0] = op->tag;
+    stack_tell(from, MAIL_CANCEL, all);
+    stack_settle();
+}
+
+static void one_that_fails_after_its_sender_has_left_is_not_held(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        stack_do("node-add driver=mock name=m hold=on");
+        stack_do("backend-add name=b node=m werror=stop");
+        actor_addr b = stack_find("b");
+        struct stack_op op;
+        stack_submit(&op, b, OP_WRITE, 0, 512, 0, NULL);
+        stack_settle();
+        leave(&op, b);
+        assert_false(op.came);
+        stack_do("node-set m hold=off error=28");
+        stack_await_op(&op);
+        assert_int_equal(op.ret, -ENOSPC);
+        assert_int_equal(shown()->held, 0);
+    }
+}
+
+/* Wherever it waits, and whoever does not want it any more. */
+static void one_that_is_cancelled_is_no_failure_of_the_medium(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        bool below = seed / 3 % 3 == 1, at_medium = seed / 3 % 3 == 2, leaves = seed / 9 % 2;
+        struct stack_op first, op;
+        stack_do("node-add driver=mock name=m hold=%s", at_medium ? "on" : "off");
+        stack_do("throttle-add g iops-total=1");
+        stack_do("throttle-add wide");
+        stack_do("node-add driver=throttle name=t child=m throttle-group=%s", below ? "g" : "wide");
+        stack_do("backend-add name=b node=t werror=stop%s",
+                 below || at_medium ? "" : " throttle=g");
+        actor_addr b = stack_find("b");
+        if (!at_medium) {
+            stack_submit(&first, b, OP_WRITE, 0, 512, 0, NULL);
+            stack_await_op(&first);
+        }
+        stack_submit(&op, b, OP_WRITE, 0, 512, 0, NULL);
+        stack_settle();
+        assert_false(op.came);
+        if (leaves && !at_medium)
+            leave(&op, b);
+        else
+            assert_int_equal(cancelled(&op, b), 0);
+        assert_true(op.came);
+        assert_int_equal(op.ret, -ECANCELED);
+        assert_int_equal(shown()->write->failed, 0);
+        assert_int_equal(shown()->write->invalid, 1);
+        assert_int_equal(shown()->run_state, SLUICE__RUN_STATE__RUNNING);
+    }
+}
+
 /* Its state has been saved: what is left is a flush. */
 static void saving_vm_state_is_cancelled_in_the_flush_after_it_too(void **state)
 {
@@ -466,6 +532,8 @@ int main(void)
         cmocka_unit_test(a_request_at_the_driver_ends_early),
         cmocka_unit_test(a_result_that_is_faster_wins),
         cmocka_unit_test(one_that_fails_after_it_was_cancelled_is_not_held),
+        cmocka_unit_test(one_that_fails_after_its_sender_has_left_is_not_held),
+        cmocka_unit_test(one_that_is_cancelled_is_no_failure_of_the_medium),
         cmocka_unit_test(saving_vm_state_is_cancelled_in_the_flush_after_it_too),
         cmocka_unit_test(a_delay_of_the_fault_filter_ends_early),
         cmocka_unit_test(of_a_split_request_the_pieces_that_are_left_are_not_begun),

@@ -101,7 +101,7 @@ static void the_event_names_no_node_when_the_medium_has_gone(void **state)
 }
 
 /* Errors that the engine has a meaning of its own for are no such thing when a medium says them. */
-static void a_device_that_is_gone_is_a_failure_of_the_medium(void **state)
+static void an_error_that_is_the_engines_word_too_is_a_failure_of_the_medium(void **state)
 {
     (void)state;
     static const struct {
@@ -112,10 +112,12 @@ static void a_device_that_is_gone_is_a_failure_of_the_medium(void **state)
         {"m error=108", "not connected", -ENOTCONN},
         {"f rules='any errno=ENXIO'", "No such device", -ENODEV},
         {"f rules='any errno=ESHUTDOWN'", "not connected", -ENOTCONN},
+        {"m error=125", "canceled", -ECANCELED}, /* nobody has cancelled it */
+        {"f rules='any errno=ECANCELED'", "canceled", -ECANCELED},
     };
     FOR_EACH_SEED(seed)
     {
-        unsigned i = (unsigned)(seed / 3 % 4);
+        unsigned i = (unsigned)(seed / 3 % 6);
         struct stack_op op;
         backend = faulty_backend("", "");
         stack_do("node-set %s", cases[i].failing);
@@ -259,7 +261,7 @@ int main(void)
         cmocka_unit_test(everything_but_a_read_is_told_as_a_write),
         cmocka_unit_test(the_event_tells_what_was_done_and_why),
         cmocka_unit_test(the_event_names_no_node_when_the_medium_has_gone),
-        cmocka_unit_test(a_device_that_is_gone_is_a_failure_of_the_medium),
+        cmocka_unit_test(an_error_that_is_the_engines_word_too_is_a_failure_of_the_medium),
         cmocka_unit_test(errors_that_are_counted_are_told_before_a_stop),
         cmocka_unit_test(the_first_error_stays_until_a_reset),
         cmocka_unit_test(an_ioctl_and_vm_state_follow_the_policy_of_writes),
