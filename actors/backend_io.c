@@ -159,7 +159,8 @@ static void end_held(struct op *op)
 }
 
 /* What no medium is to blame for: it can't do such a thing, was asked for a length that it can't
- * have, or too late, or no longer. */
+ * have, or too late, or no longer. An ioctl that it does not have, does not take so, or not from
+ * this process is its sender's mistake, who may send any. */
 static bool is_blameless(const struct op *op, bool cancelled)
 {
     switch (op->ret) {
@@ -169,8 +170,11 @@ static bool is_blameless(const struct op *op, bool cancelled)
         return true;
     case -ECANCELED:
         return cancelled;
+    case -ENOTTY:
+    case -EPERM:
+        return op->kind == OP_IOCTL;
     case -EINVAL:
-        return op->kind == OP_TRUNCATE;
+        return op->kind == OP_IOCTL || op->kind == OP_TRUNCATE;
     case -EFBIG:
         return may_resize(op);
     default:

@@ -114,6 +114,8 @@ static const char *reason(const struct io *io, int code)
         return io->kind->lacking;
     if (code == -ENOTSUP && io->flags & OP_COMPRESSED)
         return "the medium's driver does not compress; leave compressed out";
+    if (code == -ENOTTY && io->kind->op == OP_IOCTL)
+        return "the medium does not have it; choose another code, or another medium";
     if (code == -EPERM && io->kind->op == OP_IOCTL)
         return "Operation not permitted; it is inactive (see backend-activate), or the driver "
                "refuses this code";

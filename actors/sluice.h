@@ -584,7 +584,9 @@ int blk_pdiscard(blk *blk, int64_t offset, int64_t bytes);
 int blk_flush(blk *blk);
 int blk_truncate(blk *blk, int64_t size, enum blk_prealloc prealloc);
 /* `argument` has `size` bytes and is read and written. Returns what the device returns. It may
- * change the medium, so the blk must be BLK_WRITABLE. */
+ * change the medium, so the blk must be BLK_WRITABLE. -ENOTSUP: the driver takes none; -ENOTTY:
+ * not this one; -EINVAL, -EPERM: not so, or not from this process. These come back whatever
+ * blk_set_on_error() says: only other errors are failures of the medium. */
 int blk_ioctl(blk *blk, unsigned code, void *argument, size_t size);
 /* The state of a virtual machine, kept beside the content where the driver can (else -ENOTSUP).
  * Return the byte count. With the write cache off, what is saved is durable. */

@@ -150,6 +150,7 @@ static void answered(struct port *port, struct mail *reply, void *arg)
     if (reply->kind == MAIL_REPLY && said->body_case == SLUICE__REPLY__BODY_ERROR) {
         const Sluice__Error *error = said->error;
         answer->code = -error->errno_value;
+        answer->class = error->class_;
         snprintf(answer->text, sizeof answer->text, "%s", error->message);
         snprintf(answer->field, sizeof answer->field, "%s", error->field ? error->field : "");
         answer->body = NULL;

@@ -35,9 +35,10 @@ uint64_t stack_last_seed(void); /* the one after it */
 
 struct stack_answer {
     bool came;
-    unsigned at;   /* the moment */
-    unsigned kind; /* of the reply */
-    int code;      /* 0, or the negative errno of a refusal */
+    unsigned at;                /* the moment */
+    unsigned kind;              /* of the reply */
+    int code;                   /* 0, or the negative errno of a refusal */
+    Sluice__Error__Class class; /* of a refusal by control, with its field */
     char field[48], text[512];
     void *body; /* of the reply; null for a refusal */
 };

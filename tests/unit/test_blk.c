@@ -576,6 +576,9 @@ static void ioctls_vm_state_and_compressed_writes_reach_drivers_that_have_them(v
     assert_string_equal(got, "machine");
     assert_int_equal(blk_pwrite(rig.blk, 0, 64, data, BLK_COMPRESSED), 64);
     assert_int_equal(blk_pread(rig.blk, 0, 64, got, BLK_COMPRESSED), -EINVAL);
+    request(rig.context, "node-set node error=25");
+    assert_int_equal(blk_set_on_error(rig.blk, BLK_ON_ERROR_STOP, BLK_ON_ERROR_STOP), 0);
+    assert_int_equal(blk_ioctl(rig.blk, 0x1234, data, sizeof data), -ENOTTY);
     rig_close(&rig);
     rig = rig_open(0, memory);
     assert_int_equal(blk_ioctl(rig.blk, 0x1234, data, sizeof data), -ENOTSUP);

@@ -222,6 +222,47 @@ static void an_ioctl_and_vm_state_follow_the_policy_of_writes(void **state)
     stack_stop();
 }
 
+/* Else whoever may send one could stop the backend by asking nonsense. */
+static void
+an_ioctl_that_the_medium_does_not_take_goes_to_who_asked_whatever_the_policy(void **state)
+{
+    (void)state;
+    static const struct {
+        int code;
+        const char *text;
+        Sluice__Error__Class class;
+    } cases[] = {
+        {ENOTTY, "the medium does not have it", SLUICE__ERROR__CLASS__UNSUPPORTED},
+        {EINVAL, "Invalid argument", SLUICE__ERROR__CLASS__INVALID},
+        {EPERM, "the driver refuses this code", SLUICE__ERROR__CLASS__DENIED},
+    };
+    static const char *const policies[] = {"stop", "ignore", "enospc", "report"};
+    stack_start(2, 1);
+    stack_do("node-add driver=mock name=m size=1M");
+    stack_do("backend-add name=b node=m");
+    backend = stack_find("b");
+    for (unsigned i = 0; i < 12; i++) {
+        int code = cases[i % 3].code;
+        stack_do("node-set m error=%d", code);
+        stack_do("backend-set b werror=%s", policies[i / 3]);
+        assert_int_equal(stack_run(backend, OP_IOCTL, 1, 8, 0), -code);
+        struct stack_answer refusal;
+        stack_send(&refusal, "io-ioctl b 1 bytes=8");
+        stack_await(&refusal);
+        assert_int_equal(refusal.code, -code);
+        assert_int_equal(refusal.class, cases[i % 3].class);
+        assert_non_null(strstr(refusal.text, cases[i % 3].text));
+        assert_int_equal(shown()->ioctl->invalid, 2 * (i + 1));
+        assert_int_equal(shown()->ioctl->failed, 0);
+        assert_int_equal(shown()->run_state, SLUICE__RUN_STATE__RUNNING);
+    }
+    /* Of anything else it is a failure. */
+    stack_do("node-set m error=%d", ENOTTY);
+    assert_int_equal(stack_run(backend, OP_WRITE, 0, 512, 0), -ENOTTY);
+    assert_int_equal(shown()->write->failed, 1);
+    stack_stop();
+}
+
 /* --- The end of those that are held */
 
 static void a_shutdown_does_not_wait_for_what_is_held(void **state)
@@ -265,6 +306,8 @@ int main(void)
         cmocka_unit_test(errors_that_are_counted_are_told_before_a_stop),
         cmocka_unit_test(the_first_error_stays_until_a_reset),
         cmocka_unit_test(an_ioctl_and_vm_state_follow_the_policy_of_writes),
+        cmocka_unit_test(
+            an_ioctl_that_the_medium_does_not_take_goes_to_who_asked_whatever_the_policy),
         cmocka_unit_test(a_shutdown_does_not_wait_for_what_is_held),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
