@@ -131,6 +131,11 @@ static int check(const struct device *device, const Sluice__DeviceSet *set, stru
     if ((set->has_tray_open || set->has_jammed) && !device->tray)
         return err_field(err, set->has_jammed ? "jammed" : "tray_open", -ENOTSUP,
                          "device '%.100s' has no tray; add it with tray=on to have one", set->id);
+    if (locked && !device->removable)
+        return err_field(err, "locked", -ENOTSUP,
+                         "device '%.100s' can't lock its medium in when nobody can take it out; "
+                         "add it with removable=on to have one that can",
+                         set->id);
     if (!set->has_tray_open || set->tray_open == device->open)
         return 0;
     if (set->tray_open && locked)

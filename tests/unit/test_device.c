@@ -155,7 +155,7 @@ static void a_device_ties_its_backend_to_its_reactor_unless_forced(void **state)
     stack_do("node-add driver=null name=n reactor=0");
     stack_do("backend-add name=b node=n");
     stack_do("backend-add name=c node=n");
-    stack_do("device-add b id=cd");
+    stack_do("device-add b id=cd removable=on");
     stack_refused(-EBUSY, "backend 'b' on the same nodes has device 'cd'; give force=on",
                   "backend-move c reactor=1");
     assert_int_equal(shown()->reactor, 0);
@@ -195,6 +195,12 @@ static void what_a_device_can_t_be_is_told(void **state)
     stack_refused(-ENOTSUP, "device 'cd' has no tray; add it with tray=on to have one",
                   "device-set cd tray-open=on");
     stack_refused(-ENOTSUP, "device 'cd' has no tray", "device-set cd jammed=on");
+    stack_do("device-remove cd");
+    stack_do("device-add b id=hd");
+    stack_refused(-ENOTSUP, "device 'hd' can't lock its medium in when nobody can take it out",
+                  "device-set hd locked=on");
+    assert_false(shown()->locked);
+    stack_do("device-set hd locked=off"); /* as it is */
     stack_stop();
 }
 
