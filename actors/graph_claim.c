@@ -109,6 +109,7 @@ void graph_on_claim(struct actor *self, struct mail *mail)
     }
     struct object *claim = graph_object_add(graph, CLAIM, asked->name);
     claim->owner = mail->from;
+    claim->passing = asked->passing;
     claim->ticket = mail_ticket(mail);
     if (begin_claim(graph, claim, asked, &err) < 0) {
         actor_refuse(self, mail_ticket(mail), &err);

@@ -80,7 +80,8 @@ struct object {
     struct object *above;        /* is made together with it, and comes next */
     struct driver_perms total;   /* what its users have and share together */
     struct driver_perms granted; /* what a backend was told that it has */
-    struct driver_perms shown;   /* of a node: the total that is seen, and was told by an event */
+    struct driver_perms shown;   /* of a node: the total that is seen, and was told by an event, */
+    bool passing;                /* which a claim like this is left out of */
     struct driver_perms next[EDGES], total_next; /* while a change is tried */
     bool inactive, inactive_next;                /* a node that has released what it stands on */
     bool above_next, active_next;                /* backends are above it; one of them is active */

@@ -61,15 +61,17 @@ static void work_out_activity(const struct object *object, struct object *to)
     to->active_next |= node ? object->active_next : object->standing.activity != INACTIVE;
 }
 
-static void work_out(struct object *object)
+/* Without those who pass, it is as if these had not come. */
+static void work_out(struct object *object, bool with_passing)
 {
     if (object->standing.commits)
         object->standing.to[0]->committed = true;
     object->inactive_next = object->above_next ? !object->active_next : object->inactive;
     for (int i = 0; i < EDGES; i++) {
         struct object *to = object->standing.to[i];
-        object->next[i] = to ? needs(object, (enum driver_edge)i) : nothing;
-        if (!to)
+        bool counts = to && (with_passing || !object->passing);
+        object->next[i] = counts ? needs(object, (enum driver_edge)i) : nothing;
+        if (!counts)
             continue;
         to->total_next = add(to->total_next, object->next[i]);
         work_out_activity(object, to);
@@ -78,7 +80,7 @@ static void work_out(struct object *object)
 
 /* Users before what they use: a node is added after those that it stands on, so later ones come
  * first. */
-static void work_out_all(struct graph *graph)
+static void work_out_all(struct graph *graph, bool with_passing)
 {
     for (unsigned kind = 0; kind < OBJECT_KINDS; kind++)
         for (size_t i = 0; i < graph->tables[kind].n; i++) {
@@ -89,7 +91,7 @@ static void work_out_all(struct graph *graph)
         }
     for (unsigned kind = OBJECT_KINDS; kind-- > 0;)
         for (size_t i = graph->tables[kind].n; i-- > 0;)
-            work_out(graph->tables[kind].all[i]);
+            work_out(graph->tables[kind].all[i], with_passing);
 }
 
 /* --- Conflicts */
@@ -207,19 +209,22 @@ static void swap(struct change *change)
 static void begin(struct graph *graph);
 
 /* Once all who are concerned know of a change it is seen, and told: at once, so that a snapshot is
- * true at its sequence number. */
+ * true at its sequence number. Consoles would drown in the comings and goings of their own
+ * requests. */
 static void tell_nodes(struct graph *graph)
 {
     const struct table *nodes = &graph->tables[NODE];
+    work_out_all(graph, false);
     for (size_t i = 0; i < nodes->n; i++) {
         struct object *node = nodes->all[i];
-        if (node->shown.perm == node->total.perm && node->shown.shared == node->total.shared)
+        struct driver_perms now = node->total_next;
+        if (node->shown.perm == now.perm && node->shown.shared == now.shared)
             continue;
-        node->shown = node->total;
+        node->shown = now;
         Sluice__PermissionEvent *event = MAIL_NEW(sluice__permission_event);
         mail_set(&event->node, node->name);
-        graph_perm_names(node->total.perm, &event->permissions, &event->n_permissions);
-        graph_perm_names(node->total.shared, &event->shares, &event->n_shares);
+        graph_perm_names(now.perm, &event->permissions, &event->n_permissions);
+        graph_perm_names(now.shared, &event->shares, &event->n_shares);
         graph_emit(graph, emit_make("node", node->name, SLUICE__EVENT__SEVERITY__INFO,
                                     SLUICE__EVENT__BODY_PERMISSION_CHANGED, event));
     }
@@ -369,7 +374,7 @@ static void begin(struct graph *graph)
     graph->changing = true;
     graph->change_err = (struct err){0};
     swap(graph->changes);
-    work_out_all(graph);
+    work_out_all(graph, true);
     if (check(graph, &graph->change_err) == 0) {
         prepare(graph);
         return;

@@ -342,6 +342,7 @@ void io_run(struct actor *self, Sluice__Request *request, dispatch_done_fn *done
     claim->permissions = MAIL_NEW(sluice__permissions);
     claim->permissions->perm = io->kind->needs;
     claim->permissions->shared = PERM_ALL;
+    claim->has_passing = claim->passing = true;
     claim->has_operations = true;
     claim->operations = io->kind->op == OP_TRUNCATE ? 1U << SLUICE__OP_BLOCK__OPERATION__RESIZE : 0;
     actor_ask(self, world(self)->graph, MAIL_CLAIM, claim, claimed, io);

@@ -304,6 +304,39 @@ static void permissions_are_told_when_they_are_had(void **state)
     }
 }
 
+/* It is a user like all others, but consoles that watch events would drown in theirs. */
+static void a_consoles_request_is_not_told_of(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_answer written;
+        stack_do("node-add driver=mock name=n size=1M hold=on");
+        stack_do("node-add driver=raw name=f child=n");
+        stack_do("backend-add name=b node=f");
+        stack_do("backend-add name=c node=f");
+        uint64_t before = sequence();
+        stack_send(&written, "io-write b offset=0 data=text");
+        stack_settle();
+        assert_false(written.came);
+        assert_has("b", "write", ALL);
+        assert_node("f", "", ALL);
+        claim_refused("c", READ, SHARED, "control");
+        assert_told("n", before, NULL, NULL);
+        /* Who stays is told of, without it, */
+        uint64_t stays = claim("c", READ, PERM_ALL & ~PERM_RESIZE);
+        assert_told("n", before, "consistent-read",
+                    "consistent-read,write,write-unchanged,graph-mod");
+        before = sequence();
+        stack_do("node-set n hold=off");
+        stack_await(&written);
+        assert_int_equal(written.code, 0);
+        assert_told("n", before, NULL, NULL);
+        stack_claim_end(stays); /* and of what it had nothing is left */
+        assert_told("n", before, "", ALL);
+    }
+}
+
 /* --- Changes */
 
 static void a_claim_can_be_changed_and_its_own_old_one_is_not_in_the_way(void **state)
@@ -453,6 +486,7 @@ int main(void)
         cmocka_unit_test(many_who_want_it_at_once_are_tried_one_after_the_other),
         cmocka_unit_test(a_change_of_what_users_have_or_share_is_told_once_of_each_node),
         cmocka_unit_test(permissions_are_told_when_they_are_had),
+        cmocka_unit_test(a_consoles_request_is_not_told_of),
         cmocka_unit_test(a_claim_can_be_changed_and_its_own_old_one_is_not_in_the_way),
         cmocka_unit_test(a_claim_that_ends_while_it_is_changed_is_gone),
         cmocka_unit_test(without_a_medium_a_change_is_remembered_and_asked_for_on_insertion),
