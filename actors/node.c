@@ -516,6 +516,7 @@ static void node_init(struct actor *self)
     node->base.changed = changed;
     node->base.catch_up = catch_up;
     node->base.emit = emit;
+    node->writes.go = node_write_goes_on;
     settle(self);
 }
 

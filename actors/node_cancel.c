@@ -41,12 +41,12 @@ static void ask_slow(struct slow *slow, struct op *cancel)
 {
     bool limited = cancel->flags & OP_LIMITED;
     slow->cancelled |= !limited;
-    if (!slow->waiting) {
+    if (!slow->listed || !slow->range.waiting) {
         ask(slow->node, cancel, slow->piece ? slow->piece : slow->op);
         return;
     }
     if (!limited)
-        slow_give_up(slow);
+        op_complete(slow->op, -ECANCELED);
     op_complete(cancel, limited ? -ENOENT : 0);
 }
 

@@ -26,7 +26,7 @@ void node_limits(struct node *node)
     uint64_t max = least(node->max_transfer, node->length);
     node->rules[OP_READ].max = max;
     node->rules[OP_READ].slow = OP_BEYOND_END;
-    /* With an alignment, writes are listed: see `first`. */
+    /* With an alignment, writes are listed: see `writes`. */
     if (node_may_change(node) && !node->mask)
         node->rules[OP_WRITE].max = max;
     node->rules[OP_WRITE].slow = OP_BEYOND_END | (node_can(node, DRIVER_CAN_FUA) ? 0 : OP_FUA) |
@@ -116,64 +116,22 @@ static int check(const struct node *node, const struct op *op)
 
 /* --- Overlapping writes */
 
-static bool overlap(const struct slow *a, const struct slow *b)
-{
-    uint64_t mask = a->node->mask;
-    uint64_t a_low = (uint64_t)a->op->offset & ~mask, b_low = (uint64_t)b->op->offset & ~mask;
-    uint64_t a_high = ((uint64_t)a->op->offset + a->op->bytes + mask) & ~mask;
-    uint64_t b_high = ((uint64_t)b->op->offset + b->op->bytes + mask) & ~mask;
-    return a_low < b_high && b_low < a_high;
-}
-
-/* First come, first served, so that nobody waits for ever. */
-static bool must_wait(const struct slow *slow)
-{
-    for (const struct slow *other = slow->node->first; other != slow; other = other->next)
-        if ((other->alone || slow->alone) && overlap(other, slow))
-            return true;
-    return false;
-}
-
-static void list(struct slow *slow)
+/* Those that change a part of a block read it before, so they run alone there. */
+static bool enter(struct slow *slow)
 {
     struct node *node = slow->node;
+    uint64_t start = (uint64_t)slow->op->offset, stop = start + slow->op->bytes;
     slow->listed = true;
-    slow->next = NULL;
-    slow->prev = node->last;
-    *(node->last ? &node->last->next : &node->first) = slow;
-    node->last = slow;
-    node->alone += slow->alone;
-    slow->waiting = node->alone && must_wait(slow);
-    node->waiting += slow->waiting;
-}
-
-static void unlist(struct slow *slow)
-{
-    struct node *node = slow->node;
-    *(slow->prev ? &slow->prev->next : &node->first) = slow->next;
-    *(slow->next ? &slow->next->prev : &node->last) = slow->prev;
-    node->alone -= slow->alone;
+    return ranges_enter(&node->writes, &slow->range,
+                        (slow->at | slow->stop) & node->mask ? RANGE_ALONE : RANGE_WRITE,
+                        start & ~node->mask, (stop + node->mask) & ~node->mask);
 }
 
 static void begin(struct slow *slow);
 
-/* Lets those go on that waited for what has ended. */
-static void admit(struct node *node)
+void node_write_goes_on(struct range *range)
 {
-    if (node->admitting)
-        return; /* further down this stack, the loop looks again */
-    node->admitting = true;
-    for (struct slow *slow = node->first; slow && node->waiting;) {
-        if (!slow->waiting || must_wait(slow)) {
-            slow = slow->next;
-            continue;
-        }
-        slow->waiting = false;
-        node->waiting--;
-        begin(slow);
-        slow = node->first;
-    }
-    node->admitting = false;
+    begin((struct slow *)((char *)range - offsetof(struct slow, range)));
 }
 
 /* --- Status */
@@ -236,11 +194,8 @@ void node_slow_done(struct op *op, void *who)
     struct node *node = who;
     struct slow *slow = op_popped(op);
     if (slow->listed)
-        unlist(slow);
-    bool others_wait = node->waiting > 0;
+        ranges_leave(&node->writes, &slow->range);
     node_end(node, op);
-    if (others_wait)
-        admit(node);
 }
 
 /* Whether the driver takes the operation as it is. */
@@ -298,20 +253,9 @@ static void bound(struct slow *slow)
         start = (start + node->mask) & ~node->mask;
         stop = least(stop, node->length) & ~node->mask;
         break;
-    case OP_WRITE:
-    case OP_ZEROES:
-        slow->alone = (start | stop) & node->mask;
-        break;
     }
     slow->at = start;
     slow->stop = stop;
-}
-
-void slow_give_up(struct slow *slow)
-{
-    slow->waiting = false;
-    slow->node->waiting--;
-    op_complete(slow->op, -ECANCELED);
 }
 
 void node_slow(struct node *node, struct op *op)
@@ -336,8 +280,6 @@ void node_slow(struct node *node, struct op *op)
     *slow = (struct slow){.node = node, .op = op};
     node->in_flight++;
     bound(slow);
-    if (node->mask && is_write(op))
-        list(slow);
-    if (!slow->waiting)
+    if (!node->mask || !is_write(op) || enter(slow))
         begin(slow);
 }

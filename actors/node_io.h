@@ -7,6 +7,7 @@
 #define SLUICE_NODE_IO_H
 
 #include "actors/node.h"
+#include "drivers/ranges.h"
 
 enum node_stage { NODE_NEW, NODE_OPENING, NODE_OPEN, NODE_CLOSING, NODE_BROKEN };
 
@@ -32,12 +33,9 @@ struct node {
     enum node_stage stage;
     unsigned in_flight;
 
-    /* Writes under way, in the order of their arrival, while the driver has an alignment: those
-     * that change a part of a block run alone in that block. */
-    struct slow *first, *last;
-    unsigned alone;   /* of them, that change a part of a block */
-    unsigned waiting; /* of them, for others */
-    bool admitting;
+    /* Writes under way, while the driver has an alignment: those that change a part of a block run
+     * alone in that block. */
+    struct ranges writes;
 
     /* Control lane. */
     struct ticket ticket;       /* who waits for the open */
@@ -76,6 +74,9 @@ void node_slow(struct node *node, struct op *op);
 
 /* Takes an OP_CANCEL. */
 void node_cancel(struct node *node, struct op *cancel);
+
+/* For `writes`: begins one that has waited. */
+void node_write_goes_on(struct range *range);
 
 /* The functions of a node's frame of an operation that it passed on, and of one that node_slow()
  * took; `who` is the node. */

@@ -9,19 +9,20 @@
 struct slow {
     struct node *node;
     struct op *op;
-    struct op *piece;         /* under way; null while none is, or the operation is its own */
-    struct slow *prev, *next; /* in the node's list of writes */
-    uint64_t at, stop;        /* what is left to do: absolute bytes */
-    uint64_t within;          /* where `at` is in the vector: byte of its entry `entry` */
-    uint64_t old_length;      /* before a resize */
+    struct op *piece; /* under way; null while none is, or the operation is its own */
+    union {
+        struct range range;  /* of one that is listed */
+        uint64_t old_length; /* of a resize, before it */
+    };
+    uint64_t at, stop; /* what is left to do: absolute bytes */
+    uint64_t within;   /* where `at` is in the vector: byte of its entry `entry` */
     uint16_t entry;
     uint8_t step;          /* enum step: of the piece under way */
-    bool inside, ended;    /* the loop runs; a piece ended inside it */
-    bool listed;           /* among the node's writes */
-    bool waiting;          /* for overlapping writes */
-    bool alone;            /* changes a part of a block */
-    bool by_writing;       /* zeroes: the driver does not do these */
-    bool cancelled;        /* no more pieces of data are begun */
+    bool inside : 1;       /* the loop runs, */
+    bool ended : 1;        /* and a piece ended inside it */
+    bool listed : 1;       /* among the node's writes */
+    bool by_writing : 1;   /* zeroes: the driver does not do these */
+    bool cancelled : 1;    /* no more pieces of data are begun */
     int result;            /* of the last piece */
     uint32_t part;         /* bytes of the operation in this piece */
     uint32_t bounced;      /* bytes of the bounce buffer */
@@ -32,9 +33,6 @@ _Static_assert(sizeof(struct slow) <= OP_SPACE, "a slow operation's state fits i
 /* Starts the first piece, or, when one has ended, the next; completes the operation after the last.
  */
 void slow_run(struct slow *slow);
-
-/* Ends one that waits for others. */
-void slow_give_up(struct slow *slow);
 
 static inline bool node_can(const struct node *node, unsigned bit)
 {

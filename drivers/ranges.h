@@ -1,5 +1,5 @@
-/* ranges.h — requests under way, by the ranges that they touch, for drivers in which some have to
- * wait for others.
+/* ranges.h — requests under way, by the ranges that they touch, for drivers and nodes in which some
+ * have to wait for others.
  *
  * A request enters with what it does to its range. When that does not get along with one that
  * overlaps and came earlier, it waits until that one has left: first come, first served, so nobody
