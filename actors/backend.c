@@ -107,7 +107,6 @@ static void on_abort(struct actor *self, struct mail *mail)
     (void)mail;
     backend->aborted = true;
     backend_end_waiting(backend);
-    backend_throttle_end_waiting(backend);
     backend_device_abort(backend);
     backend_stop_notifying(backend, NULL);
     backend_drain_abort(backend);

@@ -297,7 +297,6 @@ void backend_on_limit(struct actor *self, struct mail *mail);
  * graph says so. */
 void backend_throttle_look(struct backend *backend);
 void backend_on_let_through(struct actor *self, struct mail *mail);
-void backend_throttle_end_waiting(struct backend *backend);
 /* Whether it is in no group; else it leaves, and backend_closed() is called then. */
 bool backend_throttle_close(struct backend *backend);
 void backend_throttle_fini(struct backend *backend);

@@ -113,13 +113,6 @@ void backend_on_limit(struct actor *self, struct mail *mail)
     backend_throttle_look(backend);
 }
 
-void backend_throttle_end_waiting(struct backend *backend)
-{
-    struct op *op;
-    while (backend->throttle && (op = throttle_member_take(backend->throttle)))
-        op_complete(op, -ESHUTDOWN);
-}
-
 static void left(void *owner, const struct err *err)
 {
     (void)err; /* leaving is never refused */
