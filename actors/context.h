@@ -1,4 +1,4 @@
-/* context.h — what api.c, context.c and blk.c share of the public interface; not for others. */
+/* context.h — what api.c, context.c and blk*.c share of the public interface; not for others. */
 #ifndef SLUICE_CONTEXT_H
 #define SLUICE_CONTEXT_H
 
