@@ -154,15 +154,33 @@ static inline void reap(blk_context *context, const unsigned *calls, unsigned ta
 
 /* --- What the process holds */
 
-static inline unsigned entries(const char *path)
+typedef bool entry_fn(const char *path, const char *name);
+
+/* How many entries of a folder are meant. */
+static inline unsigned entries(const char *path, entry_fn *is_meant)
 {
     DIR *dir = opendir(path);
     assert_non_null(dir);
     unsigned n = 0;
-    while (readdir(dir))
-        n++;
+    const struct dirent *entry;
+    while ((entry = readdir(dir)))
+        n += entry->d_name[0] != '.' && (!is_meant || is_meant(path, entry->d_name));
     closedir(dir);
     return n;
+}
+
+/* The kernel has threads in the process, too, which do for a ring what would make it wait, as to
+ * look up a path; one of them stays as long as the ring. A ring that is left is a descriptor. */
+static inline bool is_own_thread(const char *path, const char *id)
+{
+    char file[300], name[32] = "";
+    snprintf(file, sizeof file, "%s/%s/comm", path, id);
+    FILE *comm = fopen(file, "r");
+    if (!comm)
+        return false; /* it has ended meanwhile */
+    bool is = fgets(name, sizeof name, comm) && strncmp(name, "iou-", 4) != 0;
+    fclose(comm);
+    return is;
 }
 
 struct holdings {
@@ -171,7 +189,8 @@ struct holdings {
 
 static inline struct holdings holdings(void)
 {
-    return (struct holdings){entries("/proc/self/task"), entries("/proc/self/fd")};
+    return (struct holdings){entries("/proc/self/task", is_own_thread),
+                             entries("/proc/self/fd", NULL)};
 }
 
 /* No more than before. A thread that has been joined may show for a moment, and ZeroMQ closes a

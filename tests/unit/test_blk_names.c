@@ -276,10 +276,12 @@ static void what_cannot_be_opened_in_one_step_leaves_nothing(void **state)
     struct rig rig = rig_open(0, "driver=memory size=1M");
     char *error;
     blk *blk;
+    char path[64]; /* nobody has looked there, so that the kernel has a thread look */
+    snprintf(path, sizeof path, "/nowhere-%d/file", (int)getpid());
     request(rig.context, "node-add name=ro driver=mock read-only=on");
     struct holdings before = holdings();
 #define REFUSED(code, word, ...) refused(code, word, blk_new_open(rig.context, __VA_ARGS__), &error)
-    REFUSED(-ENOENT, "there is no file", "/nowhere/file", NULL, NULL, BLK_WRITABLE, &blk, &error);
+    REFUSED(-ENOENT, "there is no file", path, NULL, NULL, BLK_WRITABLE, &blk, &error);
     assert_null(blk);
     REFUSED(-ENOENT, "there is no node", NULL, "none", NULL, 0, &blk, &error);
     REFUSED(-EPERM, "read-only", NULL, "ro", NULL, BLK_WRITABLE, &blk, &error);
