@@ -264,12 +264,11 @@ static void turn_back(struct op *op, const struct begun *begun)
 
 /* --- Requests */
 
-/* The node has told of the change by now. */
+/* The node has told of the change by now: news keep their order. */
 static void resized(struct actor *self, struct mail *reply, void *arg)
 {
     struct op *op = arg;
-    if (!mail_fault(reply))
-        backend_take_facts(actor_state(self), (Sluice__NodeFacts *)reply->body);
+    (void)reply;
     finish(actor_state(self), op, op->ret);
 }
 
