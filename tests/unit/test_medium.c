@@ -93,6 +93,17 @@ static void what_is_held_is_tried_again_on_the_medium_then_present(void **state)
         assert_int_equal(op.ret, 0);
         const Sluice__NodeInfo *info = stack_do("node-show good")->node;
         assert_string_equal(info->state[info->n_state - 1]->value, "write 4096+512");
+
+        /* And none may be: it fails as a new one would. */
+        stack_do("node-set good error=5");
+        stack_submit(&op, b, OP_WRITE, 8192, 512, 0, NULL);
+        stack_settle();
+        assert_int_equal(shown()->held, 1);
+        stack_do("medium-remove b");
+        stack_do("backend-resume b");
+        stack_await_op(&op);
+        assert_int_equal(op.ret, -ENOMEDIUM);
+        assert_int_equal(shown()->held, 0);
     }
 }
 
