@@ -420,7 +420,10 @@ static void a_backend_is_found_by_name_device_and_node_and_opened(void **state)
     assert_int_equal(blk_by_name(rig.context, "disk", &info), 1);
     assert_int_equal(info.id, blk_id(rig.blk));
     assert_string_equal(info.device, "e");
+    assert_int_equal(blk_by_name(rig.context, "node", &info), 0); /* which is a node's */
+    blk *nameless = new_blk(rig.context);
     assert_int_equal(blk_by_name(rig.context, "", &info), 0);
+    blk_close(&nameless);
     assert_int_equal(blk_by_dev(rig.context, "e", &info), 1);
     assert_string_equal(info.name, "disk");
     assert_int_equal(blk_by_dev(rig.context, "f", &info), 0);
