@@ -141,8 +141,10 @@ static void a_device_is_attached_once_and_gives_all_back(void **state)
     char *error, byte = 1;
     assert_device(rig.blk, "");
     assert_int_equal(blk_detach_dev(rig.blk), -EINVAL);
+    unsigned references = blk_get_refcnt(rig.blk);
     attach(&rig, BLK_WRITABLE);
     assert_device(rig.blk, "cd");
+    assert_int_equal(blk_get_refcnt(rig.blk), references + 1);
     assert_perms(rig.blk, READ | BLK_PERM_WRITE, SHARED);
     refused(-EBUSY, "backend 'disk' has a device already, device 'cd'",
             blk_attach_dev(rig.blk, "dvd", NULL, 0, &error), &error);
@@ -158,6 +160,7 @@ static void a_device_is_attached_once_and_gives_all_back(void **state)
     assert_int_equal(blk_set_guest_block_size(rig.blk, 4096), 0);
     assert_int_equal(blk_detach_dev(rig.blk), 0);
     assert_device(rig.blk, "");
+    assert_int_equal(blk_get_refcnt(rig.blk), references);
     assert_int_equal(blk_get_guest_block_size(rig.blk), 512);
     assert_perms(rig.blk, 0, BLK_PERM_ALL);
     assert_int_equal(blk_pwrite(rig.blk, 0, 1, &byte, 0), -EPERM);
