@@ -3,6 +3,8 @@
 #include "api_rig.h"
 #include "stack_rig.h"
 
+#include "actors/facts.h"
+
 static const char device[] =
     "driver=mock size=1049088 logical-block=512 physical-block=4096 cylinders=2 heads=16 "
     "sectors=63 sg=on alignment=4096 max-transfer=100000 max-vector=7 optimal-transfer=65536";
@@ -56,6 +58,30 @@ static void what_a_driver_does_not_know_is_not_made_up(void **state)
     assert_int_equal(blk_get_optimal_transfer(rig.blk), 0);
     assert_int_equal(blk_get_max_iov(rig.blk), 1024);
     rig_close(&rig);
+}
+
+/* Whatever a driver says. */
+static void a_transfer_is_at_most_2_gib_less_what_alignment_takes(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t told;
+        uint32_t alignment, answered;
+    } cases[] = {
+        {0, 0, INT32_MAX - 511},
+        {0, 1, INT32_MAX},
+        {INT32_MAX, 1, INT32_MAX},
+        {UINT64_C(1) << 31, 1, INT32_MAX},
+        {UINT64_C(1) << 40, 4096, INT32_MAX - 4095},
+        {UINT64_MAX, 1, INT32_MAX},
+        {100, 4096, 4096},
+        {UINT64_C(1) << 32, 512, INT32_MAX - 511},
+    };
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct driver_facts facts = {.alignment = cases[i].alignment,
+                                     .max_transfer = cases[i].told};
+        assert_int_equal(facts_max_transfer(&facts), cases[i].answered);
+    }
 }
 
 static void a_length_that_cant_be_told_is_its_own_error(void **state)
@@ -216,6 +242,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(the_device_is_as_its_driver_tells),
         TEST(what_a_driver_does_not_know_is_not_made_up),
+        TEST(a_transfer_is_at_most_2_gib_less_what_alignment_takes),
         TEST(a_length_that_cant_be_told_is_its_own_error),
         TEST(without_a_medium_limits_are_answered_all_the_same),
         TEST(a_drive_that_says_it_is_empty_answers_as_one_without_a_medium),
