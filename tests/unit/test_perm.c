@@ -319,8 +319,8 @@ static void a_consoles_request_is_not_told_of(void **state)
         stack_send(&written, "io-write b offset=0 data=text");
         stack_settle();
         assert_false(written.came);
-        assert_has("b", "write", ALL);
-        assert_node("f", "", ALL);
+        perm_assert("b", "write", ALL);
+        perm_assert_node("f", "", ALL);
         claim_refused("c", READ, SHARED, "control");
         assert_told("n", before, NULL, NULL);
         /* Who stays is told of, without it, */
