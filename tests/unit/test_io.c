@@ -50,6 +50,26 @@ static void refused_field(const char *field, const char *text, const char *reque
 
 /* --- Ranges */
 
+static void each_request_reaches_the_driver_as_what_it_is(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        mocked("");
+        stack_do("io-read b offset=1K bytes=512");
+        stack_do("io-write b offset=2K data=data");
+        stack_do("io-write b offset=3K bytes=1K pattern=7 fua=on");
+        stack_do("io-zeroes b offset=4K bytes=1M");
+        stack_do("io-zeroes b offset=5K bytes=1K unmap=on");
+        stack_do("io-discard b offset=6K bytes=2M");
+        stack_do("io-flush b");
+        stack_do("io-truncate b size=4M");
+        assert_string_equal(sent(), "read 1024+512, write 2048+4, write 3072+1024 fua, "
+                                    "zeroes 4096+1048576, zeroes 5120+1024 unmap, "
+                                    "discard 6144+2097152, flush 0+0, truncate 4194304+0");
+    }
+}
+
 /* Once each, whoever refused it, and though the session is over by then. */
 static void a_range_that_is_refused_is_counted_as_invalid(void **state)
 {
@@ -335,6 +355,7 @@ static void an_inactive_backend_refuses_them(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_request_reaches_the_driver_as_what_it_is),
         cmocka_unit_test(a_range_that_is_refused_is_counted_as_invalid),
         cmocka_unit_test(an_ioctl_reaches_the_driver_and_its_argument_comes_back),
         cmocka_unit_test(an_argument_is_one_mebibyte_at_most),
