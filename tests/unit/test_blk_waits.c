@@ -223,6 +223,39 @@ static void what_waits_is_bounded_and_nobody_else_is_held_up(void **state)
     rig_close(&rig);
 }
 
+/* Of the backend's bound another context has taken all but a few. */
+static void what_others_have_left_of_a_backend_s_bound_is_a_bound_too(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(64, "driver=memory size=1M");
+    struct tally waiting = {0}, never = {0};
+    char data[512] = "", *reply, *error;
+    worked(sluice_request(rig.context, "backend-show disk", &reply, &error), &error);
+    const char *told = strstr(reply, "\"limit\": ");
+    assert_non_null(told);
+    unsigned most = (unsigned)strtoul(told + strlen("\"limit\": "), NULL, 10);
+    free(reply);
+    /* Control's part is 64, and the rig's another 64. */
+    blk_context *greedy = context_on(rig.engine, most - 128 - 3);
+    blk *other = open_blk(greedy, "disk", BLK_WRITABLE);
+    blk_context *late = context_on(rig.engine, 64);
+    blk *blk = open_blk(late, "disk", BLK_WRITABLE);
+    assert_int_equal(blk_pause(blk), 0);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(blk_aio_pwrite(blk, 0, 512, data, 0, count, &waiting), 0);
+    assert_int_equal(blk_aio_pwrite(blk, 0, 512, data, 0, count, &never), -EAGAIN);
+    assert_int_equal(blk_resume(blk), 0);
+    reap(late, &waiting.calls, 3);
+    assert_int_equal(waiting.ret, 0);
+    assert_int_equal(blk_pwrite(blk, 0, 512, data, 0), 512); /* there is room again */
+    assert_int_equal(never.calls, 0);
+    blk_close(&blk);
+    blk_close(&other);
+    blk_context_close(&late);
+    blk_context_close(&greedy);
+    rig_close(&rig);
+}
+
 static void asynchronous_ioctls_and_compressed_writes_call_back_with_their_result(void **state)
 {
     (void)state;
@@ -266,6 +299,7 @@ int main(void)
         TEST(a_drain_returns_when_no_request_is_with_the_medium),
         TEST(closing_ends_what_waits_without_a_medium_too),
         TEST(what_waits_is_bounded_and_nobody_else_is_held_up),
+        TEST(what_others_have_left_of_a_backend_s_bound_is_a_bound_too),
         TEST(asynchronous_ioctls_and_compressed_writes_call_back_with_their_result),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
