@@ -143,7 +143,7 @@ static void an_ioctl_that_fails_is_told_with_its_reason(void **state)
     FOR_EACH_SEED(seed)
     {
         mocked("error=25");
-        stack_refused(-ENOTTY, "io-ioctl: backend \"b\" refused: Inappropriate ioctl",
+        stack_refused(-ENOTTY, "io-ioctl: backend \"b\" refused: the medium does not have it",
                       "io-ioctl b 1 data=x");
         stack_do("node-set m error=1");
         stack_refused(-EPERM, "or the driver refuses this code", "io-ioctl b 1");
