@@ -8,10 +8,15 @@
 
 #include "actors/clients.h"
 #include "actors/dispatch.h"
+#include "actors/io.h"
 #include "actors/kinds.h"
 #include "actors/reply.h"
 #include "actors/zsocket.h"
+#include "engine/clock.h"
+#include "engine/reactor.h"
 #include "proto/check.h"
+
+#define PATIENCE NS_PER_S /* with what media have not ended when the graph is gone */
 
 struct control {
     struct actor *self;
@@ -21,6 +26,7 @@ struct control {
     unsigned in_flight; /* requests under way, from outside and inside */
     bool closing;
     struct ticket close;
+    struct timer patience;
 };
 
 /* A request under way. */
@@ -294,6 +300,17 @@ static void on_close(struct actor *self, struct mail *mail)
     control->closing = true;
     control->close = mail_ticket(mail);
     close_if_idle(control);
+    if (control->in_flight)
+        timer_arm(reactor_timers(actor_reactor(self)), &control->patience,
+                  reactor_now(actor_reactor(self)) + PATIENCE);
+}
+
+/* The graph is gone: what has not ended by now is with a medium that does not end it. */
+static void lose_patience(struct timer *timer)
+{
+    struct control *control =
+        (struct control *)((char *)timer - offsetof(struct control, patience));
+    io_abandon(control->dispatcher.io);
 }
 
 static void control_init(struct actor *self)
@@ -301,11 +318,13 @@ static void control_init(struct actor *self)
     struct control *control = actor_state(self);
     control->self = self;
     control->dispatcher.shutdown_fd = -1;
+    control->patience.fire = lose_patience;
 }
 
 static void control_fini(struct actor *self)
 {
     struct control *control = actor_state(self);
+    timer_cancel(reactor_timers(actor_reactor(self)), &control->patience);
     clients_free(&control->clients);
 }
 

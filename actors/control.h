@@ -6,7 +6,8 @@
  * there is no endpoint.
  *
  * Opened by CONTROL_OPEN. Closed by CLOSE, after the graph has shut down (requests meanwhile are
- * refused there): answered when no request is under way and the socket is closed. */
+ * refused there): answered when no request is under way and the socket is closed. What a medium has
+ * not ended within a second gets an error. */
 #ifndef SLUICE_CONTROL_H
 #define SLUICE_CONTROL_H
 

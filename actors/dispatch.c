@@ -163,7 +163,7 @@ static void do_io(struct actor *self, Sluice__Request *request, struct call *cal
         return;
     }
     call->dispatcher->ios++;
-    io_run(self, request, io_ended, call);
+    io_run(self, &call->dispatcher->io, request, io_ended, call);
 }
 
 typedef void performer(struct actor *self, Sluice__Request *request, struct call *call);

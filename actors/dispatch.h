@@ -13,7 +13,8 @@
 
 struct dispatcher {
     int shutdown_fd; /* eventfd that a shutdown request signals; -1: none */
-    unsigned ios;    /* io-* requests on their way */
+    unsigned ios;    /* io-* requests on their way, */
+    struct io *io;   /* and they */
 };
 
 /* Runs once, now or later, with the reply, which it takes over. */

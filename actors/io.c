@@ -47,13 +47,44 @@ static Sluice__Reply *result(struct io *io)
     return reply;
 }
 
+static void unlink_io(struct io *io)
+{
+    *io->link = io->next;
+    if (io->next)
+        io->next->link = io->link;
+}
+
+static void release(struct io *io)
+{
+    buffer_free(reactor_buffers(io->reactor), io->data, io->data_size);
+    mail_free_body(io->request);
+    free(io);
+}
+
 static void finish(struct io *io)
 {
     Sluice__Reply *reply = result(io);
-    buffer_free(reactor_buffers(actor_reactor(io->self)), io->data, io->data_size);
-    mail_free_body(io->request);
+    unlink_io(io);
     io->done(io->self, reply, io->arg);
-    free(io);
+    release(io);
+}
+
+/* What its operation moves data to or from stays until that has ended. */
+void io_abandon(struct io *first)
+{
+    for (struct io *io = first, *next; io; io = next) {
+        struct actor *self = io->self;
+        next = io->next;
+        if (!io->waiting)
+            continue;
+        err_set(&io->err, -ESHUTDOWN,
+                "%s: the engine has ended before backend \"%s\" has; what has been done of it is "
+                "not known; start the engine again, and look",
+                io->kind->name, io->backend);
+        unlink_io(io);
+        io->self = NULL;
+        io->done(self, reply_err(&io->err), io->arg);
+    }
 }
 
 static void claim_ended(struct actor *self, struct mail *mail, void *arg)
@@ -184,6 +215,10 @@ static void op_ended(struct op *op, void *who)
     uint64_t bytes = op->bytes;
     bool asked = op->kind == OP_STATUS;
     op_free(op);
+    if (!io->self) {
+        release(io);
+        return;
+    }
     if (ret < 0)
         explain(io, (int)ret);
     else if (asked)
@@ -323,12 +358,19 @@ static void claimed(struct actor *self, struct mail *mail, void *arg)
     actor_ask(self, io->address, MAIL_SESSION_OPEN, open, granted, io);
 }
 
-void io_run(struct actor *self, Sluice__Request *request, dispatch_done_fn *done, void *arg)
+void io_run(struct actor *self, struct io **first, Sluice__Request *request, dispatch_done_fn *done,
+            void *arg)
 {
     struct io *io = calloc(1, sizeof *io);
     if (!io)
         abort();
     io->self = self;
+    io->reactor = actor_reactor(self);
+    io->next = *first;
+    io->link = first;
+    if (io->next)
+        io->next->link = &io->next;
+    *first = io;
     io->request = request;
     io->done = done;
     io->arg = arg;

@@ -11,7 +11,12 @@
 #define IO_PATTERN     (1 << 30) /* bytes that one request may fill with a pattern */
 #define IO_RANGE_BYTES (1 << 30) /* of one operation without data: longer ones are split */
 
-/* Takes the request over, whose body is one of io_*. */
-void io_run(struct actor *self, Sluice__Request *request, dispatch_done_fn *done, void *arg);
+/* Takes the request over, whose body is one of io_*. While it is under way it hangs in the list
+ * that begins with `*first`. */
+void io_run(struct actor *self, struct io **first, Sluice__Request *request, dispatch_done_fn *done,
+            void *arg);
+/* Answers those of a list which wait for an operation, with an error, without waiting any longer.
+ * The actor may end then, whatever comes of the operation. */
+void io_abandon(struct io *first);
 
 #endif

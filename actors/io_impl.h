@@ -22,7 +22,9 @@ struct io_kind {
 };
 
 struct io {
-    struct actor *self;
+    struct io *next, **link; /* in the list of those of one actor */
+    struct actor *self;      /* null: nobody waits for it any more */
+    struct reactor *reactor;
     Sluice__Request *request;
     const struct io_kind *kind;
     dispatch_done_fn *done;

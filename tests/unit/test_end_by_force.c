@@ -88,9 +88,11 @@ static void get_stuck(void)
 static void leave_it(void)
 {
     struct stack_answer closed;
+    uint64_t begun = engine_now(stack_engine());
     stack_ask(&closed, stack_world()->control, MAIL_CLOSE, NULL);
-    stack_settle();
-    assert_true(closed.came && closed.code == 0); /* it waits for no answer */
+    stack_await(&closed);
+    assert_int_equal(closed.code, 0);
+    assert_true(engine_now(stack_engine()) - begun <= NS_PER_S); /* it waits for nothing else */
     stack_pass(3000 * NS_PER_S);
     stack_leaves(stack_actors() - 1); /* but for events */
 }
@@ -278,6 +280,30 @@ static void whoever_drains_or_leaves_is_told(void **state)
     }
 }
 
+static void a_request_of_control_that_a_medium_does_not_end_is_answered(void **state)
+{
+    static const char *const lines[] = {"io-read far offset=0 bytes=4K", "io-flush far",
+                                        "io-write b offset=512K bytes=4K pattern=1",
+                                        "io-zeroes far offset=0 bytes=4K"};
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        struct stack_answer read, ended, closed;
+        add_stack(seed);
+        get_stuck();
+        stack_send(&read, "%s", lines[seed / 3 % 4]);
+        stack_settle();
+        end_by_force(&ended);
+        assert_false(read.came);
+        stack_ask(&closed, stack_world()->control, MAIL_CLOSE, NULL);
+        stack_await(&closed);
+        hears_that_it_ended(&read);
+        assert_int_equal(closed.code, 0);
+        stack_pass(3000 * NS_PER_S); /* the operation ends, and nobody is there any more */
+        stack_leaves(stack_actors() - 1);
+    }
+}
+
 /* --- All that may wait, at once */
 
 /* What acts_rig.h knows by name, with what gets stuck below all of it. */
@@ -353,9 +379,9 @@ static void whatever_is_asked_at_once_is_answered_by_the_end(void **state)
         stack_settle();
         for (unsigned i = 0; i < acts.nasks; i++) {
             const struct stack_answer *answer = &acts.asks[i].answer;
-            if (!strncmp(acts.asks[i].text, "io-", 3))
-                stack_await(answer); /* it waits for its requests, as all do that make any */
-            if (!answer->came)
+            /* Control waits for its requests, as all do who make any, until it is closed. */
+            bool with_medium = !strncmp(acts.asks[i].text, "io-", 3);
+            if (!answer->came && !with_medium)
                 fail_msg("'%s' was not answered", acts.asks[i].text);
             if (answer->code && !answer->text[0])
                 fail_msg("'%s' was refused without a word, with %d", acts.asks[i].text,
@@ -364,6 +390,8 @@ static void whatever_is_asked_at_once_is_answered_by_the_end(void **state)
         }
         forced += stack_actors() > 2;
         leave_it();
+        for (unsigned i = 0; i < acts.nasks; i++)
+            assert_true(acts.asks[i].answer.came);
     }
     alarm(0);
     assert_true(told > forced && forced > (stack_last_seed() - stack_first_seed()) / 2);
@@ -415,6 +443,7 @@ int main(void)
         cmocka_unit_test(whoever_waits_for_what_does_not_end_is_told),
         cmocka_unit_test(whoever_waits_for_a_change_behind_one_is_told),
         cmocka_unit_test(whoever_drains_or_leaves_is_told),
+        cmocka_unit_test(a_request_of_control_that_a_medium_does_not_end_is_answered),
         cmocka_unit_test(whatever_is_asked_at_once_is_answered_by_the_end),
         cmocka_unit_test(all_who_asked_for_the_end_are_told_of_it),
     };
