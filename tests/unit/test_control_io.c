@@ -3,9 +3,6 @@
 
 #include "actors/io.h"
 
-/* --- io ----------------------------------------------------------------------------------------
- */
-
 static Sluice__Reply *io(void *socket, const char *line)
 {
     static uint64_t id = 1000000;
