@@ -7,6 +7,7 @@
 #include "actors/graph.h"
 #include "drivers/driver.h"
 #include "engine/port.h"
+#include "played_rig.h"
 #include "proto/render.h"
 #include "proto/words.h"
 
@@ -26,19 +27,6 @@ static struct {
     struct port *port;
     struct world world;
     struct stack_news news;
-    struct stack_device device;
-    struct {
-        struct ticket caller;
-        Sluice__DeviceCall__Call call;
-    } calls[16]; /* what the device has not answered, the oldest first */
-    unsigned ncalls;
-    struct stack_media media;
-    struct {
-        actor_addr backend;
-        uint64_t session;
-        unsigned kind; /* of the answer */
-    } noted[32];       /* what is to be answered */
-    unsigned nnoted;
     uint64_t *leaving; /* claims whose backends are about to move */
     size_t nleaving;
     unsigned moment, left;
@@ -67,14 +55,14 @@ const struct world *stack_world(void)
     return &stack.world;
 }
 
+struct port *stack_port(void)
+{
+    return stack.port;
+}
+
 const struct stack_news *stack_news(void)
 {
     return &stack.news;
-}
-
-struct stack_device *stack_device(void)
-{
-    return &stack.device;
 }
 
 unsigned stack_moment(void)
@@ -326,173 +314,7 @@ Sluice__SessionClose *stack_session_end(uint64_t session)
     return close;
 }
 
-/* --- The port as a device */
-
-Sluice__DeviceState *stack_device_stands(Sluice__DeviceState__Act act)
-{
-    Sluice__DeviceState *state = MAIL_NEW(sluice__device_state);
-    state->tray_open = stack.device.tray_open;
-    state->medium_locked = stack.device.locked;
-    state->has_act = state->has_tag = true;
-    state->act = act;
-    state->tag = STACK_DEVICE_TAG;
-    return state;
-}
-
-Sluice__DeviceOps *stack_device_offers(unsigned offers)
-{
-    Sluice__DeviceOps *ops = MAIL_NEW(sluice__device_ops);
-    ops->offers = offers;
-    ops->state = stack_device_stands(SLUICE__DEVICE_STATE__ACT__NONE);
-    ops->tag = STACK_DEVICE_TAG;
-    return ops;
-}
-
-void stack_device_ops(actor_addr backend, unsigned offers)
-{
-    stack_call(backend, MAIL_DEVICE_OPS, stack_device_offers(offers));
-}
-
-void stack_device_state(actor_addr backend, Sluice__DeviceState__Act act)
-{
-    stack_call(backend, MAIL_DEVICE_STATE, stack_device_stands(act));
-}
-
-bool stack_device_is_called(void)
-{
-    return stack.ncalls > 0;
-}
-
-static struct ticket take_call(void)
-{
-    struct ticket caller = stack.calls[0].caller;
-    memmove(stack.calls, stack.calls + 1, --stack.ncalls * sizeof *stack.calls);
-    return caller;
-}
-
-void stack_device_refuse(int code)
-{
-    struct err err = {0};
-    assert_true(stack.ncalls > 0);
-    err_set(&err, code, "the rig does not %s",
-            stack.calls[0].call == SLUICE__DEVICE_CALL__CALL__LOAD ? "load" : "obey");
-    port_refuse(stack.port, take_call(), &err);
-}
-
-void stack_device_answer(void)
-{
-    assert_true(stack.ncalls > 0);
-    Sluice__DeviceCall__Call call = stack.calls[0].call;
-    if (call == SLUICE__DEVICE_CALL__CALL__LOAD && stack.device.load_error) {
-        stack_device_refuse(stack.device.load_error);
-        return;
-    }
-    struct ticket caller = take_call();
-    if (call == SLUICE__DEVICE_CALL__CALL__LOAD)
-        stack.device.tray_open = false;
-    else if (call == SLUICE__DEVICE_CALL__CALL__EJECT)
-        stack.device.tray_open = true;
-    else if (call == SLUICE__DEVICE_CALL__CALL__FORCED_EJECT_REQUEST)
-        stack.device.locked = false;
-    port_reply(stack.port, caller, MAIL_DEVICE_STATE,
-               stack_device_stands(SLUICE__DEVICE_STATE__ACT__NONE));
-}
-
-static void device_called(const struct mail *mail)
-{
-    static const char *const names[] = {"load",    "eject",       "eject-request", "force",
-                                        "resized", "drain-begin", "drain-end"};
-    const Sluice__DeviceCall *call = (const void *)mail->body;
-    size_t used = strlen(stack.device.log);
-    snprintf(stack.device.log + used, sizeof stack.device.log - used, "%s%s", used ? ", " : "",
-             names[call->call]);
-    assert_int_equal(call->tag, STACK_DEVICE_TAG);
-    if (!mail->correlation)
-        return;
-    assert_true(stack.ncalls < sizeof stack.calls / sizeof *stack.calls);
-    stack.calls[stack.ncalls].caller = mail_ticket(mail);
-    stack.calls[stack.ncalls++].call = call->call;
-    if (!stack.device.hold)
-        stack_device_answer();
-}
-
-/* --- The port as one who is told of media */
-
-struct stack_media *stack_media(void)
-{
-    return &stack.media;
-}
-
-/* Of those that are to be answered; their number if none is this session's. */
-static unsigned find_noted(uint64_t session)
-{
-    unsigned i = 0;
-    while (i < stack.nnoted && stack.noted[i].session != session)
-        i++;
-    return i;
-}
-
-bool stack_is_asked(uint64_t session)
-{
-    return find_noted(session) < stack.nnoted;
-}
-
-static void answer_noted(unsigned i)
-{
-    Sluice__SessionCalm *noted = MAIL_NEW(sluice__session_calm);
-    noted->session = stack.noted[i].session;
-    port_tell(stack.port, stack.noted[i].backend, stack.noted[i].kind, noted);
-    stack.noted[i] = stack.noted[--stack.nnoted];
-}
-
-void stack_answer_session(uint64_t session)
-{
-    assert_true(stack_is_asked(session));
-    answer_noted(find_noted(session));
-}
-
-void stack_media_answer(void)
-{
-    while (stack.nnoted)
-        answer_noted(stack.nnoted - 1);
-}
-
-uint64_t stack_callback_session(actor_addr backend, const _Atomic uint32_t *due)
-{
-    Sluice__SessionOpen *open = stack_session(8, 0);
-    open->has_callbacks = true;
-    open->callbacks = (uint64_t)(uintptr_t)due;
-    return ((const Sluice__SessionGrant *)stack_call(backend, MAIL_SESSION_OPEN, open))->session;
-}
-
-static void note(const struct mail *mail, uint64_t session, unsigned answer)
-{
-    assert_true(stack.nnoted < sizeof stack.noted / sizeof *stack.noted);
-    stack.noted[stack.nnoted].backend = mail->from;
-    stack.noted[stack.nnoted].session = session;
-    stack.noted[stack.nnoted++].kind = answer;
-    if (!stack.media.hold)
-        stack_media_answer();
-}
-
-uint64_t stack_media_session(actor_addr backend)
-{
-    const Sluice__SessionGrant *grant = stack_call(backend, MAIL_SESSION_OPEN, stack_session(8, 0));
-    Sluice__SessionNotify *notify = MAIL_NEW(sluice__session_notify);
-    notify->session = grant->session;
-    notify->notify = true;
-    stack_call(backend, MAIL_SESSION_NOTIFY, notify);
-    return grant->session;
-}
-
-static void medium_told(const struct mail *mail)
-{
-    const Sluice__MediumNews *news = (const void *)mail->body;
-    size_t used = strlen(stack.media.log);
-    snprintf(stack.media.log + used, sizeof stack.media.log - used, "%s%s", used ? ", " : "",
-             news->inserted ? "insert" : "remove");
-    note(mail, news->session, MAIL_MEDIUM_NOTED);
-}
+/* --- Mail */
 
 /* Each claim is told in turn. */
 static void moving(const Sluice__Moving *moving)
@@ -517,20 +339,10 @@ static void on_mail(struct port *port, struct mail *mail, void *arg)
 {
     (void)port;
     (void)arg;
-    if (mail->kind == MAIL_MEDIUM_NEWS) {
-        medium_told(mail);
+    if (played_mail(mail))
         return;
-    }
-    if (mail->kind == MAIL_DEVICE_CALL) {
-        device_called(mail);
-        return;
-    }
     if (mail->kind == MAIL_MOVING) {
         moving((const void *)mail->body);
-        return;
-    }
-    if (mail->kind == MAIL_SESSION_QUIET) {
-        note(mail, ((const Sluice__SessionQuiet *)mail->body)->session, MAIL_SESSION_CALM);
         return;
     }
     assert_int_equal(mail->kind, MAIL_BACKEND_CHANGED);
@@ -625,10 +437,8 @@ static void start(unsigned threads, uint64_t seed, bool incoming)
                                      .stepped = true,
                                      .seed = seed};
     stack.news = (struct stack_news){0};
-    stack.device = (struct stack_device){0};
-    stack.media = (struct stack_media){0};
-    stack.nnoted = stack.ncalls = 0;
     stack.nleaving = 0;
+    played_start();
     static bool watched;
     if (!watched)
         atexit(tell_failed);
