@@ -264,6 +264,10 @@ static void on_enter(struct actor *self, struct mail *mail)
 static void take_queues(struct throttle_tree *tree, struct throttle_place *place,
                         const Sluice__ThrottleAsk *ask)
 {
+    for (size_t i = 0; i < ask->n_owed_reads; i++)
+        throttle_owe(tree, place, THROTTLE_READ, ask->owed_reads[i]);
+    for (size_t i = 0; i < ask->n_owed_writes; i++)
+        throttle_owe(tree, place, THROTTLE_WRITE, ask->owed_writes[i]);
     for (size_t i = 0; i < ask->n_reads; i++)
         throttle_wait(tree, place, THROTTLE_READ, ask->reads[i]);
     for (size_t i = 0; i < ask->n_writes; i++)

@@ -5,7 +5,8 @@
 
 #include "engine/mem.h"
 
-#define CANCELLED UINT64_MAX /* in place of a request's bytes */
+#define CANCELLED UINT64_MAX          /* in place of a request's bytes */
+#define GONE      (UINT64_C(1) << 63) /* beside them: it is only to be paid */
 
 /* --- Counts */
 
@@ -53,7 +54,7 @@ static uint64_t *bytes_at(const struct throttle_queue *queue, uint64_t number)
 uint64_t throttle_head(const struct throttle_place *place, unsigned direction)
 {
     const struct throttle_queue *queue = &place->queues[direction];
-    return *bytes_at(queue, queue->head);
+    return *bytes_at(queue, queue->head) & ~GONE;
 }
 
 static void put(struct throttle_queue *queue, uint64_t bytes)
@@ -75,7 +76,7 @@ static void put(struct throttle_queue *queue, uint64_t bytes)
 static void settle(struct throttle_place *place, unsigned direction)
 {
     struct throttle_queue *queue = &place->queues[direction];
-    while (queue->head < queue->tail && throttle_head(place, direction) == CANCELLED)
+    while (queue->head < queue->tail && *bytes_at(queue, queue->head) == CANCELLED)
         queue->head++;
     if (queue->head == queue->tail)
         throttle_unlink(&place->flows[direction]);
@@ -84,44 +85,44 @@ static void settle(struct throttle_place *place, unsigned direction)
 void throttle_wait(struct throttle_tree *tree, struct throttle_place *place, unsigned direction,
                    uint64_t bytes)
 {
-    put(&place->queues[direction], bytes);
+    put(&place->queues[direction], bytes & ~GONE);
     count_waiting(tree, place, 1);
     throttle_link(&place->flows[direction]);
 }
 
-/* How many of the queue from one number on, up to another, wait. */
-static int64_t waiting_between(const struct throttle_queue *queue, uint64_t from, uint64_t to)
+void throttle_owe(struct throttle_tree *tree, struct throttle_place *place, unsigned direction,
+                  uint64_t bytes)
 {
-    int64_t n = 0;
-    if (from < queue->head)
-        from = queue->head;
-    if (from < queue->through)
-        from = queue->through;
-    for (; from < to && from < queue->tail; from++)
-        n += *bytes_at(queue, from) != CANCELLED;
-    return n;
+    put(&place->queues[direction], bytes | GONE);
+    count_passed(tree, place, bytes);
+    throttle_link(&place->flows[direction]);
+}
+
+static bool waits(const struct throttle_queue *queue, uint64_t number)
+{
+    return number >= queue->head && number < queue->tail && !(*bytes_at(queue, number) & GONE);
 }
 
 void throttle_through(struct throttle_tree *tree, struct throttle_place *place, unsigned direction,
                       uint64_t number)
 {
     struct throttle_queue *queue = &place->queues[direction];
-    if (number <= queue->through)
-        return;
-    count_waiting(tree, place, -waiting_between(queue, 0, number));
-    /* They pass now, and not when they are paid. */
-    for (uint64_t at = queue->head > queue->through ? queue->head : queue->through;
-         at < number && at < queue->tail; at++)
-        if (*bytes_at(queue, at) != CANCELLED)
-            count_passed(tree, place, *bytes_at(queue, at));
-    queue->through = number;
+    int64_t n = 0;
+    for (uint64_t at = queue->head; at < number && at < queue->tail; at++) {
+        if (!waits(queue, at))
+            continue;
+        count_passed(tree, place, *bytes_at(queue, at)); /* now, and not when they are paid */
+        *bytes_at(queue, at) |= GONE;
+        n++;
+    }
+    count_waiting(tree, place, -n);
 }
 
 void throttle_cancel(struct throttle_tree *tree, struct throttle_place *place, unsigned direction,
                      uint64_t number)
 {
     struct throttle_queue *queue = &place->queues[direction];
-    if (!waiting_between(queue, number, number + 1))
+    if (!waits(queue, number))
         return; /* it has gone meanwhile */
     count_waiting(tree, place, -1);
     *bytes_at(queue, number) = CANCELLED;
@@ -167,7 +168,8 @@ void throttle_pop(struct throttle_tree *tree, struct throttle_place *place, unsi
 {
     struct throttle_queue *queue = &place->queues[direction];
     uint64_t bytes = throttle_head(place, direction);
-    bool waited = queue->head++ >= queue->through;
+    bool waited = waits(queue, queue->head);
+    queue->head++;
     if (waited) {
         count_passed(tree, place, bytes);
         count_waiting(tree, place, -1);
@@ -208,10 +210,8 @@ void throttle_leave(struct throttle_tree *tree, struct throttle_place *place)
     for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++) {
         throttle_return(place, d);
         struct throttle_queue *queue = &place->queues[d];
-        count_waiting(tree, place, -waiting_between(queue, 0, queue->tail));
-        if (queue->tail > queue->through)
-            queue->tail = queue->through > queue->head ? queue->through : queue->head;
-        settle(place, d);
+        for (uint64_t at = queue->head, tail = queue->tail; at < tail; at++)
+            throttle_cancel(tree, place, d, at);
     }
     for (struct throttle_group *group = place->group; group; group = group->parent)
         group->members--;

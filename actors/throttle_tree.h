@@ -90,10 +90,9 @@ struct throttle_place {
     bool left;     /* only what it owes is here */
     bool recalled; /* it is to give back what it has leased */
     struct throttle_queue {
-        uint64_t *bytes;     /* a ring */
+        uint64_t *bytes;     /* a ring; those that have gone, and are to be paid, are marked */
         size_t capacity;     /* a power of 2, or 0 */
         uint64_t head, tail; /* numbers of the first one that waits, and of the next to come */
-        uint64_t through;    /* those with lower numbers have gone: they only are to be paid */
     } queues[THROTTLE_DIRECTIONS];
     struct throttle_flow flows[THROTTLE_DIRECTIONS];
     struct throttle_lease leases[THROTTLE_DIRECTIONS];
@@ -134,6 +133,9 @@ struct throttle_place *throttle_find(const struct throttle_tree *tree, uint64_t 
 /* One more request waits. */
 void throttle_wait(struct throttle_tree *tree, struct throttle_place *place, unsigned direction,
                    uint64_t bytes);
+/* One more has gone without having waited: it is to be paid in its turn. It has a number, too. */
+void throttle_owe(struct throttle_tree *tree, struct throttle_place *place, unsigned direction,
+                  uint64_t bytes);
 /* Requests with lower numbers have gone without being asked for. */
 void throttle_through(struct throttle_tree *tree, struct throttle_place *place, unsigned direction,
                       uint64_t number);

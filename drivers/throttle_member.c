@@ -59,21 +59,21 @@ static bool holds_lease(const struct throttle_side *side)
 
 /* --- What is told */
 
-/* Those that were let through, then those that wait, in the order of their arrival. */
+static void tell_owed(struct throttle_side *side, size_t *n, uint64_t **sizes)
+{
+    *sizes = side->owed;
+    *n = side->n_owed;
+    side->next += side->n_owed;
+    side->owed = NULL;
+    side->n_owed = side->owed_capacity = 0;
+}
+
+/* In the order of their arrival. */
 static void tell_queue(struct throttle_side *side, size_t *n, uint64_t **sizes)
 {
     struct op *op;
-    *sizes = side->owed;
-    *n = side->n_owed;
-    if (side->n_owed) {
-        side->next += side->n_owed;
-        side->through = side->next;
-        side->through_is_news = true;
-    }
-    side->owed = NULL;
-    side->n_owed = side->owed_capacity = 0;
     if (side->fresh.count)
-        *sizes = mem_resize(*sizes, (*n + side->fresh.count) * sizeof **sizes);
+        *sizes = mem_new(side->fresh.count * sizeof **sizes);
     while ((op = op_dequeue(&side->fresh))) {
         waits_of(op)->number = side->next++;
         (*sizes)[(*n)++] = side->typical = op->bytes;
@@ -84,6 +84,8 @@ static void tell_queue(struct throttle_side *side, size_t *n, uint64_t **sizes)
 static void tell_queues(struct throttle_member *member, Sluice__ThrottleAsk *ask)
 {
     struct throttle_side *reads = &member->sides[0], *writes = &member->sides[1];
+    tell_owed(reads, &ask->n_owed_reads, &ask->owed_reads);
+    tell_owed(writes, &ask->n_owed_writes, &ask->owed_writes);
     tell_queue(reads, &ask->n_reads, &ask->reads);
     tell_queue(writes, &ask->n_writes, &ask->writes);
     ask->n_cancelled_reads = reads->n_cancelled;
@@ -215,27 +217,49 @@ static void ask(struct throttle_member *member)
 
 /* --- What goes */
 
-static void go(struct throttle_member *member, struct op_queue *queue)
+/* May bring others, or cancel some that wait, before it returns: where requests end at once. */
+static void go(struct throttle_member *member, struct throttle_side *side, struct op_queue *queue)
 {
     struct op *op = op_dequeue(queue);
+    side->waiting--;
     op_pop(op);
     member->pass(member->owner, op);
+}
+
+/* Nothing keeps them any more. */
+static void release(struct throttle_side *side, struct op_queue *queue)
+{
+    struct op *op;
+    while ((op = op_dequeue(queue)))
+        op_enqueue(&side->going, op);
+}
+
+static void await(struct throttle_side *side, struct op_queue *queue, struct op *op)
+{
+    op_enqueue(queue, op);
+    side->waiting++;
 }
 
 static void let_go(struct throttle_member *member, struct throttle_side *side, uint64_t number)
 {
     while (side->told.head && waits_of(side->told.head)->number < number)
-        go(member, &side->told);
+        go(member, side, &side->told);
 }
 
-/* In the order of their arrival, which only matters within a direction. */
+/* In the order of their arrival, which only matters within a direction. Those that come meanwhile,
+ * as pieces of what goes do, follow. */
 static void let_all_go(struct throttle_member *member)
 {
+    bool within = member->letting_go;
+    member->letting_go = true;
     for (unsigned i = 0; i < 2; i++) {
-        let_go(member, &member->sides[i], UINT64_MAX);
-        while (member->sides[i].fresh.head)
-            go(member, &member->sides[i].fresh);
+        release(&member->sides[i], &member->sides[i].told);
+        release(&member->sides[i], &member->sides[i].fresh);
     }
+    for (unsigned i = 0; i < 2; i++)
+        while (member->sides[i].going.head)
+            go(member, &member->sides[i], &member->sides[i].going);
+    member->letting_go = within;
 }
 
 /* A lease that has come is for those that came after the question, too. What the group was told of
@@ -244,7 +268,7 @@ static void spend(struct throttle_member *member, struct throttle_side *side)
 {
     while (!side->told.head && side->fresh.head && throttle_has(side, side->fresh.head->bytes)) {
         throttle_spend(member, side, side->fresh.head->bytes);
-        go(member, &side->fresh);
+        go(member, side, &side->fresh);
     }
     if (side->told.head && holds_lease(side))
         side->returns = true;
@@ -306,7 +330,7 @@ static void forget_owed(struct throttle_member *member)
 static void lost(struct throttle_member *member)
 {
     member->entered = false;
-    member->group = 0;
+    member->group = member->to = 0;
     drop_leases(member);
     timer_cancel(reactor_timers(actor_reactor(member->self)), &member->timer);
     forget_owed(member);
@@ -371,34 +395,27 @@ static bool is_counted(const struct throttle_member *member)
     return member->entered || (member->joining && member->to);
 }
 
-/* Of somebody for whose sake a member is not open. */
-static bool is_limited_still(const struct op *op)
+/* Whether nothing keeps it: not one of somebody for whose sake a member is not open. */
+static bool is_free(const struct throttle_member *member, const struct op *op)
 {
-    return op->flags & OP_KEEPS_LIMITS;
+    return !member->group || member->letting_go || (member->open && !(op->flags & OP_KEEPS_LIMITS));
 }
 
 void throttle_member_wait(struct throttle_member *member, struct op *op)
 {
     struct throttle_side *side = side_of(member, op);
-    if (!member->joining && !member->group) {
-        member->pass(member->owner, op);
-        return;
-    }
-    if (member->open && !is_limited_still(op)) {
-        /* Those that are owed are in front of those that are told, so not behind any that waits. */
-        if (side->told.head) {
-            throttle_member_pass(member, op);
-            return;
-        }
-        if (is_counted(member))
-            owe(side, op->bytes);
+    bool free = is_free(member, op);
+    if (free && is_counted(member))
+        owe(side, op->bytes);
+    if (free && !side->going.head) {
         member->pass(member->owner, op);
     } else {
         op_push(op, ended, member);
-        op_enqueue(&side->fresh, op);
-        side->due = true;
+        await(side, free ? &side->going : &side->fresh, op);
+        side->due |= !free;
     }
-    ask(member);
+    if (member->group)
+        ask(member);
 }
 
 void throttle_member_pass(struct throttle_member *member, struct op *op)
@@ -432,8 +449,9 @@ bool throttle_member_cancel(struct throttle_member *member, struct op *op)
     struct throttle_side *side = side_of(member, op);
     if (op_unqueue(&side->told, op))
         cancelled(member, side, waits_of(op));
-    else if (!op_unqueue(&side->fresh, op))
+    else if (!op_unqueue(&side->fresh, op) && !op_unqueue(&side->going, op))
         return false;
+    side->waiting--;
     op_pop(op);
     return true;
 }
@@ -442,7 +460,9 @@ struct op *throttle_member_take(struct throttle_member *member)
 {
     for (unsigned i = 0; i < 2; i++) {
         struct throttle_side *side = &member->sides[i];
-        struct op *op = side->told.head ? side->told.head : side->fresh.head;
+        struct op *op = side->going.head  ? side->going.head
+                        : side->told.head ? side->told.head
+                                          : side->fresh.head;
         if (op && throttle_member_cancel(member, op))
             return op;
     }
@@ -608,7 +628,8 @@ void throttle_member_init(struct throttle_member *member, struct actor *self, co
     *member = (struct throttle_member){
         .self = self, .name = name, .send = send, .pass = pass, .owner = owner};
     for (unsigned i = 0; i < 2; i++)
-        op_queue_init(&member->sides[i].fresh), op_queue_init(&member->sides[i].told);
+        op_queue_init(&member->sides[i].fresh), op_queue_init(&member->sides[i].told),
+            op_queue_init(&member->sides[i].going);
     member->timer.fire = look;
 }
 

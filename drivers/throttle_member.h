@@ -33,11 +33,13 @@ struct throttle_member {
         uint64_t requests, bytes; /* leased; UINT64_MAX at first: without limit */
         uint64_t few, few_bytes;  /* more is due at that */
         uint64_t spent_requests, spent_bytes;
-        struct op_queue fresh; /* those that wait, and that the group was not told of */
-        struct op_queue told;  /* and those that it was, with their numbers, */
+        size_t waiting;        /* in one of these: */
+        struct op_queue fresh; /* those that the group was not told of, */
+        struct op_queue told;  /* those that it was, with their numbers, */
         /* What is looked at less often. */
-        uint64_t next;    /* of which this is the next */
-        uint64_t through; /* those with lower numbers were let through, */
+        struct op_queue going; /* and those that are about to go, as it has let them all go */
+        uint64_t next;         /* of all numbers */
+        uint64_t through;      /* those with lower numbers were let through, */
         bool through_is_news;
         uint64_t *owed; /* and these, bytes, that it was not told of */
         size_t n_owed, owed_capacity;
@@ -67,6 +69,7 @@ struct throttle_member {
     unsigned asking; /* questions under way */
     bool again;      /* there is more to tell */
     bool open;       /* whatever waits goes at once: see throttle_member_open() */
+    bool letting_go; /* all that waits, just now */
     struct timer timer;
 
     /* A change of the group. */
@@ -155,7 +158,7 @@ static inline void throttle_spend(struct throttle_member *member, struct throttl
 static inline bool throttle_member_pays(struct throttle_member *member, const struct op *op)
 {
     struct throttle_side *side = &member->sides[throttle_is_write(op->kind)];
-    if (!throttle_has(side, op->bytes) || side->fresh.head || side->told.head)
+    if (!throttle_has(side, op->bytes) || side->waiting)
         return false;
     throttle_spend(member, side, op->bytes);
     if (__builtin_expect(side->requests <= side->few || side->bytes <= side->few_bytes, 0))

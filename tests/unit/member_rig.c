@@ -8,6 +8,7 @@
 
 #define MEMBERS 128
 #define GROUPS  16
+#define NESTED  10 /* requests that come within others, at a time */
 
 static struct {
     actor_addr throttle;
@@ -48,11 +49,18 @@ static void ended(struct op *op, void *who)
     fail_msg("a request was completed by its member");
 }
 
+static void submit(struct member *member, unsigned direction);
+
 /* One is over: the next may come. */
 static void over(struct member *member, struct member_stream *stream)
 {
     if (stream->running > stream->depth) {
         stream->running--;
+        return;
+    }
+    if (stream->at_once && member->nested < NESTED) {
+        member->nested++;
+        submit(member, stream == &member->streams[1]);
         return;
     }
     stream->due[stream->end_due++ % MEMBER_DEPTH] = now(member) + stream->think;
@@ -74,9 +82,12 @@ static void pass(void *owner, struct op *op)
     struct member *member = owner;
     unsigned direction = throttle_is_write(op->kind);
     struct member_stream *stream = &member->streams[direction];
-    assert_true(((const struct request *)op_top(op))->number >= stream->next);
-    stream->next = ((const struct request *)op_top(op))->number + 1;
-    watch(member, direction, op->bytes);
+    uint64_t number = ((const struct request *)op_top(op))->number;
+    bool keeps = op->flags & OP_KEEPS_LIMITS;
+    assert_true(number >= stream->next[keeps]);
+    stream->next[keeps] = number + 1;
+    if (!member->opening && (keeps || !member->throttle.open))
+        watch(member, direction, op->bytes);
     stream->passed++;
     stream->passed_bytes += op->bytes;
     op_pop(op);
@@ -91,6 +102,9 @@ static void submit(struct member *member, unsigned direction)
     op->kind = direction ? OP_WRITE : OP_READ;
     op->bytes =
         stream->small_every && stream->begun % stream->small_every == 0 ? 512 : stream->bytes;
+    op->flags = stream->keeps_every && stream->begun % stream->keeps_every == 0
+                    ? (uint16_t)OP_KEEPS_LIMITS
+                    : 0;
     struct request *request = op_push(op, ended, member);
     request->number = stream->begun++;
     if (throttle_member_pays(&member->throttle, op))
@@ -104,6 +118,7 @@ static void pump(struct timer *timer)
     struct member *member = (struct member *)((char *)timer - offsetof(struct member, timer));
     uint64_t next = UINT64_MAX;
     member->pumping = true;
+    member->nested = 0;
     for (unsigned d = 0; d < 2; d++) {
         struct member_stream *stream = &member->streams[d];
         const uint64_t *due = stream->due;
@@ -253,6 +268,39 @@ void members_cancel(struct member *member, unsigned direction)
 {
     struct cancel arg = {member, direction};
     rig_at(member->address, cancel, &arg);
+}
+
+/* Only those wait that keep limits, and came since. */
+static void assert_open(struct member *member)
+{
+    for (unsigned d = 0; d < 2; d++) {
+        const struct throttle_side *side = &member->throttle.sides[d];
+        assert_null(side->going.head);
+        for (const struct op *op = side->fresh.head; op; op = op->next)
+            assert_true(op->flags & OP_KEEPS_LIMITS);
+        for (const struct op *op = side->told.head; op; op = op->next)
+            assert_true(op->flags & OP_KEEPS_LIMITS);
+    }
+}
+
+static void open(void *arg)
+{
+    struct member *member = arg;
+    member->opening = true;
+    member->nested = 0;
+    throttle_member_open(&member->throttle, true);
+    member->opening = false;
+    assert_open(member);
+}
+
+static void shut(void *arg)
+{
+    throttle_member_open(&((struct member *)arg)->throttle, false);
+}
+
+void members_open(struct member *member, bool on)
+{
+    rig_at(member->address, on ? open : shut, member);
 }
 
 /* --- Groups */

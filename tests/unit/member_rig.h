@@ -20,11 +20,13 @@ struct member_stream {
     uint64_t bytes;       /* of each */
     uint64_t think;       /* ns from the end of one to the next */
     uint64_t small_every; /* each so many-th has 512 bytes; 0: none */
+    uint64_t keeps_every; /* each so many-th keeps limits when others are let through; 0: none */
+    bool at_once;         /* with one that passes the next may come before that returns */
     /* Since members_measure(): */
     uint64_t passed, passed_bytes;
     /* The rig's own. */
-    unsigned running; /* that were begun, and either wait or think */
-    uint64_t begun, next;
+    unsigned running;        /* that were begun, and either wait or think */
+    uint64_t begun, next[2]; /* by whether it keeps limits */
     uint64_t due[MEMBER_DEPTH], first_due, end_due;
 };
 
@@ -36,7 +38,8 @@ struct member {
     uint64_t asks;  /* messages to its group, since members_measure() */
     struct member_stream streams[2];
     struct timer timer;
-    bool pumping;
+    bool pumping, opening;
+    unsigned nested; /* that came at once, of one time */
     struct ticket closer;
 };
 
@@ -57,6 +60,9 @@ void members_start(struct member *member, unsigned direction, unsigned depth, ui
                    uint64_t think);
 /* The oldest one that waits does not any more. */
 void members_cancel(struct member *member, unsigned direction);
+
+/* What waits goes, and what does not keep limits passes, until it is closed. */
+void members_open(struct member *member, bool open);
 
 /* What was measured is forgotten. */
 void members_measure(void);

@@ -3,6 +3,7 @@
 #include "member_rig.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 #define READ  0
 #define WRITE 1
@@ -257,10 +258,10 @@ static struct limits draw_limits(uint64_t *random)
 
 static void step(uint64_t *random, struct member **members, unsigned n)
 {
-    static const uint64_t sizes[] = {0, 512, 4096, 6000, 65536, 1048576};
+    static const uint64_t sizes[] = {0, 512, 4096, 6000, 65536, 1048576, UINT64_C(1) << 40};
     struct member *member = members[draw(random, n)];
     unsigned direction = (unsigned)draw(random, 2);
-    switch (draw(random, 10)) {
+    switch (draw(random, 11)) {
     case 0: {
         struct limits limits = draw_limits(random);
         members_set(1 + draw(random, 3), &limits);
@@ -273,10 +274,16 @@ static void step(uint64_t *random, struct member **members, unsigned n)
         members_cancel(member, direction);
         break;
     case 3:
+        members_open(member, draw(random, 2));
+        break;
     case 4:
     case 5:
+    case 6:
         member->streams[direction].small_every = draw(random, 4);
-        members_start(member, direction, (unsigned)draw(random, 40), sizes[draw(random, 6)],
+        member->streams[direction].keeps_every = draw(random, 3);
+        member->streams[direction].at_once = draw(random, 2);
+        members_start(member, direction, (unsigned)draw(random, 40),
+                      sizes[draw(random, draw(random, 9) ? 6 : 7)],
                       1000 + draw(random, UINT64_C(1) << (14 + draw(random, 10))));
         break;
     default:
@@ -290,7 +297,9 @@ static void members_keep_all_rules_whatever_happens(void **state)
 {
     static uint64_t random;
     (void)state;
-    for (unsigned run = 0; run < 20; run++) {
+    const char *runs = getenv("THROTTLE_RUNS"); /* of the same random numbers; 20, or as many */
+    unsigned end = runs ? (unsigned)strtoul(runs, NULL, 10) : 20;
+    for (unsigned run = 0; run < end; run++) {
         struct limits limits = draw_limits(&random);
         struct member *members[5];
         members_up(&limits);
@@ -304,6 +313,8 @@ static void members_keep_all_rules_whatever_happens(void **state)
             step(&random, members, 5);
         for (unsigned i = 0; i < 10; i++)
             members_start(members[i / 2], i % 2, 0, 512, 0);
+        for (unsigned i = 0; i < 5; i++)
+            members_open(members[i], false);
         rig_advance(3600 * NS_PER_S);
         limits = LIMITS_NONE; /* those that need days */
         for (unsigned i = 1; i <= 3; i++)

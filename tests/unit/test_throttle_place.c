@@ -218,6 +218,37 @@ static void paying_for_what_was_let_through_is_no_news(void **state)
     tear_down(&s);
 }
 
+/* Those that wait behind them wait for their member's turns, and for nobody else's. */
+static void what_went_without_waiting_is_paid_by_turns_in_its_place(void **state)
+{
+    (void)state;
+    struct stage s;
+    struct limits limits = iops(10);
+    set_up(&s, &limits, 2);
+    struct throttle_place *one = s.members[0], *other = s.members[1];
+    ask(&s.tree, one, READ, 3, 4096);
+    ask(&s.tree, other, READ, 30, 4096);
+    step_to(&s.tree, SEC); /* one of each */
+    for (unsigned i = 0; i < 10; i++)
+        throttle_owe(&s.tree, one, READ, 4096);
+    ask(&s.tree, one, READ, 1, 4096);
+    assert_int_equal(one->counts.waiting, 3);
+    assert_int_equal(s.tree.root->counts.waiting, 3 + 29);
+    throttle_cancel(&s.tree, one, READ, 5); /* too late */
+    step_to(&s.tree, SEC + 400 * MS);
+    assert_int_equal(gone(one, READ), 3);
+    assert_int_equal(gone(other, READ), 3);
+    step_to(&s.tree, SEC + 2400 * MS);
+    assert_int_equal(gone(other, READ), 13);
+    assert_int_equal(gone(one, READ), 13);
+    assert_int_equal(one->counts.waiting, 1);
+    assert_int_equal(one->counts.held, 4);
+    step_to(&s.tree, SEC + 2600 * MS);
+    assert_int_equal(gone(one, READ), 14);
+    assert_int_equal(one->counts.waiting, 0);
+    tear_down(&s);
+}
+
 /* --- Leaving */
 
 static void leaving_forgets_what_waits_and_keeps_what_is_owed(void **state)
@@ -717,6 +748,7 @@ int main(void)
         cmocka_unit_test(with_its_last_request_cancelled_a_member_has_no_turns),
         cmocka_unit_test(what_was_let_through_waits_no_more_and_is_paid_by_its_member_s_turns),
         cmocka_unit_test(paying_for_what_was_let_through_is_no_news),
+        cmocka_unit_test(what_went_without_waiting_is_paid_by_turns_in_its_place),
         cmocka_unit_test(leaving_forgets_what_waits_and_keeps_what_is_owed),
         cmocka_unit_test(who_comes_back_is_another_member),
         cmocka_unit_test(who_leaves_is_no_news),

@@ -320,6 +320,19 @@ static void let_through(struct member *member)
             requests->fates[i] = OWED;
 }
 
+/* Some go without having waited. */
+static void owe(struct member *member)
+{
+    unsigned direction = (unsigned)draw(2);
+    struct requests *requests = &member->requests[direction];
+    for (uint64_t n = draw(4); n-- && requests->n < REQUESTS;) {
+        uint64_t bytes = draw(2) ? 4096 : UINT64_C(1) << draw(35);
+        requests->fates[requests->n] = OWED;
+        requests->bytes[requests->n++] = bytes;
+        throttle_owe(&run.tree, member->place, direction, bytes);
+    }
+}
+
 static void lease(struct member *member)
 {
     unsigned direction = (unsigned)draw(2);
@@ -431,8 +444,10 @@ static void step(void)
         wait_for_some(member);
     else if (what < 52)
         cancel(member);
-    else if (what < 56)
+    else if (what < 55)
         let_through(member);
+    else if (what < 56)
+        owe(member);
     else if (what < 70)
         lease(member);
     else if (what < 88)
