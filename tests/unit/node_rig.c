@@ -49,6 +49,24 @@ Sluice__NodeOpen *rig_spec(const char *name, const char *driver, actor_addr chil
     return open;
 }
 
+void rig_fill(actor_addr node, int64_t offset, uint64_t bytes, char value, unsigned flags)
+{
+    char *data = malloc(bytes);
+    memset(data, value, bytes);
+    assert_int_equal(rig_io(node, OP_WRITE, offset, data, bytes, flags), 0);
+    free(data);
+}
+
+bool rig_reads_as(actor_addr node, int64_t offset, uint64_t bytes, char value)
+{
+    char *data = malloc(bytes);
+    memset(data, ~value, bytes);
+    assert_int_equal(rig_io(node, OP_READ, offset, data, bytes, 0), 0);
+    bool same = rig_all(data, bytes, (unsigned char)value);
+    free(data);
+    return same;
+}
+
 void rig_close(actor_addr node)
 {
     struct rig_answer answer = rig_ask(node, MAIL_CLOSE, MAIL_NEW(sluice__close));

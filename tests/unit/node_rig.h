@@ -34,6 +34,10 @@ actor_addr rig_open_over(const char *name, const char *driver, actor_addr child,
 int rig_set(actor_addr node, const char *key, const char *value);
 /* What a mock was sent, as "read 0+512, write 0+512". */
 const char *rig_sent(actor_addr mock);
+/* Writes so many bytes of this value, which must succeed. */
+void rig_fill(actor_addr node, int64_t offset, uint64_t bytes, char value, unsigned flags);
+/* Whether the range reads as this value all over. */
+bool rig_reads_as(actor_addr node, int64_t offset, uint64_t bytes, char value);
 void rig_close(actor_addr node);
 /* Whether NODE_CHANGED of the node comes here. */
 void rig_watch(actor_addr node, bool watch);

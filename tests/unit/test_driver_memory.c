@@ -8,37 +8,18 @@ static actor_addr open_memory(const char *options)
     return rig_open("m", "memory", 0, options);
 }
 
-static void write_at(actor_addr node, int64_t offset, char fill, uint64_t bytes, unsigned flags)
-{
-    char *data = malloc(bytes);
-    memset(data, fill, bytes);
-    assert_int_equal(rig_io(node, OP_WRITE, offset, data, bytes, flags), 0);
-    free(data);
-}
-
-/* Whether the range reads as `value` all over. */
-static bool reads_as(actor_addr node, int64_t offset, uint64_t bytes, char value)
-{
-    char *data = malloc(bytes);
-    memset(data, ~value, bytes);
-    assert_int_equal(rig_io(node, OP_READ, offset, data, bytes, 0), 0);
-    bool same = rig_all(data, bytes, (unsigned char)value);
-    free(data);
-    return same;
-}
-
 static void what_was_written_is_read_and_the_rest_is_zero(void **state)
 {
     (void)state;
     actor_addr node = open_memory("size=1M");
-    assert_true(reads_as(node, 0, 1 << 20, 0));
-    write_at(node, PAGE - 3, 'a', 6, 0);
-    assert_true(reads_as(node, 0, PAGE - 3, 0));
-    assert_true(reads_as(node, PAGE - 3, 6, 'a'));
-    assert_true(reads_as(node, PAGE + 3, PAGE, 0));
-    write_at(node, 100, 'b', 5 * PAGE, 0);
-    assert_true(reads_as(node, 100, 5 * PAGE, 'b'));
-    assert_true(reads_as(node, 100 + 5 * PAGE, 2 * PAGE, 0));
+    assert_true(rig_reads_as(node, 0, 1 << 20, 0));
+    rig_fill(node, PAGE - 3, 6, 'a', 0);
+    assert_true(rig_reads_as(node, 0, PAGE - 3, 0));
+    assert_true(rig_reads_as(node, PAGE - 3, 6, 'a'));
+    assert_true(rig_reads_as(node, PAGE + 3, PAGE, 0));
+    rig_fill(node, 100, 5 * PAGE, 'b', 0);
+    assert_true(rig_reads_as(node, 100, 5 * PAGE, 'b'));
+    assert_true(rig_reads_as(node, 100 + 5 * PAGE, 2 * PAGE, 0));
     rig_close(node);
 }
 
@@ -67,18 +48,18 @@ static void the_largest_medium_takes_room_only_for_what_is_written(void **state)
     (void)state;
     int64_t end = INT64_MAX - 10;
     actor_addr node = open_memory("size=9223372036854775807");
-    write_at(node, end, 'z', 10, 0);
-    write_at(node, 0, 'a', 10, 0);
-    write_at(node, INT64_C(1) << 40, 'm', 10, 0);
-    assert_true(reads_as(node, end, 10, 'z'));
-    assert_true(reads_as(node, 0, 10, 'a'));
-    assert_true(reads_as(node, INT64_C(1) << 40, 10, 'm'));
-    assert_true(reads_as(node, INT64_C(1) << 50, 10, 0));
+    rig_fill(node, end, 10, 'z', 0);
+    rig_fill(node, 0, 10, 'a', 0);
+    rig_fill(node, INT64_C(1) << 40, 10, 'm', 0);
+    assert_true(rig_reads_as(node, end, 10, 'z'));
+    assert_true(rig_reads_as(node, 0, 10, 'a'));
+    assert_true(rig_reads_as(node, INT64_C(1) << 40, 10, 'm'));
+    assert_true(rig_reads_as(node, INT64_C(1) << 50, 10, 0));
     /* Nearly all of it at once, which has to be quick. */
     assert_int_equal(rig_io(node, OP_DISCARD, 5, NULL, INT64_MAX - 10, 0), 0);
-    assert_true(reads_as(node, 0, 5, 'a'));
-    assert_true(reads_as(node, 5, 5, 0));
-    assert_true(reads_as(node, INT64_C(1) << 40, 10, 0));
+    assert_true(rig_reads_as(node, 0, 5, 'a'));
+    assert_true(rig_reads_as(node, 5, 5, 0));
+    assert_true(rig_reads_as(node, INT64_C(1) << 40, 10, 0));
     rig_close(node);
 }
 
@@ -91,11 +72,11 @@ static void discarded_and_zeroed_ranges_read_as_zeroes(void **state)
     } ways[] = {{OP_DISCARD, 0}, {OP_ZEROES, 0}, {OP_ZEROES, OP_MAY_UNMAP}};
     for (int i = 0; i < 3; i++) {
         actor_addr node = open_memory("size=1M");
-        write_at(node, 0, 'x', 1 << 20, 0);
+        rig_fill(node, 0, 1 << 20, 'x', 0);
         assert_int_equal(rig_io(node, ways[i].kind, 1000, NULL, 4 * PAGE, ways[i].flags), 0);
-        assert_true(reads_as(node, 0, 1000, 'x'));
-        assert_true(reads_as(node, 1000, 4 * PAGE, 0));
-        assert_true(reads_as(node, 1000 + 4 * PAGE, PAGE, 'x'));
+        assert_true(rig_reads_as(node, 0, 1000, 'x'));
+        assert_true(rig_reads_as(node, 1000, 4 * PAGE, 0));
+        assert_true(rig_reads_as(node, 1000 + 4 * PAGE, PAGE, 'x'));
         rig_close(node);
     }
 }
@@ -105,11 +86,11 @@ static void beyond_its_limit_a_write_has_no_space_until_pages_are_given_back(voi
     (void)state;
     char data[10] = "123456789";
     actor_addr node = open_memory("size=1G limit=128K");
-    write_at(node, 0, 'x', 1, 0);
-    write_at(node, 9 * PAGE, 'x', 1, 0);
+    rig_fill(node, 0, 1, 'x', 0);
+    rig_fill(node, 9 * PAGE, 1, 'x', 0);
     assert_int_equal(rig_io(node, OP_WRITE, 20 * PAGE, data, 10, 0), -ENOSPC);
-    write_at(node, 10, 'y', 1, 0);
-    assert_true(reads_as(node, 20 * PAGE, 10, 0));
+    rig_fill(node, 10, 1, 'y', 0);
+    assert_true(rig_reads_as(node, 20 * PAGE, 10, 0));
     assert_int_equal(rig_io(node, OP_ZEROES, 0, NULL, PAGE, 0), 0);
     assert_int_equal(rig_io(node, OP_WRITE, 20 * PAGE, data, 10, 0), -ENOSPC);
     assert_int_equal(rig_io(node, OP_ZEROES, 0, NULL, PAGE, OP_MAY_UNMAP), 0);
@@ -124,12 +105,12 @@ static void what_a_shrink_cuts_off_is_zero_when_it_grows_again(void **state)
 {
     (void)state;
     actor_addr node = open_memory("size=1M");
-    write_at(node, 0, 'x', 1 << 20, 0);
+    rig_fill(node, 0, 1 << 20, 'x', 0);
     assert_int_equal(rig_io(node, OP_TRUNCATE, PAGE + 1, NULL, 0, 0), 0);
     assert_int_equal(rig_io(node, OP_READ, PAGE + 1, (char[1]){0}, 1, 0), -EIO);
     assert_int_equal(rig_io(node, OP_TRUNCATE, 1 << 20, NULL, 0, 0), 0);
-    assert_true(reads_as(node, 0, PAGE + 1, 'x'));
-    assert_true(reads_as(node, PAGE + 1, 10 * PAGE, 0));
+    assert_true(rig_reads_as(node, 0, PAGE + 1, 'x'));
+    assert_true(rig_reads_as(node, PAGE + 1, 10 * PAGE, 0));
     rig_close(node);
 }
 
@@ -139,8 +120,8 @@ static void it_grows_by_writes_beyond_the_end_when_that_is_allowed(void **state)
     char data[100] = "";
     actor_addr node = open_memory("size=1000");
     assert_int_equal(rig_io(node, OP_WRITE, 950, data, 100, 0), -EIO);
-    write_at(node, 950, 'g', 100, OP_BEYOND_END);
-    assert_true(reads_as(node, 950, 100, 'g'));
+    rig_fill(node, 950, 100, 'g', OP_BEYOND_END);
+    assert_true(rig_reads_as(node, 950, 100, 'g'));
     assert_int_equal(rig_io(node, OP_ZEROES, 2000, NULL, 48, OP_BEYOND_END), 0);
     assert_int_equal(rig_describe(node)->length, 2048);
     rig_close(node);

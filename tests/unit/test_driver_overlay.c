@@ -10,33 +10,15 @@
 
 static actor_addr backing, child, overlay;
 
-static void fill(actor_addr node, int64_t offset, uint64_t bytes, char with)
-{
-    char *data = malloc(bytes);
-    memset(data, with, bytes);
-    assert_int_equal(rig_io(node, OP_WRITE, offset, data, bytes, 0), 0);
-    free(data);
-}
-
-static bool reads_as(actor_addr node, int64_t offset, uint64_t bytes, char value)
-{
-    char *data = malloc(bytes);
-    memset(data, ~value, bytes);
-    assert_int_equal(rig_io(node, OP_READ, offset, data, bytes, 0), 0);
-    bool same = rig_all(data, bytes, (unsigned char)value);
-    free(data);
-    return same;
-}
-
 /* A child of 1 MiB on a backing of so many bytes, each 'b'. */
 static void build(uint64_t backing_bytes, const char *options)
 {
     char text[40];
     snprintf(text, sizeof text, "size=%lu", (unsigned long)backing_bytes);
     backing = rig_open("b", "memory", 0, text);
-    fill(backing, 0, backing_bytes, 'b');
+    rig_fill(backing, 0, backing_bytes, 'b', 0);
     child = rig_open("c", "memory", 0, "size=1M");
-    fill(child, 0, MIB, 'g'); /* garbage of an earlier life */
+    rig_fill(child, 0, MIB, 'g', 0); /* garbage of an earlier life */
     overlay = rig_open_over("o", "overlay", child, backing, options);
 }
 
@@ -76,13 +58,13 @@ static void what_was_not_written_comes_from_the_backing_which_stays(void **state
     (void)state;
     build(MIB, "");
     assert_int_equal(rig.facts.length, MIB);
-    assert_true(reads_as(overlay, 0, MIB, 'b'));
-    fill(overlay, 2 * BLOCK - 10, 20, 'w');
-    assert_true(reads_as(overlay, 0, 2 * BLOCK - 10, 'b'));
-    assert_true(reads_as(overlay, 2 * BLOCK - 10, 20, 'w'));
-    assert_true(reads_as(overlay, 2 * BLOCK + 10, MIB - 2 * BLOCK - 10, 'b'));
-    assert_true(reads_as(backing, 0, MIB, 'b'));
-    assert_true(reads_as(child, 0, BLOCK, 'g'));
+    assert_true(rig_reads_as(overlay, 0, MIB, 'b'));
+    rig_fill(overlay, 2 * BLOCK - 10, 20, 'w', 0);
+    assert_true(rig_reads_as(overlay, 0, 2 * BLOCK - 10, 'b'));
+    assert_true(rig_reads_as(overlay, 2 * BLOCK - 10, 20, 'w'));
+    assert_true(rig_reads_as(overlay, 2 * BLOCK + 10, MIB - 2 * BLOCK - 10, 'b'));
+    assert_true(rig_reads_as(backing, 0, MIB, 'b'));
+    assert_true(rig_reads_as(child, 0, BLOCK, 'g'));
     assert_string_equal(own(), "131072");
     tear_down();
 }
@@ -91,13 +73,13 @@ static void only_a_part_of_a_block_is_copied_up_and_only_once(void **state)
 {
     (void)state;
     build_mocks("size=1M", "size=1M");
-    fill(overlay, BLOCK, 2 * BLOCK, 'w');
+    rig_fill(overlay, BLOCK, 2 * BLOCK, 'w', 0);
     assert_string_equal(rig_sent(backing), "");
     assert_string_equal(rig_sent(child), "write 65536+131072");
-    fill(overlay, BLOCK + 100, 100, 'w');
-    fill(overlay, 3 * BLOCK + 100, 100, 'w');
-    fill(overlay, 3 * BLOCK + 200, 100, 'w');
-    fill(overlay, 5 * BLOCK - 1, 2 * BLOCK + 2, 'w'); /* a byte, two blocks, a byte */
+    rig_fill(overlay, BLOCK + 100, 100, 'w', 0);
+    rig_fill(overlay, 3 * BLOCK + 100, 100, 'w', 0);
+    rig_fill(overlay, 3 * BLOCK + 200, 100, 'w', 0);
+    rig_fill(overlay, 5 * BLOCK - 1, 2 * BLOCK + 2, 'w', 0); /* a byte, two blocks, a byte */
     assert_string_equal(rig_sent(backing), "read 196608+65536, read 262144+65536, "
                                            "read 458752+65536");
     assert_string_equal(rig_sent(child), "write 65536+131072, write 65636+100, "
@@ -111,7 +93,7 @@ static void blocks_are_as_large_as_told(void **state)
 {
     (void)state;
     build(MIB, "block=4K");
-    fill(overlay, 100, 1, 'w');
+    rig_fill(overlay, 100, 1, 'w', 0);
     assert_string_equal(own(), "4096");
     tear_down();
 }
@@ -128,7 +110,7 @@ static void vectors_are_cut_where_the_source_changes(void **state)
     }
     assert_int_equal(rig_io_v(&op, overlay, OP_WRITE, 70000, 3, 0), 0);
     for (int i = 0; i < 3; i++)
-        assert_true(reads_as(overlay, 70000 + i * 100 * KIB, 100 * KIB, (char)('0' + i)));
+        assert_true(rig_reads_as(overlay, 70000 + i * 100 * KIB, 100 * KIB, (char)('0' + i)));
     assert_int_equal(rig_io(overlay, OP_ZEROES, 2 * BLOCK, NULL, BLOCK, 0), 0);
     for (int i = 0; i < 3; i++)
         memset(data[i], '.', sizeof data[i]);
@@ -146,15 +128,15 @@ static void behind_a_short_backing_it_is_zeroes(void **state)
 {
     (void)state;
     build(BLOCK + 1000, "");
-    assert_true(reads_as(overlay, 0, BLOCK + 1000, 'b'));
-    assert_true(reads_as(overlay, BLOCK + 1000, MIB - BLOCK - 1000, 0));
-    fill(overlay, BLOCK + 2000, 10, 'w');
-    fill(overlay, 3 * BLOCK + 2000, 10, 'w');
-    assert_true(reads_as(overlay, BLOCK, 1000, 'b'));
-    assert_true(reads_as(overlay, BLOCK + 1000, 1000, 0));
-    assert_true(reads_as(overlay, BLOCK + 2000, 10, 'w'));
-    assert_true(reads_as(overlay, BLOCK + 2010, 2 * BLOCK - 10, 0));
-    assert_true(reads_as(overlay, 3 * BLOCK + 2010, BLOCK, 0));
+    assert_true(rig_reads_as(overlay, 0, BLOCK + 1000, 'b'));
+    assert_true(rig_reads_as(overlay, BLOCK + 1000, MIB - BLOCK - 1000, 0));
+    rig_fill(overlay, BLOCK + 2000, 10, 'w', 0);
+    rig_fill(overlay, 3 * BLOCK + 2000, 10, 'w', 0);
+    assert_true(rig_reads_as(overlay, BLOCK, 1000, 'b'));
+    assert_true(rig_reads_as(overlay, BLOCK + 1000, 1000, 0));
+    assert_true(rig_reads_as(overlay, BLOCK + 2000, 10, 'w'));
+    assert_true(rig_reads_as(overlay, BLOCK + 2010, 2 * BLOCK - 10, 0));
+    assert_true(rig_reads_as(overlay, 3 * BLOCK + 2010, BLOCK, 0));
     tear_down();
 }
 
@@ -163,18 +145,18 @@ static void zeroes_and_discards_make_blocks_its_own(void **state)
     (void)state;
     build(MIB, "");
     assert_int_equal(rig_io(overlay, OP_ZEROES, BLOCK - 10, NULL, BLOCK + 20, 0), 0);
-    assert_true(reads_as(overlay, 0, BLOCK - 10, 'b'));
-    assert_true(reads_as(overlay, BLOCK - 10, BLOCK + 20, 0));
-    assert_true(reads_as(overlay, 2 * BLOCK + 10, BLOCK, 'b'));
+    assert_true(rig_reads_as(overlay, 0, BLOCK - 10, 'b'));
+    assert_true(rig_reads_as(overlay, BLOCK - 10, BLOCK + 20, 0));
+    assert_true(rig_reads_as(overlay, 2 * BLOCK + 10, BLOCK, 'b'));
     assert_string_equal(own(), "196608");
     assert_int_equal(rig_io(overlay, OP_DISCARD, 5 * BLOCK - 10, NULL, BLOCK + 20, 0), 0);
-    assert_true(reads_as(overlay, 4 * BLOCK, BLOCK, 'b'));
-    assert_true(reads_as(overlay, 5 * BLOCK, BLOCK, 0));
-    assert_true(reads_as(overlay, 6 * BLOCK, BLOCK, 'b'));
+    assert_true(rig_reads_as(overlay, 4 * BLOCK, BLOCK, 'b'));
+    assert_true(rig_reads_as(overlay, 5 * BLOCK, BLOCK, 0));
+    assert_true(rig_reads_as(overlay, 6 * BLOCK, BLOCK, 'b'));
     assert_int_equal(rig_io(overlay, OP_DISCARD, 7 * BLOCK + 1, NULL, BLOCK, 0), 0);
-    assert_true(reads_as(overlay, 7 * BLOCK, 2 * BLOCK, 'b'));
+    assert_true(rig_reads_as(overlay, 7 * BLOCK, 2 * BLOCK, 'b'));
     assert_int_equal(rig_io(overlay, OP_DISCARD, 9 * BLOCK, NULL, 7 * BLOCK, 0), 0);
-    assert_true(reads_as(overlay, 9 * BLOCK, 7 * BLOCK, 0));
+    assert_true(rig_reads_as(overlay, 9 * BLOCK, 7 * BLOCK, 0));
     tear_down();
 }
 
@@ -207,7 +189,7 @@ static void its_status_tells_what_is_its_own(void **state)
     build_mocks("size=768K zero=128K+64K", "size=1M zero=256K+64K");
     expect(0, MIB, 128 * KIB, OP_STATUS_DATA);
     expect(128 * KIB, BLOCK, BLOCK, OP_STATUS_ZERO);
-    fill(overlay, 64 * KIB, 4 * BLOCK, 'w');
+    rig_fill(overlay, 64 * KIB, 4 * BLOCK, 'w', 0);
     expect(0, MIB, 64 * KIB, OP_STATUS_DATA);
     expect(64 * KIB + 10, BLOCK * 8, 3 * BLOCK - 10, OP_STATUS_DATA | OP_STATUS_ALLOCATED);
     expect(256 * KIB, BLOCK * 8, BLOCK, OP_STATUS_ZERO | OP_STATUS_ALLOCATED);
@@ -224,17 +206,17 @@ static void what_a_shrink_cut_off_does_not_come_back(void **state)
 {
     (void)state;
     build(MIB, "");
-    fill(overlay, 3 * BLOCK, BLOCK, 'w');
+    rig_fill(overlay, 3 * BLOCK, BLOCK, 'w', 0);
     assert_int_equal(rig_io(overlay, OP_TRUNCATE, BLOCK + 100, NULL, 0, 0), 0);
     assert_int_equal(rig_describe(overlay)->length, BLOCK + 100);
     assert_string_equal(own(), "0");
     assert_int_equal(rig_io(overlay, OP_TRUNCATE, MIB, NULL, 0, 0), 0);
-    assert_true(reads_as(overlay, 0, BLOCK + 100, 'b'));
-    assert_true(reads_as(overlay, BLOCK + 100, MIB - BLOCK - 100, 0));
+    assert_true(rig_reads_as(overlay, 0, BLOCK + 100, 'b'));
+    assert_true(rig_reads_as(overlay, BLOCK + 100, MIB - BLOCK - 100, 0));
     expect(2 * BLOCK, BLOCK, BLOCK, OP_STATUS_ZERO | OP_STATUS_ALLOCATED);
-    fill(overlay, BLOCK + 200, 1, 'w');
-    assert_true(reads_as(overlay, BLOCK, 100, 'b'));
-    assert_true(reads_as(overlay, BLOCK + 100, 100, 0));
+    rig_fill(overlay, BLOCK + 200, 1, 'w', 0);
+    assert_true(rig_reads_as(overlay, BLOCK, 100, 'b'));
+    assert_true(rig_reads_as(overlay, BLOCK + 100, 100, 0));
     tear_down();
 }
 
@@ -243,19 +225,19 @@ static void it_grows_over_a_longer_backing_with_zeroes(void **state)
     (void)state;
     char data[10] = "123456789";
     backing = rig_open("b", "memory", 0, "size=1M");
-    fill(backing, 0, MIB, 'b');
+    rig_fill(backing, 0, MIB, 'b', 0);
     child = rig_open("c", "memory", 0, "size=100");
     overlay = rig_open_over("o", "overlay", child, backing, "");
     assert_int_equal(rig_io(overlay, OP_READ, 95, data, 10, 0), -EIO);
-    assert_true(reads_as(overlay, 0, 100, 'b'));
+    assert_true(rig_reads_as(overlay, 0, 100, 'b'));
     assert_int_equal(rig_io(overlay, OP_WRITE, 95, data, 10, OP_BEYOND_END), 0);
     assert_int_equal(rig_describe(overlay)->length, 105);
-    assert_true(reads_as(overlay, 0, 95, 'b'));
+    assert_true(rig_reads_as(overlay, 0, 95, 'b'));
     assert_int_equal(rig_io(overlay, OP_WRITE, 3 * BLOCK + 5, data, 10, OP_BEYOND_END), 0);
-    assert_true(reads_as(overlay, 105, 3 * BLOCK - 100, 0));
+    assert_true(rig_reads_as(overlay, 105, 3 * BLOCK - 100, 0));
     assert_int_equal(rig_io(overlay, OP_ZEROES, 4 * BLOCK, NULL, 2 * BLOCK, OP_BEYOND_END), 0);
     assert_int_equal(rig_io(overlay, OP_TRUNCATE, MIB, NULL, 0, 0), 0);
-    assert_true(reads_as(overlay, 3 * BLOCK + 15, MIB - 3 * BLOCK - 15, 0));
+    assert_true(rig_reads_as(overlay, 3 * BLOCK + 15, MIB - 3 * BLOCK - 15, 0));
     assert_int_equal(rig_io(overlay, OP_TRUNCATE, INT64_MAX, NULL, 0, 0), -EFBIG);
     tear_down();
 }
@@ -269,8 +251,8 @@ static void it_follows_its_child_s_length(void **state)
     assert_int_equal(rig_describe(overlay)->length, BLOCK);
     assert_int_equal(rig_io(backing, OP_TRUNCATE, 1000, NULL, 0, 0), 0);
     rig_run();
-    assert_true(reads_as(overlay, 0, 1000, 'b'));
-    assert_true(reads_as(overlay, 1000, BLOCK - 1000, 0));
+    assert_true(rig_reads_as(overlay, 0, 1000, 'b'));
+    assert_true(rig_reads_as(overlay, 1000, BLOCK - 1000, 0));
     tear_down();
 }
 
@@ -280,17 +262,17 @@ static void emptied_it_shows_the_backing_again(void **state)
 {
     (void)state;
     build(MIB, "");
-    fill(overlay, 0, 3 * BLOCK, 'w');
+    rig_fill(overlay, 0, 3 * BLOCK, 'w', 0);
     assert_int_equal(rig_io(overlay, OP_TRUNCATE, BLOCK, NULL, 0, 0), 0);
     assert_int_equal(rig_io(overlay, OP_TRUNCATE, MIB, NULL, 0, 0), 0);
     assert_int_equal(rig_io(overlay, OP_MAKE_EMPTY, 0, NULL, 0, 0), 0);
     assert_string_equal(own(), "0");
-    assert_true(reads_as(overlay, 0, MIB, 'b'));
+    assert_true(rig_reads_as(overlay, 0, MIB, 'b'));
     /* Its room was given back. */
     int64_t ret = rig_io(child, OP_STATUS, 0, NULL, MIB, 0);
     assert_int_equal(ret, op_status(MIB, OP_STATUS_ZERO | OP_STATUS_ALLOCATED));
-    fill(overlay, 5, 1, 'w');
-    assert_true(reads_as(overlay, 0, 5, 'b'));
+    rig_fill(overlay, 5, 1, 'w', 0);
+    assert_true(rig_reads_as(overlay, 0, 5, 'b'));
     assert_int_equal(rig_io(backing, OP_MAKE_EMPTY, 0, NULL, 0, 0), -ENOTSUP);
     tear_down();
 }
@@ -299,7 +281,7 @@ static void it_is_emptied_although_the_child_keeps_its_room(void **state)
 {
     (void)state;
     build_mocks("size=1M", "size=1M");
-    fill(overlay, 0, BLOCK, 'w');
+    rig_fill(overlay, 0, BLOCK, 'w', 0);
     assert_int_equal(rig_set(child, "error", "5"), 0);
     assert_int_equal(rig_io(overlay, OP_MAKE_EMPTY, 0, NULL, 0, 0), 0);
     assert_string_equal(own(), "0");
@@ -314,7 +296,7 @@ static void emptying_waits_for_all_before_it_and_all_after_wait_for_it(void **st
     struct rig_op reader, writers[2], emptier, status;
     static char got[BLOCK], data[BLOCK];
     build_mocks("size=1M", "size=1M");
-    fill(overlay, 0, BLOCK, 'w');
+    rig_fill(overlay, 0, BLOCK, 'w', 0);
     assert_int_equal(rig_set(child, "hold", "on"), 0);
     rig_start(&reader, overlay, OP_READ, 0, got, BLOCK, 0);
     rig_run();
@@ -414,7 +396,7 @@ static void none_of_many_writes_at_once_is_lost(void **state)
         assert_memory_equal(got, model, MIB);
         assert_int_equal(rig_io(overlay, OP_READ, 0, got, MIB, 0), 0);
         assert_memory_equal(got, model, MIB);
-        assert_true(reads_as(backing, 0, MIB - 30 * KIB, 'b'));
+        assert_true(rig_reads_as(backing, 0, MIB - 30 * KIB, 'b'));
         if (round & 1) {
             expect(0, MIB, MIB, OP_STATUS_DATA | OP_STATUS_ALLOCATED);
             rig_close(top);
@@ -449,7 +431,7 @@ static void a_copy_that_fails_leaves_the_block_as_it_was(void **state)
         struct rig_op ops[2];
         char data[2][100] = {"one", "two"};
         backing = rig_open("b", "memory", 0, "size=1M");
-        fill(backing, 0, MIB, 'b');
+        rig_fill(backing, 0, MIB, 'b', 0);
         child = rig_open("c", "memory", 0, "size=1M");
         actor_addr below = rig_open("bf", "fault", backing, "");
         actor_addr beside = rig_open("cf", "fault", child, "");
@@ -463,7 +445,7 @@ static void a_copy_that_fails_leaves_the_block_as_it_was(void **state)
         rig_until(&ops[1].done);
         assert_int_equal(ops[0].ret, i ? -ENOSPC : -EIO);
         assert_int_equal(ops[1].ret, 0);
-        assert_true(reads_as(overlay, BLOCK, 500, 'b'));
+        assert_true(rig_reads_as(overlay, BLOCK, 500, 'b'));
         rig_close(overlay);
         rig_close(beside);
         rig_close(below);

@@ -1,4 +1,4 @@
-/* Tests of the limits of throttle groups: what is refused, in which words, and the arithmetic of
+/* The limits of throttle groups: what is refused, in which words, and the arithmetic of
  * the buckets. */
 #include <errno.h>
 #include <math.h>

@@ -19,14 +19,6 @@ static void expect(actor_addr node, int64_t offset, uint64_t bytes, uint64_t run
                  (unsigned long)op_status_run(ret), op_status_bits(ret), (unsigned long)run, bits);
 }
 
-static void write_at(actor_addr node, int64_t offset, uint64_t bytes)
-{
-    char *data = malloc(bytes);
-    memset(data, 'x', bytes);
-    assert_int_equal(rig_io(node, OP_WRITE, offset, data, bytes, 0), 0);
-    free(data);
-}
-
 static void of_a_driver_that_cannot_tell_all_is_data_and_allocated(void **state)
 {
     (void)state;
@@ -90,7 +82,7 @@ static void memory_tells_the_pages_that_it_keeps(void **state)
     (void)state;
     actor_addr node = rig_open("m", "memory", 0, "size=1M");
     expect(node, 0, 1 << 20, 1 << 20, ZERO | ALLOC);
-    write_at(node, 3 * PAGE + 5, PAGE);
+    rig_fill(node, 3 * PAGE + 5, PAGE, 'x', 0);
     expect(node, 10, 1 << 19, 3 * PAGE - 10, ZERO | ALLOC);
     expect(node, 10, 100, 100, ZERO | ALLOC);
     expect(node, 3 * PAGE, 1 << 19, 2 * PAGE, DATA | ALLOC);
@@ -109,8 +101,8 @@ static void the_largest_memory_is_looked_through_quickly(void **state)
     actor_addr node = rig_open("m", "memory", 0, "size=9223372036854775807");
     uint64_t run = op_status_run(rig_io(node, OP_STATUS, 0, NULL, INT64_MAX, 0));
     assert_true(run > INT64_C(1) << 59 && run <= OP_STATUS_RUN);
-    write_at(node, far, 1);
-    write_at(node, 0, 1);
+    rig_fill(node, far, 1, 'x', 0);
+    rig_fill(node, 0, 1, 'x', 0);
     expect(node, 0, INT64_MAX, PAGE, DATA | ALLOC);
     expect(node, PAGE, INT64_MAX - PAGE, (uint64_t)far - PAGE, ZERO | ALLOC);
     expect(node, far, PAGE + 1, PAGE, DATA | ALLOC);
@@ -153,7 +145,7 @@ static void raw_asks_for_what_lies_behind_its_window(void **state)
     (void)state;
     actor_addr child = rig_open("c", "memory", 0, "size=1M");
     actor_addr node = rig_open("w", "raw", child, "offset=1000 size=500K");
-    write_at(child, PAGE, PAGE);
+    rig_fill(child, PAGE, PAGE, 'x', 0);
     expect(node, 0, 500 * KIB, PAGE - 1000, ZERO | ALLOC);
     expect(node, PAGE - 1000, 400 * KIB, PAGE, DATA | ALLOC);
     assert_int_equal(rig_io(node, OP_STATUS, 500 * KIB, NULL, 1, 0), -EIO);

@@ -1,4 +1,4 @@
-/* Tests of trees of throttle groups, in virtual time: rates, turns, latencies. That the window rule
+/* Trees of throttle groups, in virtual time: rates, turns, latencies. That the window rule
  * holds is checked with each request (see crowd_rig.h). */
 #include "crowd_rig.h"
 
