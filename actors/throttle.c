@@ -257,6 +257,8 @@ static void on_enter(struct actor *self, struct mail *mail)
         throttle_enter(tree_now(throttle), group, enter->name, mail->from);
     Sluice__ThrottleGrant *grant = grant_of(place);
     tell_sizes(place, grant);
+    grant->has_place = true;
+    grant->place = place->handle;
     actor_reply(self, mail_ticket(mail), MAIL_THROTTLE_GRANT, grant);
 }
 
@@ -322,7 +324,7 @@ static void on_ask(struct actor *self, struct mail *mail)
     struct throttle *throttle = actor_state(self);
     const Sluice__ThrottleAsk *ask = (const Sluice__ThrottleAsk *)mail->body;
     struct throttle_tree *tree = tree_now(throttle);
-    struct throttle_place *place = throttle_find(tree, mail->from);
+    struct throttle_place *place = throttle_find(tree, ask->place);
     if (!place) {
         struct err err = {0};
         err_set(&err, -ENOENT, "there is no such member of a throttle group");
@@ -341,7 +343,8 @@ static void on_ask(struct actor *self, struct mail *mail)
 static void on_leave(struct actor *self, struct mail *mail)
 {
     struct throttle *throttle = actor_state(self);
-    struct throttle_place *place = throttle_find(tree_now(throttle), mail->from);
+    const Sluice__ThrottleLeave *leave = (const Sluice__ThrottleLeave *)mail->body;
+    struct throttle_place *place = throttle_find(tree_now(throttle), leave->place);
     if (place) {
         place->recalled = false;
         throttle_leave(&throttle->tree, place);

@@ -172,4 +172,5 @@ void throttle_tree_fini(struct throttle_tree *tree)
         throttle_place_free(tree, tree->places);
     while (tree->groups)
         throttle_group_remove(tree, tree->groups);
+    free(tree->seats);
 }

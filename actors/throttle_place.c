@@ -180,6 +180,30 @@ void throttle_pop(struct throttle_tree *tree, struct throttle_place *place, unsi
         throttle_place_free(tree, place);
 }
 
+/* Handles are not used again before a seat was taken 2^32 times. */
+static void sit_down(struct throttle_tree *tree, struct throttle_place *place)
+{
+    uint32_t number = tree->free_seat;
+    if (number == tree->nseats) {
+        tree->nseats = number ? 2 * number : 4;
+        tree->seats = mem_resize(tree->seats, tree->nseats * sizeof *tree->seats);
+        for (uint32_t i = number; i < tree->nseats; i++)
+            tree->seats[i] = (struct throttle_seat){.next_free = i + 1};
+    }
+    struct throttle_seat *seat = &tree->seats[number];
+    tree->free_seat = seat->next_free;
+    seat->place = place;
+    place->handle = (uint64_t)++seat->taken << 32 | number;
+}
+
+static void stand_up(struct throttle_tree *tree, const struct throttle_place *place)
+{
+    struct throttle_seat *seat = &tree->seats[(uint32_t)place->handle];
+    seat->place = NULL;
+    seat->next_free = tree->free_seat;
+    tree->free_seat = (uint32_t)place->handle;
+}
+
 struct throttle_place *throttle_enter(struct throttle_tree *tree, struct throttle_group *group,
                                       const char *name, uint64_t key)
 {
@@ -190,6 +214,7 @@ struct throttle_place *throttle_enter(struct throttle_tree *tree, struct throttl
     place->counts.since = tree->now;
     for (unsigned d = 0; d < THROTTLE_DIRECTIONS; d++)
         throttle_flow_init(&place->flows[d], d, group, NULL, place);
+    sit_down(tree, place);
     place->next = tree->places;
     tree->places = place;
     for (; group; group = group->parent)
@@ -197,12 +222,11 @@ struct throttle_place *throttle_enter(struct throttle_tree *tree, struct throttl
     return place;
 }
 
-struct throttle_place *throttle_find(const struct throttle_tree *tree, uint64_t key)
+struct throttle_place *throttle_find(const struct throttle_tree *tree, uint64_t handle)
 {
-    struct throttle_place *place = tree->places;
-    while (place && (place->key != key || place->left))
-        place = place->next;
-    return place;
+    uint32_t number = (uint32_t)handle;
+    const struct throttle_seat *seat = number < tree->nseats ? &tree->seats[number] : NULL;
+    return seat && seat->taken == handle >> 32 ? seat->place : NULL;
 }
 
 void throttle_leave(struct throttle_tree *tree, struct throttle_place *place)
@@ -216,6 +240,7 @@ void throttle_leave(struct throttle_tree *tree, struct throttle_place *place)
     for (struct throttle_group *group = place->group; group; group = group->parent)
         group->members--;
     place->left = true;
+    stand_up(tree, place);
     if (!owes(place))
         throttle_place_free(tree, place);
 }

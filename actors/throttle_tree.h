@@ -86,9 +86,10 @@ struct throttle_place {
     struct throttle_place *next; /* of all in the tree */
     struct throttle_group *group;
     char *name;
-    uint64_t key;  /* its address */
-    bool left;     /* only what it owes is here */
-    bool recalled; /* it is to give back what it has leased */
+    uint64_t key;    /* its address */
+    uint64_t handle; /* see throttle_find() */
+    bool left;       /* only what it owes is here */
+    bool recalled;   /* it is to give back what it has leased */
     struct throttle_queue {
         uint64_t *bytes;     /* a ring; those that have gone, and are to be paid, are marked */
         size_t capacity;     /* a power of 2, or 0 */
@@ -101,9 +102,17 @@ struct throttle_place {
     bool is_news;
 };
 
+/* By handles: a seat's number, and how often it has been taken in the upper half. */
+struct throttle_seat {
+    struct throttle_place *place; /* null: free */
+    uint32_t taken, next_free;
+};
+
 struct throttle_tree {
     struct throttle_group *root, *groups;
     struct throttle_place *places;
+    struct throttle_seat *seats;
+    uint32_t nseats, free_seat;  /* the first one; nseats: none */
     uint64_t now;                /* ns */
     struct throttle_place *news; /* see throttle_dispatch() */
     bool insisted;               /* a group let nothing go of one direction for the other's sake */
@@ -127,8 +136,8 @@ struct throttle_place *throttle_enter(struct throttle_tree *tree, struct throttl
 /* What waits is forgotten, and what it has leased is free. What it owes is paid by turns, as long
  * as that takes. */
 void throttle_leave(struct throttle_tree *tree, struct throttle_place *place);
-/* The member with this key, or null. */
-struct throttle_place *throttle_find(const struct throttle_tree *tree, uint64_t key);
+/* The member that has this handle, or null when it has left. */
+struct throttle_place *throttle_find(const struct throttle_tree *tree, uint64_t handle);
 
 /* One more request waits. */
 void throttle_wait(struct throttle_tree *tree, struct throttle_place *place, unsigned direction,

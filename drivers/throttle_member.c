@@ -198,6 +198,7 @@ static void send_ask(struct throttle_member *member)
 {
     Sluice__ThrottleAsk *ask = MAIL_NEW(sluice__throttle_ask);
     member->again = false;
+    ask->place = member->place;
     tell_queues(member, ask);
     tell_spent(member, ask);
     tell_returns(member, ask);
@@ -545,6 +546,7 @@ static void on_entered(struct actor *self, struct mail *reply, void *arg)
         return;
     }
     member->entered = true;
+    member->place = ((const Sluice__ThrottleGrant *)reply->body)->place;
     throttle_member_on_grant(member, (const Sluice__ThrottleGrant *)reply->body);
     end_join(member, NULL);
 }
@@ -592,8 +594,9 @@ void throttle_member_join(struct throttle_member *member, actor_addr group, uint
     drop_leases(member);
     member->entered = false;
     timer_cancel(reactor_timers(actor_reactor(member->self)), &member->timer);
-    member->send(member->self, member->group, THROTTLE_MAIL_LEAVE, MAIL_NEW(sluice__throttle_leave),
-                 on_left, member);
+    Sluice__ThrottleLeave *leave = MAIL_NEW(sluice__throttle_leave);
+    leave->place = member->place;
+    member->send(member->self, member->group, THROTTLE_MAIL_LEAVE, leave, on_left, member);
 }
 
 /* --- Life */

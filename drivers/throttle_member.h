@@ -65,7 +65,8 @@ struct throttle_member {
 
     actor_addr group; /* 0: none */
     uint64_t group_id;
-    bool entered;    /* it knows this member */
+    bool entered;    /* it knows this member, */
+    uint64_t place;  /* by this */
     unsigned asking; /* questions under way */
     bool again;      /* there is more to tell */
     bool open;       /* whatever waits goes at once: see throttle_member_open() */

@@ -264,8 +264,10 @@ static void leaving_forgets_what_waits_and_keeps_what_is_owed(void **state)
     step_to(&s.tree, SEC); /* a read and a write */
     assert_int_equal(gone(s.members[0], WRITE), 1);
     throttle_through(&s.tree, s.members[0], WRITE, 5); /* four */
+    uint64_t handle = s.members[0]->handle;
+    assert_true(throttle_find(&s.tree, handle) == s.members[0]);
     throttle_leave(&s.tree, s.members[0]);
-    assert_null(throttle_find(&s.tree, 100));
+    assert_null(throttle_find(&s.tree, handle));
     assert_int_equal(s.tree.root->counts.waiting, 20);
     assert_int_equal(s.tree.root->members, 1);
     step_to(&s.tree, SEC + 800 * MS);
@@ -286,14 +288,20 @@ static void who_comes_back_is_another_member(void **state)
     ask(&s.tree, s.members[0], READ, 8, 4096);
     step_to(&s.tree, SEC);
     throttle_through(&s.tree, s.members[0], READ, 8);
+    uint64_t handle = s.members[0]->handle;
     throttle_leave(&s.tree, s.members[0]);
     struct throttle_place *again = throttle_enter(&s.tree, s.tree.root, "member", 100);
-    assert_true(throttle_find(&s.tree, 100) == again);
+    uint64_t next = again->handle;
+    assert_true(throttle_find(&s.tree, next) == again);
+    assert_null(throttle_find(&s.tree, handle)); /* in the same seat */
+    assert_int_equal((uint32_t)handle, (uint32_t)next);
+    assert_null(throttle_find(&s.tree, 0));
+    assert_null(throttle_find(&s.tree, handle + 1000));
     ask(&s.tree, again, READ, 1, 4096);
     step_to(&s.tree, SEC + 200 * MS); /* takes turns with what it owes */
     assert_int_equal(gone(again, READ), 1);
     throttle_leave(&s.tree, again);
-    assert_null(throttle_find(&s.tree, 100));
+    assert_null(throttle_find(&s.tree, next));
     tear_down(&s);
 }
 
@@ -310,7 +318,7 @@ static void who_leaves_is_no_news(void **state)
         throttle_leave(&s.tree, s.members[i]);
         unsigned n = 0;
         for (struct throttle_place *place = s.tree.news; place; place = place->next_news)
-            n += throttle_find(&s.tree, place->key) == place;
+            n += throttle_find(&s.tree, place->handle) == place;
         assert_int_equal(n, 2);
         tear_down(&s);
     }
