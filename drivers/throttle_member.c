@@ -1,8 +1,7 @@
-#include "drivers/throttle_member.h"
+#include "drivers/throttle_ask.h"
 
 #include <stddef.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "engine/clock.h"
 #include "engine/mem.h"
@@ -11,16 +10,6 @@
 #define UNLIMITED UINT64_MAX
 /* A lease that is not used for so long goes back; what was spent is told as often. */
 #define LOOK_EVERY (10 * NS_PER_MS)
-/* How many requests are leased at first, and at most. Twice as many when that was soon used up. */
-#define WANT_FIRST  32
-#define WANT_MOST   (UINT64_C(1) << 20)
-#define SOON        NS_PER_MS
-#define BYTES_LEAST 4096 /* of one request, of those that are wanted */
-
-/* In the frame of a request that waits: its number, once the group was told of it. */
-struct waits {
-    uint64_t number;
-};
 
 static uint64_t now(const struct throttle_member *member)
 {
@@ -32,11 +21,6 @@ static struct throttle_side *side_of(struct throttle_member *member, const struc
     return &member->sides[throttle_is_write(op->kind)];
 }
 
-static struct waits *waits_of(struct op *op)
-{
-    return op_top(op);
-}
-
 static void look_later(struct throttle_member *member)
 {
     if (!timer_armed(&member->timer))
@@ -44,167 +28,16 @@ static void look_later(struct throttle_member *member)
                   now(member) + LOOK_EVERY);
 }
 
-static bool is_limited(uint64_t leased)
-{
-    return leased <= UNLIMITED / 2; /* what has no limit is counted down, too */
-}
-
-/* Whether it has something that the group has reserved for it: requests or bytes, be it of no use
- * without the other. */
-static bool holds_lease(const struct throttle_side *side)
-{
-    return (side->requests && is_limited(side->requests)) ||
-           (side->bytes && is_limited(side->bytes));
-}
-
-/* --- What is told */
-
-static void tell_owed(struct throttle_side *side, size_t *n, uint64_t **sizes)
-{
-    *sizes = side->owed;
-    *n = side->n_owed;
-    side->next += side->n_owed;
-    side->owed = NULL;
-    side->n_owed = side->owed_capacity = 0;
-}
-
-/* In the order of their arrival. */
-static void tell_queue(struct throttle_side *side, size_t *n, uint64_t **sizes)
-{
-    struct op *op;
-    if (side->fresh.count)
-        *sizes = mem_new(side->fresh.count * sizeof **sizes);
-    while ((op = op_dequeue(&side->fresh))) {
-        waits_of(op)->number = side->next++;
-        (*sizes)[(*n)++] = side->typical = op->bytes;
-        op_enqueue(&side->told, op);
-    }
-}
-
-static void tell_queues(struct throttle_member *member, Sluice__ThrottleAsk *ask)
-{
-    struct throttle_side *reads = &member->sides[0], *writes = &member->sides[1];
-    tell_owed(reads, &ask->n_owed_reads, &ask->owed_reads);
-    tell_owed(writes, &ask->n_owed_writes, &ask->owed_writes);
-    tell_queue(reads, &ask->n_reads, &ask->reads);
-    tell_queue(writes, &ask->n_writes, &ask->writes);
-    ask->n_cancelled_reads = reads->n_cancelled;
-    ask->cancelled_reads = reads->cancelled;
-    ask->n_cancelled_writes = writes->n_cancelled;
-    ask->cancelled_writes = writes->cancelled;
-    reads->cancelled = writes->cancelled = NULL;
-    reads->n_cancelled = writes->n_cancelled = 0;
-    if (!reads->through_is_news && !writes->through_is_news)
-        return;
-    reads->through_is_news = writes->through_is_news = false;
-    ask->through = mem_new(2 * sizeof *ask->through);
-    ask->through[ask->n_through++] = reads->through;
-    ask->through[ask->n_through++] = writes->through;
-}
-
-static bool has_spent(const struct throttle_member *member)
-{
-    return member->sides[0].spent_requests || member->sides[1].spent_requests;
-}
-
-static void tell_spent(struct throttle_member *member, Sluice__ThrottleAsk *ask)
-{
-    if (!has_spent(member))
-        return;
-    ask->spent_requests = mem_new(2 * sizeof *ask->spent_requests);
-    ask->spent_bytes = mem_new(2 * sizeof *ask->spent_bytes);
-    ask->spent_beyond = mem_new((2 * member->levels + 1) * sizeof *ask->spent_beyond);
-    for (unsigned i = 0; i < 2; i++) {
-        struct throttle_side *side = &member->sides[i];
-        ask->spent_requests[ask->n_spent_requests++] = side->spent_requests;
-        ask->spent_bytes[ask->n_spent_bytes++] = side->spent_bytes;
-        for (unsigned level = 0; level < member->levels; level++)
-            ask->spent_beyond[ask->n_spent_beyond++] = side->beyond[level];
-        if (side->spent_requests)
-            side->typical = side->spent_bytes / side->spent_requests;
-        side->paid += side->spent_requests;
-        side->spent_requests = side->spent_bytes = 0;
-        memset(side->beyond, 0, sizeof side->beyond);
-    }
-}
-
-static void adapt(struct throttle_side *side, uint64_t at)
-{
-    if (!side->want)
-        side->want = WANT_FIRST;
-    else if (at - side->leased < SOON)
-        side->want = side->want < WANT_MOST ? 2 * side->want : WANT_MOST;
-    else if (at - side->leased > 10 * SOON && side->want > WANT_FIRST)
-        side->want /= 2;
-}
-
-/* Bytes for all requests that it will have then, less those that it has. */
-static uint64_t lacks_bytes(const struct throttle_side *side)
-{
-    uint64_t typical = side->typical > BYTES_LEAST ? side->typical : BYTES_LEAST;
-    uint64_t requests = side->want + (is_limited(side->requests) ? side->requests : 0);
-    return requests * typical > side->bytes ? requests * typical - side->bytes : 0;
-}
-
-static void tell_wants(struct throttle_member *member, Sluice__ThrottleAsk *ask)
-{
-    if (!member->sides[0].due && !member->sides[1].due)
-        return;
-    ask->want_requests = mem_new(2 * sizeof *ask->want_requests);
-    ask->want_bytes = mem_new(2 * sizeof *ask->want_bytes);
-    for (unsigned i = 0; i < 2; i++) {
-        struct throttle_side *side = &member->sides[i];
-        if (side->due)
-            adapt(side, now(member));
-        ask->want_requests[ask->n_want_requests++] = side->due ? side->want : 0;
-        ask->want_bytes[ask->n_want_bytes++] = side->due ? lacks_bytes(side) : 0;
-        side->due = false;
-    }
-}
-
-static void drop_lease(struct throttle_side *side)
-{
-    side->requests = side->bytes = side->few = side->few_bytes = 0;
-    side->due = side->returns = false;
-}
-
-static void drop_leases(struct throttle_member *member)
-{
-    for (unsigned i = 0; i < 2; i++)
-        drop_lease(&member->sides[i]);
-}
-
-static bool has_returns(const struct throttle_member *member)
-{
-    return member->sides[0].returns || member->sides[1].returns;
-}
-
-static void tell_returns(struct throttle_member *member, Sluice__ThrottleAsk *ask)
-{
-    if (!has_returns(member))
-        return;
-    ask->returns = mem_new(2 * sizeof *ask->returns);
-    for (unsigned i = 0; i < 2; i++) {
-        struct throttle_side *side = &member->sides[i];
-        ask->returns[ask->n_returns++] = side->returns;
-        if (side->returns)
-            drop_lease(side);
-    }
-}
+/* --- Asking */
 
 static void answered(struct actor *self, struct mail *reply, void *arg);
 
 static void send_ask(struct throttle_member *member)
 {
-    Sluice__ThrottleAsk *ask = MAIL_NEW(sluice__throttle_ask);
     member->again = false;
-    ask->place = member->place;
-    tell_queues(member, ask);
-    tell_spent(member, ask);
-    tell_returns(member, ask);
-    tell_wants(member, ask);
     member->asking++;
-    member->send(member->self, member->group, THROTTLE_MAIL_ASK, ask, answered, member);
+    member->send(member->self, member->group, THROTTLE_MAIL_ASK, throttle_ask(member), answered,
+                 member);
 }
 
 /* One question at a time: so all that was leased is here whenever it is given back. */
@@ -243,7 +76,7 @@ static void await(struct throttle_side *side, struct op_queue *queue, struct op 
 
 static void let_go(struct throttle_member *member, struct throttle_side *side, uint64_t number)
 {
-    while (side->told.head && waits_of(side->told.head)->number < number)
+    while (side->told.head && *throttle_number(side->told.head) < number)
         go(member, side, &side->told);
 }
 
@@ -271,7 +104,7 @@ static void spend(struct throttle_member *member, struct throttle_side *side)
         throttle_spend(member, side, side->fresh.head->bytes);
         go(member, side, &side->fresh);
     }
-    if (side->told.head && holds_lease(side))
+    if (side->told.head && throttle_holds_lease(side))
         side->returns = true;
 }
 
@@ -318,7 +151,7 @@ void throttle_member_on_grant(struct throttle_member *member, const Sluice__Thro
         spend(member, &member->sides[i]);
         member->sides[i].returns |= grant->recall;
     }
-    if (has_returns(member) || has_news(&member->sides[0]) || has_news(&member->sides[1]))
+    if (throttle_has_returns(member) || has_news(&member->sides[0]) || has_news(&member->sides[1]))
         ask(member);
 }
 
@@ -332,7 +165,7 @@ static void lost(struct throttle_member *member)
 {
     member->entered = false;
     member->group = member->to = 0;
-    drop_leases(member);
+    throttle_drop_leases(member);
     timer_cancel(reactor_timers(actor_reactor(member->self)), &member->timer);
     forget_owed(member);
     let_all_go(member);
@@ -384,7 +217,7 @@ void throttle_member_refill(struct throttle_member *member, struct throttle_side
 {
     side->few = side->few_bytes = 0; /* until there is more, or none left */
     look_later(member);
-    if (!is_limited(side->requests) && !is_limited(side->bytes))
+    if (!throttle_is_limited(side->requests) && !throttle_is_limited(side->bytes))
         return;
     side->due = true;
     ask(member);
@@ -436,12 +269,11 @@ void throttle_member_pass(struct throttle_member *member, struct op *op)
     member->pass(member->owner, op);
 }
 
-static void cancelled(struct throttle_member *member, struct throttle_side *side,
-                      const struct waits *waits)
+static void cancelled(struct throttle_member *member, struct throttle_side *side, uint64_t number)
 {
     side->cancelled =
         mem_resize(side->cancelled, (side->n_cancelled + 1) * sizeof *side->cancelled);
-    side->cancelled[side->n_cancelled++] = waits->number;
+    side->cancelled[side->n_cancelled++] = number;
     ask(member);
 }
 
@@ -449,7 +281,7 @@ bool throttle_member_cancel(struct throttle_member *member, struct op *op)
 {
     struct throttle_side *side = side_of(member, op);
     if (op_unqueue(&side->told, op))
-        cancelled(member, side, waits_of(op));
+        cancelled(member, side, *throttle_number(op));
     else if (!op_unqueue(&side->fresh, op) && !op_unqueue(&side->going, op))
         return false;
     side->waiting--;
@@ -591,7 +423,7 @@ void throttle_member_join(struct throttle_member *member, actor_addr group, uint
         return;
     }
     send_ask(member); /* what was spent, and let through; its answer is not waited for */
-    drop_leases(member);
+    throttle_drop_leases(member);
     member->entered = false;
     timer_cancel(reactor_timers(actor_reactor(member->self)), &member->timer);
     Sluice__ThrottleLeave *leave = MAIL_NEW(sluice__throttle_leave);
@@ -612,7 +444,7 @@ static void look(struct timer *timer)
         uint64_t spent = side->paid + side->spent_requests;
         if (spent != side->looked)
             busy = true;
-        else if (holds_lease(side))
+        else if (throttle_holds_lease(side))
             side->returns = true;
         else if (side->requests && side->bytes)
             side->few = UNLIMITED; /* the next one begins to look again */
@@ -620,7 +452,7 @@ static void look(struct timer *timer)
     }
     if (busy)
         look_later(member);
-    if (busy || has_returns(member))
+    if (busy || throttle_has_returns(member))
         ask(member);
 }
 
