@@ -35,8 +35,6 @@ static void on_cancel(struct actor *self, struct mail *mail)
 {
     const Sluice__Cancel *cancel = (const Sluice__Cancel *)mail->body;
     backend_cancel(actor_state(self), mail->origin, cancel->tags, cancel->n_tags);
-    if (cancel->unwanted)
-        backend_cancel_limited(actor_state(self), mail->origin, cancel->tags, cancel->n_tags);
 }
 
 /* Names those that have it open. */

@@ -204,9 +204,6 @@ void backend_end_waiting(struct backend *backend);
  * somebody else will end, that which is with the medium or waits for the end of another's region.
  */
 void backend_cancel(struct backend *backend, unsigned peer, const uint64_t *tags, size_t n);
-/* Ends those of them that wait for a limit, here or in a node below, with -ECANCELED. The others
- * are not held when they fail. */
-void backend_cancel_limited(struct backend *backend, unsigned peer, const uint64_t *tags, size_t n);
 
 /* backend_drain.c */
 

@@ -522,33 +522,3 @@ void backend_cancel(struct backend *backend, unsigned peer, const uint64_t *tags
         op_complete(op, -ECANCELED);
     }
 }
-
-static void asked_below(struct op *cancel, void *who)
-{
-    struct backend *backend = who;
-    op_free(cancel);
-    landed(backend, false);
-}
-
-/* It is outstanding here, like what it is about. */
-static void ask_below(struct backend *backend, const struct op *op)
-{
-    struct op *cancel = op_new(actor_peer(backend->self));
-    cancel->kind = OP_CANCEL;
-    cancel->flags = OP_LIMITED;
-    cancel->bytes = 0;
-    op_push(cancel, asked_below, backend);
-    backend->in_flight++;
-    op_send_cancel(cancel, op, backend->node);
-}
-
-void backend_cancel_limited(struct backend *backend, unsigned peer, const uint64_t *tags, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        struct op *op = op_find(actor_peer(backend->self), peer, tags[i]);
-        if (!op || end_limited(backend, op) || !(op = op_with(op, done, backend)))
-            continue;
-        ((struct begun *)op_frame(op, done, backend))->cancelled = true;
-        ask_below(backend, op);
-    }
-}

@@ -60,7 +60,8 @@ struct nbd_chunk {
 struct nbd_request {
     struct nbd_request *next;
     struct nbd_conn *conn;
-    struct op *op;    /* while the backend has it; else null */
+    struct op *op;    /* while the backend has it; else null, */
+    bool cancelled;   /* and whether its end has been asked for */
     uint64_t cookie;  /* the client's, in wire order */
     uint8_t kind;     /* enum op_kind */
     uint16_t flags;   /* enum op_flag */
@@ -205,7 +206,8 @@ void nbd_handshake_fini(struct nbd_conn *conn);
 /* Makes room for `count` requests; false without memory. */
 bool nbd_requests_init(struct nbd_conn *conn, uint32_t count);
 void nbd_requests_fini(struct nbd_conn *conn);
-/* Asks the backend to end those of the requests that merely wait there. */
+/* Asks the backend to end those of the requests that merely wait there; when there is nobody any
+ * more who would want them done, all that can be. */
 void nbd_requests_cancel(struct nbd_conn *conn);
 bool nbd_request_parse(struct nbd_conn *conn);
 /* The payload of `filling` is whole. */

@@ -173,6 +173,7 @@ static void send_part(struct nbd_request *request)
     request->left -= bytes;
     op_push(op, part_done, request);
     request->op = op;
+    request->cancelled = false;
     op_send(op, conn->backend);
 }
 
@@ -202,6 +203,25 @@ static void submit(struct nbd_request *request, const struct asked *asked)
     send_part(request);
 }
 
+/* Of what the connection may not live to see. */
+static void cancel_ended(struct op *cancel, void *who)
+{
+    (void)who;
+    op_free(cancel);
+}
+
+static void cancel_one(const struct nbd_conn *conn, struct nbd_request *request)
+{
+    if (!request->op || request->cancelled)
+        return;
+    request->cancelled = true;
+    struct op *cancel = op_new(actor_peer(conn->self));
+    cancel->kind = OP_CANCEL;
+    cancel->bytes = 0;
+    op_push(cancel, cancel_ended, NULL);
+    op_send_cancel(cancel, request->op, conn->backend);
+}
+
 void nbd_requests_cancel(struct nbd_conn *conn)
 {
     Sluice__Cancel *cancel = MAIL_NEW(sluice__cancel);
@@ -211,9 +231,11 @@ void nbd_requests_cancel(struct nbd_conn *conn)
     for (uint32_t i = 0; i < conn->pool_size; i++)
         if (conn->pool[i].op)
             cancel->tags[cancel->n_tags++] = op_tag(conn->pool[i].op);
-    cancel->has_unwanted = true;
-    cancel->unwanted = !conn->orderly || conn->broken;
     actor_tell(conn->self, conn->backend, MAIL_CANCEL, cancel);
+    if (conn->orderly && !conn->broken)
+        return;
+    for (uint32_t i = 0; i < conn->pool_size; i++)
+        cancel_one(conn, &conn->pool[i]);
 }
 
 /* Answers without asking the backend. */

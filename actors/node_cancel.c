@@ -1,7 +1,6 @@
 /* node_cancel.c — the early end of an operation, which its sender asks for with an OP_CANCEL. It
  * reaches the node after the operation that it names. An operation that has ended by then keeps its
- * result, and so does one that the driver ends with one. With OP_LIMITED only those end that wait
- * for a limit: with a driver that makes them wait, or a piece of one with such a driver below. */
+ * result, and so does one that the driver ends with one. */
 #include "actors/node_slow.h"
 
 #include <errno.h>
@@ -30,8 +29,7 @@ static void ask_below(struct node *node, struct op *cancel, struct op *op)
 static void ask(struct node *node, struct op *cancel, struct op *op)
 {
     const struct driver *driver = node->base.driver;
-    bool asks = driver->cancel && (driver->drain || !(cancel->flags & OP_LIMITED));
-    if (asks && driver->cancel(&node->base, op))
+    if (driver->cancel && driver->cancel(&node->base, op))
         op_complete(cancel, 0);
     else
         ask_below(node, cancel, op);
@@ -39,15 +37,13 @@ static void ask(struct node *node, struct op *cancel, struct op *op)
 
 static void ask_slow(struct slow *slow, struct op *cancel)
 {
-    bool limited = cancel->flags & OP_LIMITED;
-    slow->cancelled |= !limited;
+    slow->cancelled = true;
     if (!slow->listed || !slow->range.waiting) {
         ask(slow->node, cancel, slow->piece ? slow->piece : slow->op);
         return;
     }
-    if (!limited)
-        op_complete(slow->op, -ECANCELED);
-    op_complete(cancel, limited ? -ENOENT : 0);
+    op_complete(slow->op, -ECANCELED);
+    op_complete(cancel, 0);
 }
 
 void node_cancel(struct node *node, struct op *cancel)

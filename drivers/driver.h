@@ -208,8 +208,7 @@ struct driver {
     /* With each drained region of somebody who stands on it (on) until the last one ends: what
      * waits by the driver's own will goes on at once, and nothing waits so, but requests that are
      * OP_KEEPS_LIMITS: those of others. Optional, but due for a driver that makes requests wait
-     * when nothing else does; its cancel() ends just those that wait so. Called while the instance
-     * is open. */
+     * when nothing else does. Called while the instance is open. */
     void (*drain)(struct driver_node *node, bool on);
     /* Before it leaves a reactor and after it arrived at another; no operation is outstanding.
      * Optional. */

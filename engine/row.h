@@ -18,7 +18,7 @@ enum row_place {
 #define ROW_FLAGS_WITH(sign)                                                                       \
     (OP_FUA sign OP_MAY_UNMAP sign OP_NO_FALLBACK sign OP_PREALLOC sign OP_BEYOND_END sign         \
          OP_COMPRESSED sign OP_UNTHROTTLED sign OP_DRAINING sign OP_OWN_MEMORY sign                \
-             OP_KEEPS_LENGTH sign OP_KEEPS_LIMITS sign OP_LIMITED)
+             OP_KEEPS_LENGTH sign OP_KEEPS_LIMITS)
 
 _Static_assert(OP_ALL_KINDS <= 1 << (ROW_HOLDER - ROW_KIND), "a kind fits");
 _Static_assert(OP_HOLDERS < 1 << (ROW_FLAGS - ROW_HOLDER), "so does a holder's number,");

@@ -269,8 +269,6 @@ static void cancel(void)
         assert_non_null(mail->tags);
         mail->tags[0] = request->op.tag;
         mail->n_tags = 1;
-        mail->has_unwanted = true;
-        mail->unwanted = acts_chance(50);
         stack_tell(request->to, MAIL_CANCEL, mail);
         return;
     }

@@ -61,23 +61,26 @@ static void change_medium(uint64_t *state)
     }
 }
 
-/* Whoever has asked for all that the backend has not done yet is gone. It is told twice, as the
- * first time may be before what it names. */
+/* Whoever has asked for all that the backend has not done yet is gone. It is told twice by
+ * mail, as the first time may be before what it names. */
 static void die(uint64_t *state, unsigned n)
 {
     unsigned backend = (unsigned)draw(state, 3);
     for (unsigned times = 0; times < 2; times++) {
-        Sluice__Cancel *cancel = MAIL_NEW(sluice__cancel);
-        cancel->has_unwanted = cancel->unwanted = true;
-        cancel->tags = calloc(RANDOM_OPS, sizeof *cancel->tags);
+        Sluice__Cancel *mail = MAIL_NEW(sluice__cancel);
+        mail->tags = calloc(RANDOM_OPS, sizeof *mail->tags);
         for (unsigned i = 0; i < n; i++)
             if (all[i].backend == backend && !all[i].noted.came) {
-                cancel->tags[cancel->n_tags++] = all[i].noted.tag;
+                mail->tags[mail->n_tags++] = all[i].noted.tag;
                 all[i].cancelled = true;
             }
-        stack_tell(backends[backend], MAIL_CANCEL, cancel);
+        stack_tell(backends[backend], MAIL_CANCEL, mail);
         stack_settle();
     }
+    for (unsigned i = 0; i < n; i++)
+        if (all[i].backend == backend)
+            cancel(&all[i]);
+    stack_settle();
     for (unsigned i = 0; i < n; i++)
         assert_true(all[i].backend != backend || all[i].noted.came);
 }
