@@ -7,6 +7,7 @@
 #include "actors/emit.h"
 #include "actors/name_list.h"
 #include "actors/node.h"
+#include "engine/directory.h"
 #include "engine/mem.h"
 #include "engine/reactor.h"
 
@@ -487,6 +488,7 @@ static void backend_init(struct actor *self)
 {
     struct backend *backend = actor_state(self);
     backend->self = self;
+    backend->user = (uint16_t)address_slot(actor_address(self));
     allow(backend);
     op_queue_init(&backend->held);
     op_queue_init(&backend->queue);
@@ -531,7 +533,6 @@ const struct actor_type backend_type = {
             [MAIL_SESSION_CLOSE] = on_session_close,
             [MAIL_DRAIN_BEGIN] = backend_on_drain_begin,
             [MAIL_DRAIN_END] = backend_on_drain_end,
-            [MAIL_LIMIT] = backend_on_limit,
             [MAIL_SESSION_CALM] = backend_on_session_calm,
             [MAIL_NODE_CHANGED] = on_node_changed,
             [MAIL_DESCRIBE] = backend_on_describe,

@@ -97,7 +97,7 @@ struct backend {
     bool read_only;
     unsigned allowed;   /* kinds of operations that permissions let through, by bit */
     bool write_through; /* each write is durable before it is done */
-    uint16_t limited;   /* OP_KEEPS_LIMITS, or 0: of what is begun */
+    uint16_t user;      /* of what is begun: itself */
     Sluice__DetectZeroes__Mode detect_zeroes;
     struct throttle_member *throttle; /* null: it is a member of no throttle group */
     actor_addr node;
@@ -133,7 +133,6 @@ struct backend {
     struct drain *regions;   /* those of them that the graph has told of */
     unsigned pauses;         /* enum pause */
     bool lets_through;       /* what waits for limits goes at once */
-    bool keeps_limits;       /* also where nodes below let others go: see Limit */
     struct op_queue held;    /* failed, to be tried again; in the order in which they were begun */
     struct op_queue queue;   /* not begun yet */
     struct carried *carried; /* those that were held before a move, and are still to come */
@@ -289,7 +288,6 @@ void backend_unquiesce(struct backend *backend);
 void backend_throttle_open(struct backend *backend, const Sluice__ThrottleJoin *join);
 void backend_on_throttle_join(struct actor *self, struct mail *mail);
 void backend_on_throttle_grant(struct actor *self, struct mail *mail);
-void backend_on_limit(struct actor *self, struct mail *mail);
 /* Whether limits hold has changed, maybe: they don't while it is drained, paused or closing, or the
  * graph says so. */
 void backend_throttle_look(struct backend *backend);

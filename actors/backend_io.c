@@ -351,8 +351,7 @@ static void begin(struct backend *backend, struct op *op, uint64_t arrival)
         op_complete(op, ret);
         return;
     }
-    if (op->kind <= OP_DISCARD)
-        op->flags = (uint16_t)((op->flags & ~OP_KEEPS_LIMITS) | backend->limited);
+    op->user = backend->user;
     if (backend->write_through && (op->kind == OP_WRITE || op->kind == OP_ZEROES))
         op->flags |= OP_FUA;
     backend->in_flight++;

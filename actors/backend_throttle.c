@@ -94,7 +94,6 @@ void backend_throttle_look(struct backend *backend)
 {
     bool open = backend->lets_through || backend->quiesced || backend->closing ||
                 backend->pauses & (unsigned)~PAUSE_ERROR;
-    backend->limited = backend->keeps_limits && !open ? OP_KEEPS_LIMITS : 0;
     if (backend->throttle)
         throttle_member_open(backend->throttle, open);
 }
@@ -103,13 +102,6 @@ void backend_on_let_through(struct actor *self, struct mail *mail)
 {
     struct backend *backend = actor_state(self);
     backend->lets_through = ((const Sluice__LetThrough *)mail->body)->on;
-    backend_throttle_look(backend);
-}
-
-void backend_on_limit(struct actor *self, struct mail *mail)
-{
-    struct backend *backend = actor_state(self);
-    backend->keeps_limits = ((const Sluice__Limit *)mail->body)->on;
     backend_throttle_look(backend);
 }
 

@@ -6,13 +6,9 @@
  * he has the node, and who leaves is let go. A job does not make itself quiet. Each knows the
  * regions that cover it, and whose requests each of them lets through.
  *
- * What is in flight may wait in a node below, for a limit's sake: so nodes on which somebody stands
- * who is covered, and whose drivers make requests wait, are told, too, and let them go on. Where
- * somebody gets quiet by himself a region does nothing but that.
- *
- * Others who stand on such a node are to keep its limits: what they send from then on says so. If
- * one of those is drained himself, what he has sent still says so, and may come to the node late:
- * it is told again then, in intervals that double. */
+ * What is in flight may wait in a node below, for a limit's sake: so nodes whose drivers make
+ * requests wait are told of those above them who are covered, and let go what is theirs. Where
+ * somebody gets quiet by himself a region does nothing but that. */
 #include "actors/graph_impl.h"
 
 #include <assert.h>
@@ -20,11 +16,9 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-#include "engine/clock.h"
+#include "engine/directory.h"
 #include "engine/mem.h"
 #include "engine/reactor.h"
-
-#define AGAIN_FIRST (10 * NS_PER_MS)
 
 /* Who goes on in a region, as operations show it; see DrainWhose. */
 struct whose {
@@ -50,9 +44,7 @@ struct region {
     bool connected; /* and all that is connected with it */
     bool through;   /* keeps nobody quiet; what waits below the target goes on */
     bool ended, telling;
-    struct timer again; /* while somebody may have sent what is limited */
-    uint64_t interval;  /* ns */
-    size_t waits;       /* answers to come */
+    size_t waits; /* answers to come */
     region_fn *then;
     void *arg;
     struct ticket ticket; /* who asked from outside */
@@ -103,9 +95,6 @@ void graph_mark_connected(const struct object *object)
 /* Those who make requests. */
 static const enum object_kind coverable[] = {BACKEND, JOB};
 #define COVERABLE (sizeof coverable / sizeof *coverable)
-/* And those who may make them wait. */
-static const enum object_kind drainable[] = {NODE, BACKEND, JOB};
-#define DRAINABLE (sizeof drainable / sizeof *drainable)
 
 typedef void covered_fn(struct object *object, struct region *region);
 
@@ -143,7 +132,7 @@ static bool covers(const struct scope *scope, const struct object *object)
 
 static bool makes_wait(const struct object *node)
 {
-    return node->address && node->driver && node->driver->drain;
+    return node->address && node->driver && node->driver->let_through;
 }
 
 /* Whether somebody stands on the node who is covered. */
@@ -159,68 +148,115 @@ static bool is_below(const struct scope *scope, const struct object *node)
     return false;
 }
 
-/* Calls `fn` for each one that the region covers; first for the nodes that let go what is in the
- * way of the others' quiet. */
+/* Calls `fn` for each one that the region covers. */
 static void each_covered(struct region *region, covered_fn *fn)
 {
     struct graph *graph = region->graph;
     struct scope scope;
     if (!look(region, &scope))
         return;
-    for (size_t i = 0; i < graph->tables[NODE].n; i++)
-        if (makes_wait(graph->tables[NODE].all[i]) && is_below(&scope, graph->tables[NODE].all[i]))
-            fn(graph->tables[NODE].all[i], region);
     for (size_t k = 0; !region->through && k < COVERABLE; k++)
         for (size_t i = 0; i < graph->tables[coverable[k]].n; i++)
             if (covers(&scope, graph->tables[coverable[k]].all[i]))
                 fn(graph->tables[coverable[k]].all[i], region);
 }
 
-/* --- Others on the same nodes */
+/* --- Who is let through by nodes */
 
-/* They are limited where nodes let go what waits. The holder of a region is not: everybody waits
- * for him. */
-static void count_limited(struct region *region)
+/* One whom a node lets through, as it was told. */
+struct let {
+    struct let *next;
+    actor_addr user;
+    bool still;
+};
+
+static Sluice__LetThrough *let_mail(actor_addr user, bool on)
+{
+    Sluice__LetThrough *mail = MAIL_NEW(sluice__let_through);
+    mail->on = on;
+    mail->has_user = true;
+    mail->user = address_slot(user);
+    return mail;
+}
+
+static void was_told(struct actor *self, struct mail *reply, void *arg)
+{
+    (void)self;
+    (void)reply;
+    (void)arg;
+}
+
+static void let(struct object *node, actor_addr user)
+{
+    struct let *one = node->lets;
+    while (one && one->user != user)
+        one = one->next;
+    if (!one) {
+        one = MEM_NEW(struct let);
+        *one = (struct let){.next = node->lets, .user = user};
+        node->lets = one;
+        actor_ask(node->graph->self, node->address, MAIL_LET_THROUGH, let_mail(user, true),
+                  was_told, NULL);
+    }
+    one->still = true;
+}
+
+/* Those who are covered, and the holder of the region: everybody waits for him. */
+static void let_users(struct region *region)
 {
     struct graph *graph = region->graph;
     struct scope scope;
     if (!look(region, &scope))
         return;
     for (size_t i = 0; i < graph->tables[NODE].n; i++) {
-        const struct object *node = graph->tables[NODE].all[i];
+        struct object *node = graph->tables[NODE].all[i];
         if (!makes_wait(node) || !is_below(&scope, node))
             continue;
         for (size_t k = 0; k < COVERABLE; k++)
             for (size_t j = 0; j < graph->tables[coverable[k]].n; j++) {
-                struct object *one = graph->tables[coverable[k]].all[j];
-                one->limited_next |=
-                    one->address != region->holder && !covers(&scope, one) && reaches(one, node);
+                const struct object *one = graph->tables[coverable[k]].all[j];
+                bool holds = one->address && one->address == region->holder;
+                if ((holds || covers(&scope, one)) && reaches(one, node))
+                    let(node, one->address);
             }
     }
 }
 
-static void tell_limited(struct graph *graph)
+static void node_ended(struct actor *self, struct mail *reply, void *arg)
 {
-    for (size_t k = 0; k < COVERABLE; k++)
-        for (size_t i = 0; i < graph->tables[coverable[k]].n; i++) {
-            struct object *one = graph->tables[coverable[k]].all[i];
-            if (one->address && one->limited != one->limited_next) {
-                Sluice__Limit *limit = MAIL_NEW(sluice__limit);
-                limit->on = one->limited = one->limited_next;
-                one->was_limited = true;
-                actor_tell(graph->self, one->address, MAIL_LIMIT, limit);
-            }
-        }
+    struct graph *graph = arg;
+    (void)self;
+    (void)reply; /* one that is gone lets nothing through */
+    if (!--graph->drain_ends)
+        graph_drain_sync(graph);
 }
 
-static void sync_limited(struct graph *graph)
+static void let_no_longer(struct object *node)
 {
-    for (size_t k = 0; k < COVERABLE; k++)
-        for (size_t i = 0; i < graph->tables[coverable[k]].n; i++)
-            graph->tables[coverable[k]].all[i]->limited_next = false;
+    struct let **at = &node->lets, *one;
+    while ((one = *at)) {
+        if (one->still) {
+            at = &one->next;
+            continue;
+        }
+        node->graph->drain_ends++;
+        actor_ask(node->graph->self, node->address, MAIL_LET_THROUGH, let_mail(one->user, false),
+                  node_ended, node->graph);
+        *at = one->next;
+        free(one);
+    }
+}
+
+static void sync_nodes(struct graph *graph)
+{
+    const struct table *nodes = &graph->tables[NODE];
+    for (size_t i = 0; i < nodes->n; i++)
+        for (struct let *one = nodes->all[i]->lets; one; one = one->next)
+            one->still = false;
     for (struct region *region = graph->regions; region; region = region->next)
-        count_limited(region);
-    tell_limited(graph);
+        let_users(region);
+    for (size_t i = 0; i < nodes->n; i++)
+        let_no_longer(nodes->all[i]);
 }
 
 /* --- Telling them */
@@ -303,27 +339,11 @@ static void cover_one(struct object *object, struct region *region)
         add(object, region);
 }
 
-static void was_told(struct actor *self, struct mail *reply, void *arg)
-{
-    (void)self;
-    (void)reply;
-    (void)arg;
-}
-
 static void tell_begin(struct object *object)
 {
     for (struct drained *drained = object->drained; drained; drained = drained->next)
         if (!drained->told)
             ask(object, drained, was_told, NULL);
-}
-
-static void node_ended(struct actor *self, struct mail *reply, void *arg)
-{
-    struct graph *graph = arg;
-    (void)self;
-    (void)reply; /* one that is gone lets nothing through */
-    if (!--graph->drain_ends)
-        graph_drain_sync(graph);
 }
 
 /* What has waited in those above is not to find the node open still: they hear of the end when the
@@ -333,17 +353,11 @@ static void tell_end(struct object *object)
     struct graph *graph = object->graph;
     struct drained **at = &object->drained, *drained;
     while ((drained = *at)) {
-        if (drained->covers || (object->kind != NODE && graph->drain_ends)) {
+        if (drained->covers || graph->drain_ends) {
             at = &drained->next;
             continue;
         }
-        if (object->kind == NODE) {
-            graph->drain_ends++;
-            actor_ask(graph->self, object->address, MAIL_DRAIN_END, whose_mail(drained), node_ended,
-                      graph);
-        } else {
-            actor_tell(graph->self, object->address, MAIL_DRAIN_END, whose_mail(drained));
-        }
+        actor_tell(graph->self, object->address, MAIL_DRAIN_END, whose_mail(drained));
         *at = drained->next;
         free(drained);
     }
@@ -352,55 +366,22 @@ static void tell_end(struct object *object)
 void graph_drain_forget(struct object *object)
 {
     struct drained *drained;
+    struct let *one;
+    while ((one = object->lets)) {
+        object->lets = one->next;
+        free(one);
+    }
     while ((drained = object->drained)) {
         object->drained = drained->next;
         free(drained);
     }
 }
 
-static void each_drainable(struct graph *graph, void (*fn)(struct object *object))
+static void each_coverable(struct graph *graph, void (*fn)(struct object *object))
 {
-    for (size_t k = 0; k < DRAINABLE; k++)
-        for (size_t i = 0; i < graph->tables[drainable[k]].n; i++)
-            fn(graph->tables[drainable[k]].all[i]);
-}
-
-static void tell_again(struct object *object, struct region *region)
-{
-    (void)region;
-    if (object->kind != NODE)
-        return;
-    actor_ask(object->graph->self, object->address, MAIL_DRAIN_BEGIN, NULL, was_told, NULL);
-    actor_ask(object->graph->self, object->address, MAIL_DRAIN_END, NULL, was_told, NULL);
-}
-
-static void again_later(struct region *region)
-{
-    struct reactor *reactor = actor_reactor(region->graph->self);
-    timer_arm(reactor_timers(reactor), &region->again, reactor_now(reactor) + region->interval);
-    region->interval *= 2;
-}
-
-static void again(struct timer *timer)
-{
-    struct region *region = (struct region *)((char *)timer - offsetof(struct region, again));
-    each_covered(region, tell_again);
-    again_later(region);
-}
-
-static bool covers_limited(struct region *region)
-{
-    struct graph *graph = region->graph;
-    struct scope scope;
-    bool any = false;
-    if (!look(region, &scope))
-        return false;
     for (size_t k = 0; k < COVERABLE; k++)
-        for (size_t i = 0; i < graph->tables[coverable[k]].n; i++) {
-            const struct object *one = graph->tables[coverable[k]].all[i];
-            any |= one->was_limited && covers(&scope, one);
-        }
-    return any;
+        for (size_t i = 0; i < graph->tables[coverable[k]].n; i++)
+            fn(graph->tables[coverable[k]].all[i]);
 }
 
 static void uncover(struct object *object)
@@ -411,12 +392,12 @@ static void uncover(struct object *object)
 
 void graph_drain_sync(struct graph *graph)
 {
-    sync_limited(graph);
-    each_drainable(graph, uncover);
+    sync_nodes(graph);
+    each_coverable(graph, uncover);
     for (struct region *region = graph->regions; region; region = region->next)
         each_covered(region, cover_one);
-    each_drainable(graph, tell_begin);
-    each_drainable(graph, tell_end);
+    each_coverable(graph, tell_begin);
+    each_coverable(graph, tell_end);
 }
 
 /* --- Regions */
@@ -430,12 +411,8 @@ static struct region *begin(struct graph *graph, struct region made)
     region->waits = 1;
     region->next = graph->regions;
     graph->regions = region;
-    sync_limited(graph);
+    sync_nodes(graph);
     each_covered(region, begin_one);
-    region->again.fire = again;
-    region->interval = AGAIN_FIRST;
-    if (covers_limited(region))
-        again_later(region);
     return region;
 }
 
@@ -452,7 +429,6 @@ void graph_drain_begin(const struct object *target, bool connected, region_fn *t
 void graph_drain_end(struct region *region)
 {
     region->ended = true;
-    timer_cancel(reactor_timers(actor_reactor(region->graph->self)), &region->again);
     graph_drain_sync(region->graph);
     if (!region->waits && !region->telling)
         drop(region);
@@ -506,7 +482,6 @@ void graph_drain_free(struct graph *graph)
     struct region *region;
     while ((region = graph->regions)) {
         graph->regions = region->next;
-        timer_cancel(reactor_timers(actor_reactor(graph->self)), &region->again);
         free(region);
     }
 }

@@ -91,7 +91,7 @@ struct object {
     struct activity_round *round;                /* that changes its activity */
     struct drained *drained;                     /* regions that it was told of; of those who can be
                                                     drained */
-    bool limited, limited_next, was_limited;     /* see graph_drain.c */
+    struct let *lets;                            /* users that a node lets through */
     bool marked;                                 /* see graph_mark_connected() */
     bool committed;                              /* a node: see standing.commits */
     struct commits *commits;                     /* what a job is a part of; or null */

@@ -362,12 +362,6 @@ static void on_drain_end(struct actor *self, struct mail *mail)
     step(job);
 }
 
-static void on_limit(struct actor *self, struct mail *mail)
-{
-    struct job *job = actor_state(self);
-    job->limited = ((const Sluice__Limit *)mail->body)->on ? OP_KEEPS_LIMITS : 0;
-}
-
 static void reset_io_status(struct job *job)
 {
     job->io_status = SLUICE__IO_STATUS__OK;
@@ -520,7 +514,6 @@ const struct actor_type job_type = {
             [MAIL_IO_STATUS_RESET] = on_io_status_reset,
             [MAIL_DRAIN_BEGIN] = on_drain_begin,
             [MAIL_DRAIN_END] = on_drain_end,
-            [MAIL_LIMIT] = on_limit,
             [MAIL_DESCRIBE] = on_describe,
             [MAIL_CLOSE] = on_close,
             [MAIL_ABORT] = on_abort,

@@ -38,7 +38,6 @@ struct job {
     bool through;     /* the kind has nothing more to do */
     bool concluded;   /* the graph was told */
     unsigned drained; /* regions */
-    unsigned limited; /* OP_KEEPS_LIMITS, or 0: of its operations */
     bool paused;      /* by somebody */
     bool stopped;     /* by an error */
     bool cancelled;

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "engine/directory.h"
 #include "engine/buffer.h"
 #include "engine/op.h"
 #include "engine/reactor.h"
@@ -83,7 +84,8 @@ static void run(struct job *job, actor_addr to, enum op_kind kind, uint64_t offs
     commit_of(job)->op = op;
     commit_of(job)->to = to;
     op->kind = (uint8_t)kind;
-    op->flags = (uint16_t)(flags | (kind <= OP_DISCARD ? job->limited : 0));
+    op->flags = (uint16_t)flags;
+    op->user = (uint16_t)address_slot(actor_address(job->self));
     op->offset = (int64_t)offset;
     op->bytes = bytes;
     op->niov = kind == OP_READ || kind == OP_WRITE;

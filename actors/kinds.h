@@ -54,7 +54,6 @@
     X(MOVING, moving)                                                                              \
     X(DRAIN_BEGIN, drain_whose) /* answered without a body when nothing is in flight */            \
     X(DRAIN_END, drain_whose)                                                                      \
-    X(LIMIT, limit)                   /* to a backend or a job; no answer */                       \
     X(BACKEND_INSERT, backend_insert) /* answered without a body */                                \
     X(BACKEND_REMOVE, backend_remove) /* answered without a body when the medium is out */         \
     X(BACKEND_SET, backend_set)       /* answered without a body */                                \
@@ -76,7 +75,7 @@
     X(CLAIM_PAUSE, claim_pause) /* to the graph; answered with REPLY */                            \
     X(PAUSE, pause)             /* to a backend; answered without a body, see Pause */             \
     X(CANCEL, cancel)           /* to a backend; no answer */                                      \
-    X(LET_THROUGH, let_through) /* graph to backend; no answer */                                  \
+    X(LET_THROUGH, let_through) /* graph to backend: no answer; to node: answered */               \
     X(STOP, stop)               /* backend to graph; no answer */                                  \
     X(CLOSE, close)       /* to everyone else; answered without a body when nothing is left */     \
     X(ABORT, abort)       /* to everyone, when the time for closing is up; no answer */            \

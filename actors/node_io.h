@@ -46,8 +46,7 @@ struct node {
     struct ticket joiner;       /* who waits for it to be in another throttle group */
     struct ticket mover;        /* who waits for the arrival at another reactor */
     bool close_asked;
-    bool aborted;     /* see MAIL_ABORT */
-    unsigned drained; /* regions that those above are in */
+    bool aborted; /* see MAIL_ABORT */
     actor_addr *watchers;
     size_t nwatchers;
     struct driver_facts told; /* to them, last */
@@ -103,8 +102,7 @@ void node_buffers_fini(struct node *node);
 void node_on_describe(struct actor *self, struct mail *mail);
 
 /* In node_drain.c. */
-void node_on_drain_begin(struct actor *self, struct mail *mail);
-void node_on_drain_end(struct actor *self, struct mail *mail);
+void node_on_let_through(struct actor *self, struct mail *mail);
 
 /* In node_medium.c. */
 void node_on_medium(struct actor *self, struct mail *mail);

@@ -205,11 +205,11 @@ struct driver {
      * It may be inactivated at once, when another node fails. Optional. */
     void (*activate)(struct driver_node *node, driver_opened_fn *done);
     void (*inactivate)(struct driver_node *node);
-    /* With each drained region of somebody who stands on it (on) until the last one ends: what
-     * waits by the driver's own will goes on at once, and nothing waits so, but requests that are
-     * OP_KEEPS_LIMITS: those of others. Optional, but due for a driver that makes requests wait
-     * when nothing else does. Called while the instance is open. */
-    void (*drain)(struct driver_node *node, bool on);
+    /* While somebody who stands on it is drained (on, until he is not): of his requests (op->user)
+     * those that wait by the driver's own will go on at once, and none waits so. Optional, but due
+     * for a driver that makes requests wait when nothing else does. Called while the instance is
+     * open. */
+    void (*let_through)(struct driver_node *node, uint16_t user, bool on);
     /* Before it leaves a reactor and after it arrived at another; no operation is outstanding.
      * Optional. */
     void (*leave)(struct driver_node *node);

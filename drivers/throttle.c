@@ -5,11 +5,16 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/mem.h"
 
 struct throttle_filter {
     struct driver_node *node;
     struct throttle_member member;
-    char name[80]; /* what the group calls it */
+    char name[80];   /* what the group calls it */
+    uint16_t *users; /* whose requests are let through */
+    size_t n_users;
     driver_opened_fn *opened;
     void (*closed)(struct driver_node *node);
 };
@@ -56,6 +61,7 @@ static void close_left(void *owner, const struct err *err)
     struct throttle_filter *self = node->state;
     (void)err; /* leaving is never refused */
     throttle_member_fini(&self->member);
+    free(self->users);
     self->closed(node);
 }
 
@@ -72,15 +78,27 @@ static void resized(struct op *op, void *who)
     driver_catch_up(who, op);
 }
 
+static bool is_let_through(const struct throttle_filter *self, const struct op *op)
+{
+    for (size_t i = 0; i < self->n_users; i++)
+        if (self->users[i] == op->user)
+            return true;
+    return false;
+}
+
 static void throttle_submit(struct driver_node *node, struct op *op)
 {
     struct throttle_filter *self = node->state;
     if (op->flags & OP_BEYOND_END || op->kind == OP_TRUNCATE)
         op_push(op, resized, node);
-    if (op->kind <= OP_DISCARD && op->flags & OP_UNTHROTTLED)
-        throttle_member_pass(&self->member, op);
-    else if (op->kind > OP_DISCARD || throttle_member_pays(&self->member, op))
+    if (op->kind > OP_DISCARD)
         driver_pass(node, op);
+    else if (op->flags & OP_UNTHROTTLED)
+        throttle_member_pass(&self->member, op);
+    else if (throttle_member_pays(&self->member, op))
+        driver_pass(node, op);
+    else if (is_let_through(self, op))
+        throttle_member_go(&self->member, op);
     else
         throttle_member_wait(&self->member, op);
 }
@@ -94,10 +112,20 @@ static bool throttle_cancel(struct driver_node *node, struct op *op)
     return true;
 }
 
-static void throttle_drain(struct driver_node *node, bool on)
+static void throttle_let_through(struct driver_node *node, uint16_t user, bool on)
 {
     struct throttle_filter *self = node->state;
-    throttle_member_open(&self->member, on);
+    if (on) {
+        self->users = mem_resize(self->users, (self->n_users + 1) * sizeof *self->users);
+        self->users[self->n_users++] = user;
+        throttle_member_let_go(&self->member, user);
+        return;
+    }
+    for (size_t i = 0; i < self->n_users; i++)
+        if (self->users[i] == user) {
+            self->users[i] = self->users[--self->n_users];
+            return;
+        }
 }
 
 static void throttle_abort(struct driver_node *node)
@@ -146,7 +174,7 @@ const struct driver driver_throttle = {
     .submit = throttle_submit,
     .cancel = throttle_cancel,
     .abort = throttle_abort,
-    .drain = throttle_drain,
+    .let_through = throttle_let_through,
     .set = throttle_set,
     .leave = throttle_leave,
     .arrive = throttle_arrive,

@@ -229,16 +229,9 @@ static bool is_counted(const struct throttle_member *member)
     return member->entered || (member->joining && member->to);
 }
 
-/* Whether nothing keeps it: not one of somebody for whose sake a member is not open. */
-static bool is_free(const struct throttle_member *member, const struct op *op)
-{
-    return !member->group || member->letting_go || (member->open && !(op->flags & OP_KEEPS_LIMITS));
-}
-
-void throttle_member_wait(struct throttle_member *member, struct op *op)
+static void pass_or_wait(struct throttle_member *member, struct op *op, bool free)
 {
     struct throttle_side *side = side_of(member, op);
-    bool free = is_free(member, op);
     if (free && is_counted(member))
         owe(side, op->bytes);
     if (free && !side->going.head) {
@@ -250,6 +243,16 @@ void throttle_member_wait(struct throttle_member *member, struct op *op)
     }
     if (member->group)
         ask(member);
+}
+
+void throttle_member_wait(struct throttle_member *member, struct op *op)
+{
+    pass_or_wait(member, op, !member->group || member->letting_go || member->open);
+}
+
+void throttle_member_go(struct throttle_member *member, struct op *op)
+{
+    pass_or_wait(member, op, true);
 }
 
 void throttle_member_pass(struct throttle_member *member, struct op *op)
@@ -269,23 +272,26 @@ void throttle_member_pass(struct throttle_member *member, struct op *op)
     member->pass(member->owner, op);
 }
 
-static void cancelled(struct throttle_member *member, struct throttle_side *side, uint64_t number)
+/* For the group it waits no longer. */
+static void cancelled(struct throttle_side *side, uint64_t number)
 {
     side->cancelled =
         mem_resize(side->cancelled, (side->n_cancelled + 1) * sizeof *side->cancelled);
     side->cancelled[side->n_cancelled++] = number;
-    ask(member);
 }
 
 bool throttle_member_cancel(struct throttle_member *member, struct op *op)
 {
     struct throttle_side *side = side_of(member, op);
-    if (op_unqueue(&side->told, op))
-        cancelled(member, side, *throttle_number(op));
+    bool told = op_unqueue(&side->told, op);
+    if (told)
+        cancelled(side, *throttle_number(op));
     else if (!op_unqueue(&side->fresh, op) && !op_unqueue(&side->going, op))
         return false;
     side->waiting--;
     op_pop(op);
+    if (told)
+        ask(member);
     return true;
 }
 
@@ -300,6 +306,35 @@ struct op *throttle_member_take(struct throttle_member *member)
             return op;
     }
     return NULL;
+}
+
+/* The others keep their places. */
+static void release_of(struct throttle_member *member, struct throttle_side *side,
+                       struct op_queue *queue, uint16_t user)
+{
+    for (size_t left = queue->count; left; left--) {
+        struct op *op = op_dequeue(queue);
+        bool goes = op->user == user;
+        if (goes && queue == &side->told)
+            cancelled(side, *throttle_number(op));
+        if (goes && is_counted(member))
+            owe(side, op->bytes);
+        op_enqueue(goes ? &side->going : queue, op);
+    }
+}
+
+void throttle_member_let_go(struct throttle_member *member, uint16_t user)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct throttle_side *side = &member->sides[i];
+        release_of(member, side, &side->told, user);
+        release_of(member, side, &side->fresh, user);
+    }
+    for (unsigned i = 0; i < 2; i++)
+        while (member->sides[i].going.head)
+            go(member, &member->sides[i], &member->sides[i].going);
+    if (throttle_member_joined(member))
+        ask(member);
 }
 
 void throttle_member_open(struct throttle_member *member, bool open)

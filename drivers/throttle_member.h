@@ -108,9 +108,13 @@ static inline bool throttle_member_over(const struct throttle_member *member)
 /* News from the group. */
 void throttle_member_on_grant(struct throttle_member *member, const Sluice__ThrottleGrant *grant);
 
-/* What waits goes at once, and from now on, until it is closed, all that comes but is not
- * OP_KEEPS_LIMITS; it is paid later. */
+/* What waits goes at once, and from now on, until it is closed, all that comes; it is paid later.
+ */
 void throttle_member_open(struct throttle_member *member, bool open);
+
+/* What waits of this user goes at once, and is paid later; so does one that comes meanwhile. */
+void throttle_member_go(struct throttle_member *member, struct op *op);
+void throttle_member_let_go(struct throttle_member *member, uint16_t user);
 
 /* Around a move; nothing waits. */
 void throttle_member_leave(struct throttle_member *member);

@@ -44,6 +44,7 @@ struct op *op_new(struct peer *peer)
     forget(op);
     op->depth = 0;
     op->holder = 0;
+    op->user = 0;
     op->flags = 0;
     op->niov = 0;
     op->iov = &op->one;
@@ -109,7 +110,7 @@ static void request(struct link *link, struct op *op, uint64_t tag)
 {
     uint64_t buffer =
         op->niov == 1 ? (uint64_t)(uintptr_t)op->iov->iov_base : (uint64_t)(uintptr_t)op->iov;
-    link_request(link, op->origin, op->to, tag, row_word(op), (uint64_t)op->offset, op->bytes,
+    link_request(link, op->origin, row_to(op), tag, row_word(op), (uint64_t)op->offset, op->bytes,
                  buffer);
 }
 
@@ -148,6 +149,7 @@ struct op *op_further(struct op *op)
     struct op *next = op_new(op->peer);
     next->kind = op->kind;
     next->holder = op->holder;
+    next->user = op->user;
     next->flags = op->flags;
     next->offset = op->offset;
     next->bytes = op->bytes;

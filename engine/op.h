@@ -101,7 +101,6 @@ enum op_flag {
     OP_DRAINING = SLUICE__OP_FLAG__OP_DRAINING,
     OP_OWN_MEMORY = SLUICE__OP_FLAG__OP_OWN_MEMORY,
     OP_KEEPS_LENGTH = SLUICE__OP_FLAG__OP_KEEPS_LENGTH,
-    OP_KEEPS_LIMITS = SLUICE__OP_FLAG__OP_KEEPS_LIMITS,
 };
 #define OP_PREALLOC (OP_PREALLOC_METADATA | OP_PREALLOC_FALLOC | OP_PREALLOC_FULL)
 
@@ -126,6 +125,7 @@ struct op {
     uint8_t holder; /* the number of its sender, if he holds drained regions; see OP_HOLDERS */
     uint16_t flags; /* enum op_flag */
     uint16_t niov;  /* entries of `iov`; 0 for kinds without data */
+    uint16_t user;  /* for whose sake: the slot of a backend or a job; 0: nobody's */
     int64_t offset; /* bytes; signed, so that a negative one from a caller can be refused as such */
     uint64_t bytes; /* the vector's length for kinds with data */
     struct iovec *iov; /* &one, or the submitter's */
@@ -158,8 +158,8 @@ struct op *op_further(struct op *op);
 /* What is made of an operation on its way keeps limits as that does. */
 static inline void op_inherit(struct op *piece, const struct op *op)
 {
-    if (op->kind <= OP_DISCARD && piece->kind <= OP_DISCARD)
-        piece->flags |= op->flags & (OP_UNTHROTTLED | OP_KEEPS_LIMITS);
+    piece->user = op->user;
+    piece->flags |= op->flags & OP_UNTHROTTLED;
 }
 
 /* Pushes a frame and returns its space, undefined content. */

@@ -178,8 +178,8 @@ static void take_requests(struct peer *peer, struct link *link, const Sluice__Fr
     struct link *back = peer->links[origin];
     peer->requests += frame->n_to;
     for (size_t i = 0; i < frame->n_to; i++) {
-        uint64_t word = frame->op[i];
-        int home = directory_home(&peer->mesh->directory, frame->to[i]);
+        uint64_t word = frame->op[i], to = row_address(frame->to[i]);
+        int home = directory_home(&peer->mesh->directory, to);
         if (home != (int)peer->id) {
             if (home < 0)
                 reply_gone(peer, back, frame->tag[i]);
@@ -193,7 +193,8 @@ static void take_requests(struct peer *peer, struct link *link, const Sluice__Fr
             continue;
         }
         struct op *op = op_new(peer);
-        op->to = frame->to[i];
+        op->to = to;
+        op->user = row_user(frame->to[i]);
         op->origin = (uint16_t)origin;
         row_take(op, word);
         op->offset = (int64_t)frame->offset[i];

@@ -77,16 +77,19 @@ static void watch(const struct member *member, unsigned direction, uint64_t byte
                         now(member));
 }
 
+/* Whose requests are let through, alone or with all, and whose are not. */
+enum { USER = 1, KEEPER };
+
 static void pass(void *owner, struct op *op)
 {
     struct member *member = owner;
     unsigned direction = throttle_is_write(op->kind);
     struct member_stream *stream = &member->streams[direction];
     uint64_t number = ((const struct request *)op_top(op))->number;
-    bool keeps = op->flags & OP_KEEPS_LIMITS;
+    bool keeps = op->user == KEEPER;
     assert_true(number >= stream->next[keeps]);
     stream->next[keeps] = number + 1;
-    if (!member->opening && (keeps || !member->throttle.open))
+    if (!member->opening && !member->throttle.open && (keeps || !member->through))
         watch(member, direction, op->bytes);
     stream->passed++;
     stream->passed_bytes += op->bytes;
@@ -102,13 +105,13 @@ static void submit(struct member *member, unsigned direction)
     op->kind = direction ? OP_WRITE : OP_READ;
     op->bytes =
         stream->small_every && stream->begun % stream->small_every == 0 ? 512 : stream->bytes;
-    op->flags = stream->keeps_every && stream->begun % stream->keeps_every == 0
-                    ? (uint16_t)OP_KEEPS_LIMITS
-                    : 0;
+    op->user = stream->keeps_every && stream->begun % stream->keeps_every == 0 ? KEEPER : USER;
     struct request *request = op_push(op, ended, member);
     request->number = stream->begun++;
     if (throttle_member_pays(&member->throttle, op))
         pass(member, op);
+    else if (member->through && op->user == USER)
+        throttle_member_go(&member->throttle, op);
     else
         throttle_member_wait(&member->throttle, op);
 }
@@ -277,9 +280,9 @@ static void assert_open(struct member *member)
         const struct throttle_side *side = &member->throttle.sides[d];
         assert_null(side->going.head);
         for (const struct op *op = side->fresh.head; op; op = op->next)
-            assert_true(op->flags & OP_KEEPS_LIMITS);
+            assert_int_equal(op->user, KEEPER);
         for (const struct op *op = side->told.head; op; op = op->next)
-            assert_true(op->flags & OP_KEEPS_LIMITS);
+            assert_int_equal(op->user, KEEPER);
     }
 }
 
@@ -288,14 +291,20 @@ static void open(void *arg)
     struct member *member = arg;
     member->opening = true;
     member->nested = 0;
-    throttle_member_open(&member->throttle, true);
+    member->through = member->streams[0].keeps_every || member->streams[1].keeps_every;
+    if (member->through)
+        throttle_member_let_go(&member->throttle, USER);
+    else
+        throttle_member_open(&member->throttle, true);
     member->opening = false;
     assert_open(member);
 }
 
 static void shut(void *arg)
 {
-    throttle_member_open(&((struct member *)arg)->throttle, false);
+    struct member *member = arg;
+    member->through = false;
+    throttle_member_open(&member->throttle, false);
 }
 
 void members_open(struct member *member, bool on)

@@ -38,7 +38,7 @@ struct member {
     uint64_t asks;  /* messages to its group, since members_measure() */
     struct member_stream streams[2];
     struct timer timer;
-    bool pumping, opening;
+    bool pumping, opening, through;
     unsigned nested; /* that came at once, of one time */
     struct ticket closer;
 };

@@ -92,14 +92,18 @@ static void a_row_says_of_an_operation_what_it_was_told(void **state)
                                    .holder = OP_HOLDERS,
                                    .flags = UINT16_MAX,
                                    .niov = IOV_MAX,
+                                   .user = UINT16_MAX,
+                                   .to = ((uint64_t)UINT32_MAX << 32) + DIRECTORY_SLOTS - 1,
                                    .sequence = (1U << OP_SEQUENCE_BITS) - 1};
     (void)state;
-    for (unsigned bits = 0; bits < 32; bits++) {
+    for (unsigned bits = 0; bits < 128; bits++) {
         struct op op = {.kind = bits & 1 ? most.kind : 0,
                         .holder = bits & 2 ? most.holder : 0,
                         .flags = bits & 4 ? most.flags : 0,
                         .niov = bits & 8 ? most.niov : 0,
-                        .sequence = bits & 16 ? most.sequence : 0};
+                        .sequence = bits & 16 ? most.sequence : 0,
+                        .user = bits & 32 ? most.user : 0,
+                        .to = bits & 64 ? most.to : 0};
         struct op back = most;
         row_take(&back, row_word(&op));
         assert_int_equal(back.kind, op.kind);
@@ -107,6 +111,8 @@ static void a_row_says_of_an_operation_what_it_was_told(void **state)
         assert_int_equal(back.flags, op.flags);
         assert_int_equal(back.niov, op.niov);
         assert_int_equal(back.sequence, op.sequence);
+        assert_int_equal(row_address(row_to(&op)), op.to);
+        assert_int_equal(row_user(row_to(&op)), op.user);
     }
 }
 
