@@ -6,13 +6,34 @@
 #include "engine/mem.h"
 #include "engine/peer.h"
 
-void blk_cancel_waiting(struct blk *blk)
+#define AGAIN_MS 50
+
+/* The tags of those that were given this, or of all, in memory that is the caller's. */
+static uint64_t *tags_of(struct blk *blk, bool all, const void *opaque, size_t *n)
+{
+    struct peer *peer = port_peer(blk->context->port);
+    uint64_t *tags = mem_new((blk->in_flight + 1) * sizeof *tags);
+    size_t found = op_tags(peer, blk_request_done, blk, tags, blk->in_flight);
+    *n = 0;
+    for (size_t i = 0; i < found; i++) {
+        const struct request *request =
+            op_frame(op_find(peer, peer->id, tags[i]), blk_request_done, blk);
+        if (all || request->opaque == opaque)
+            tags[(*n)++] = tags[i];
+    }
+    return tags;
+}
+
+static void tell(struct blk *blk, bool all, const void *opaque)
 {
     Sluice__Cancel *cancel = MAIL_NEW(sluice__cancel);
-    cancel->tags = mem_new(blk->in_flight * sizeof *cancel->tags);
-    cancel->n_tags =
-        op_tags(port_peer(blk->context->port), blk_request_done, blk, cancel->tags, blk->in_flight);
+    cancel->tags = tags_of(blk, all, opaque, &cancel->n_tags);
     port_tell(blk->context->port, blk->backend, MAIL_CANCEL, cancel);
+}
+
+void blk_cancel_waiting(struct blk *blk)
+{
+    tell(blk, true, NULL);
 }
 
 static void answered(struct op *op, void *who)
@@ -35,21 +56,17 @@ static void ask(struct blk *blk, const struct op *op)
 int blk_aio_cancel_async(blk *blk, const void *opaque)
 {
     struct peer *peer = port_peer(blk->context->port);
-    uint64_t *tags = mem_new((blk->in_flight + 1) * sizeof *tags);
-    size_t n = op_tags(peer, blk_request_done, blk, tags, blk->in_flight);
-    int asked = 0;
+    size_t n;
+    uint64_t *tags = tags_of(blk, false, opaque, &n);
     for (size_t i = 0; i < n; i++) {
         struct op *op = op_find(peer, peer->id, tags[i]);
         struct request *request = op_frame(op, blk_request_done, blk);
-        if (request->opaque != opaque)
-            continue;
-        asked++;
         if (!request->cancelled)
             ask(blk, op);
         request->cancelled = true;
     }
     free(tags);
-    return asked;
+    return (int)n;
 }
 
 /* Whether the callback of one that has ended is still to run. */
@@ -63,8 +80,11 @@ static bool has_ended(const struct blk *blk, const void *opaque)
     return false;
 }
 
+/* On their way behind requests that wait in a paused backend, cancels wait with them for credits of
+ * the link. Mail does not. */
 void blk_aio_cancel(blk *blk, const void *opaque)
 {
     while (blk_aio_cancel_async(blk, opaque) || has_ended(blk, opaque))
-        blk_wait(blk->context, -1);
+        if (!blk_wait(blk->context, AGAIN_MS))
+            tell(blk, false, opaque);
 }

@@ -65,6 +65,25 @@ static void cancelling_what_a_pause_holds_up_does_not_wait_for_its_end(void **st
     rig_close(&rig);
 }
 
+/* So many that they, and with them what cancels them, wait for each other on the way. */
+static void cancelling_more_than_a_link_takes_does_not_wait_for_the_end_of_a_pause(void **state)
+{
+    (void)state;
+    enum { MANY = 10000 };
+    struct rig rig = rig_open(MANY, "driver=memory size=1M");
+    struct tally tally = {0};
+    char data[512] = "";
+    assert_int_equal(blk_pause(rig.blk), 0);
+    for (unsigned i = 0; i < MANY; i++)
+        assert_int_equal(blk_aio_pread(rig.blk, 0, 512, data, 0, count, &tally), 0);
+    blk_aio_cancel(rig.blk, &tally);
+    assert_int_equal(tally.calls, MANY);
+    assert_int_equal(tally.ret, -ECANCELED);
+    assert_int_equal(blk_resume(rig.blk), 0);
+    assert_int_equal(blk_pread(rig.blk, 0, 512, data, 0), 512);
+    rig_close(&rig);
+}
+
 static blk *other;
 static void cancel_the_others(void *opaque, int ret)
 {
@@ -168,6 +187,7 @@ int main(void)
         TEST(asking_returns_at_once_and_waiting_returns_after_the_callbacks),
         TEST(a_result_that_is_faster_wins),
         TEST(cancelling_what_a_pause_holds_up_does_not_wait_for_its_end),
+        TEST(cancelling_more_than_a_link_takes_does_not_wait_for_the_end_of_a_pause),
         TEST(a_callback_may_cancel_and_wait),
         TEST(an_aborted_request_calls_back_later_with_what_it_was_given),
         TEST(closing_waits_for_the_answers_to_what_was_asked),
