@@ -102,7 +102,6 @@ struct backend {
     struct throttle_member *throttle; /* null: it is a member of no throttle group */
     actor_addr node;
     uint64_t in_flight;
-    uint64_t resizes;  /* of them, those that may make the medium longer or shorter */
     uint64_t arrivals; /* operations that were begun; orders those that are held */
     struct driver_facts facts;
     struct account account;
@@ -138,6 +137,7 @@ struct backend {
     struct carried *carried; /* those that were held before a move, and are still to come */
     struct ticket mover;     /* who waits for the arrival at another reactor */
     uint64_t queued_bytes;
+    uint64_t resizes;              /* in flight: those that may make the medium longer or shorter */
     struct waiter *waiters;        /* for the end of what is in flight */
     struct waiter *calm_waiters;   /* of them, for the sessions that are asked */
     struct waiter *resize_waiters; /* for the end of resizes */

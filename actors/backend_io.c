@@ -123,9 +123,8 @@ static void landed(struct backend *backend, bool resizes)
 }
 
 /* It is in flight until its callback has returned. */
-static void finish(struct backend *backend, struct op *op, int64_t ret)
+static void finish(struct backend *backend, struct op *op, int64_t ret, bool resizes)
 {
-    bool resizes = may_resize(op);
     op_complete(op, ret);
     landed(backend, resizes);
 }
@@ -203,7 +202,7 @@ static void failed(struct backend *backend, struct op *op, struct begun begun)
     if (is_blameless(op, begun.cancelled)) {
         if (counts(backend, op))
             account_invalid(&backend->account, op->kind, now(backend));
-        finish(backend, op, op->ret);
+        finish(backend, op, op->ret, may_resize(op));
         return;
     }
     if (counts(backend, op)) {
@@ -212,11 +211,11 @@ static void failed(struct backend *backend, struct op *op, struct begun begun)
     }
     switch (backend_error(backend, op)) {
     case SLUICE__IO_ERROR_EVENT__ACTION__IGNORE:
-        finish(backend, op, ignored(op));
+        finish(backend, op, ignored(op), may_resize(op));
         break;
     case SLUICE__IO_ERROR_EVENT__ACTION__STOP:
         if (begun.cancelled) {
-            finish(backend, op, op->ret);
+            finish(backend, op, op->ret, may_resize(op));
             break;
         }
         backend_hold(backend, op, begun.arrival, (int)op->ret);
@@ -226,7 +225,7 @@ static void failed(struct backend *backend, struct op *op, struct begun begun)
             backend_settle(backend);
         break;
     default:
-        finish(backend, op, op->ret);
+        finish(backend, op, op->ret, may_resize(op));
     }
 }
 
@@ -269,7 +268,7 @@ static void resized(struct actor *self, struct mail *reply, void *arg)
 {
     struct op *op = arg;
     (void)reply;
-    finish(actor_state(self), op, op->ret);
+    finish(actor_state(self), op, op->ret, true);
 }
 
 /* The result, now that all that belongs to the request is through. */
@@ -284,13 +283,13 @@ static void ended(struct backend *backend, struct op *op, struct begun begun)
                      now(backend));
         note_written(backend, op);
     }
-    if (may_resize(op)) {
+    if (__builtin_expect(may_resize(op), 0)) {
         /* The news of the length come by mail, which may be slower. Whoever sees this completed may
          * use the new length at once, so the news come first. */
         backend_watch(backend, true, resized, op);
         return;
     }
-    finish(backend, op, op->ret);
+    finish(backend, op, op->ret, false);
 }
 
 static void done(struct op *op, void *who);
@@ -355,7 +354,8 @@ static void begin(struct backend *backend, struct op *op, uint64_t arrival)
     if (backend->write_through && (op->kind == OP_WRITE || op->kind == OP_ZEROES))
         op->flags |= OP_FUA;
     backend->in_flight++;
-    backend->resizes += may_resize(op);
+    if (__builtin_expect(may_resize(op), 0))
+        backend->resizes++;
     struct begun *begun = op_push(op, done, backend);
     *begun = (struct begun){.started = now(backend), .arrival = arrival};
     if (backend->detect_zeroes && op->kind == OP_WRITE)
