@@ -3,7 +3,8 @@
  * A thread that waits by polling looks busy to the kernel, which then lets others on the same CPU
  * wait for whole time slices: milliseconds. Whether there are others shows in the times that the
  * thread was switched away from while it could run. As long as there are, it yields every few
- * microseconds; a yield that nobody took is not counted by the kernel, so alone it soon stops.
+ * microseconds; a yield that nobody took is not counted by the kernel, so alone it soon stops. To
+ * one who does not give way in turn, but works, it yields seldom.
  *
  * Thread rules: belongs to the thread that gives way. */
 #ifndef SLUICE_WAY_H

@@ -2,6 +2,10 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <stddef.h>
 #include <setjmp.h>
@@ -15,6 +19,45 @@
 #define BOUND_NS (20 * NS_PER_S) /* after which a test gives up */
 
 static const struct clock real;
+
+/* --- The kernel's part: its own, or one that is played */
+
+static bool played;
+static long switches;        /* that are told, when it is played, */
+static unsigned yields;      /* and those that were asked for, */
+static uint64_t others_take; /* ns, of each */
+
+int getrusage(__rusage_who_t who, struct rusage *usage)
+{
+    if (!played)
+        return (int)syscall(SYS_getrusage, who, usage);
+    *usage = (struct rusage){.ru_nivcsw = switches};
+    return 0;
+}
+
+int sched_yield(void)
+{
+    if (!played)
+        return (int)syscall(SYS_sched_yield);
+    yields++;
+    nanosleep(&(struct timespec){.tv_nsec = (long)others_take}, NULL);
+    return 0;
+}
+
+static void play(uint64_t ns)
+{
+    played = true;
+    switches = 1;
+    yields = 0;
+    others_take = ns;
+}
+
+static int end_play(void **state)
+{
+    (void)state;
+    played = false;
+    return 0;
+}
 
 static void between_looks_nothing_is_done(void **state)
 {
@@ -46,8 +89,7 @@ static void *poll_for_nothing(void *stop)
     return NULL;
 }
 
-static void
-one_that_shares_its_cpu_finds_out_and_yields_more_often_than_it_looks_alone(void **state)
+static void one_that_shares_its_cpu_finds_out(void **state)
 {
     (void)state;
     atomic_bool stop = false;
@@ -65,18 +107,59 @@ one_that_shares_its_cpu_finds_out_and_yields_more_often_than_it_looks_alone(void
         way_give(&way, now);
     }
     assert_true(way.until > now);
-    assert_true(way.look - now < NS_PER_MS);
     atomic_store(&stop, true);
     pthread_join(other, NULL);
     assert_int_equal(pthread_setaffinity_np(pthread_self(), sizeof before, &before), 0);
+}
+
+static void one_that_is_alone_does_not_yield(void **state)
+{
+    (void)state;
+    struct way way = {.switched = 1};
+    play(0);
+    way_give(&way, NS_PER_S);
+    assert_int_equal(yields, 0);
+    switches++;
+    way_give(&way, 2 * NS_PER_S);
+    assert_int_equal(yields, 1);
+    way_give(&way, 3 * NS_PER_S);
+    assert_int_equal(yields, 1);
+}
+
+/* Yields may be long because of others on the machine: one that is short is enough. */
+static void those_that_give_the_cpu_back_soon_are_yielded_to_again_at_once(void **state)
+{
+    (void)state;
+    bool soon = false;
+    play(0);
+    for (uint64_t i = 1; i < 1000 && !soon; i++) {
+        struct way way = {0};
+        way_give(&way, i * NS_PER_S);
+        assert_int_equal(yields, i);
+        soon = way.look - i * NS_PER_S < NS_PER_MS;
+    }
+    assert_true(soon);
+}
+
+static void those_that_keep_it_for_a_slice_are_let_be_for_many(void **state)
+{
+    (void)state;
+    struct way way = {0};
+    play(4 * NS_PER_MS);
+    way_give(&way, NS_PER_S);
+    assert_int_equal(yields, 1);
+    assert_true(way.look - NS_PER_S >= 20 * 4 * NS_PER_MS);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(between_looks_nothing_is_done),
-        cmocka_unit_test(
-            one_that_shares_its_cpu_finds_out_and_yields_more_often_than_it_looks_alone),
+        cmocka_unit_test(one_that_shares_its_cpu_finds_out),
+        cmocka_unit_test_teardown(one_that_is_alone_does_not_yield, end_play),
+        cmocka_unit_test_teardown(those_that_give_the_cpu_back_soon_are_yielded_to_again_at_once,
+                                  end_play),
+        cmocka_unit_test_teardown(those_that_keep_it_for_a_slice_are_let_be_for_many, end_play),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
