@@ -185,7 +185,6 @@ void graph_job_failed(struct object *job)
 
 static void *end_event(const struct object *job, const Sluice__JobEnded *ended)
 {
-    bool cancelled = ended->code == -ECANCELED;
     Sluice__JobEvent *event = MAIL_NEW(sluice__job_event);
     mail_set(&event->id, job->name);
     mail_set(&event->type, job->type);
@@ -193,12 +192,13 @@ static void *end_event(const struct object *job, const Sluice__JobEnded *ended)
     event->done_bytes = ended->done;
     event->total_bytes = ended->total;
     event->speed = ended->speed;
-    if (ended->code && !cancelled)
+    if (ended->code && !ended->cancelled)
         mail_set(&event->reason, ended->reason);
-    return emit_make(
-        "job", job->name,
-        event->reason ? SLUICE__EVENT__SEVERITY__ERROR : SLUICE__EVENT__SEVERITY__INFO,
-        cancelled ? SLUICE__EVENT__BODY_JOB_CANCELLED : SLUICE__EVENT__BODY_JOB_COMPLETED, event);
+    return emit_make("job", job->name,
+                     event->reason ? SLUICE__EVENT__SEVERITY__ERROR : SLUICE__EVENT__SEVERITY__INFO,
+                     ended->cancelled ? SLUICE__EVENT__BODY_JOB_CANCELLED
+                                      : SLUICE__EVENT__BODY_JOB_COMPLETED,
+                     event);
 }
 
 static void tell_end(struct object *job)

@@ -61,30 +61,16 @@ static void release(struct io *io)
     free(io);
 }
 
+/* What its operation moves data to or from stays until that has ended. */
 static void finish(struct io *io)
 {
     Sluice__Reply *reply = result(io);
+    struct actor *self = io->self;
     unlink_io(io);
-    io->done(io->self, reply, io->arg);
-    release(io);
-}
-
-/* What its operation moves data to or from stays until that has ended. */
-void io_abandon(struct io *first)
-{
-    for (struct io *io = first, *next; io; io = next) {
-        struct actor *self = io->self;
-        next = io->next;
-        if (!io->waiting)
-            continue;
-        err_set(&io->err, -ESHUTDOWN,
-                "%s: the engine has ended before backend \"%s\" has; what has been done of it is "
-                "not known; start the engine again, and look",
-                io->kind->name, io->backend);
-        unlink_io(io);
-        io->self = NULL;
-        io->done(self, reply_err(&io->err), io->arg);
-    }
+    io->self = NULL;
+    io->done(self, reply, io->arg);
+    if (!io->waiting)
+        release(io);
 }
 
 static void claim_ended(struct actor *self, struct mail *mail, void *arg)
@@ -113,6 +99,20 @@ static void close_session(struct io *io)
     Sluice__SessionClose *body = MAIL_NEW(sluice__session_close);
     body->session = io->session;
     actor_ask(io->self, io->address, MAIL_SESSION_CLOSE, body, session_closed, io);
+}
+
+void io_abandon(struct io *first)
+{
+    for (struct io *io = first; io; io = io->next) {
+        if (!io->waiting)
+            continue;
+        io->abandoned = true;
+        err_set(&io->err, -ESHUTDOWN,
+                "%s: the engine has ended before backend \"%s\" has; what has been done of it is "
+                "not known; start the engine again, and look",
+                io->kind->name, io->backend);
+        close_session(io);
+    }
 }
 
 /* --- operations --------------------------------------------------------------------------------
@@ -215,8 +215,10 @@ static void op_ended(struct op *op, void *who)
     uint64_t bytes = op->bytes;
     bool asked = op->kind == OP_STATUS;
     op_free(op);
-    if (!io->self) {
-        release(io);
+    io->waiting = false;
+    if (io->abandoned) {
+        if (!io->self)
+            release(io);
         return;
     }
     if (ret < 0)
@@ -226,7 +228,6 @@ static void op_ended(struct op *op, void *who)
     else
         io->at += bytes;
     io->result = ret;
-    io->waiting = false;
     go_on(io);
 }
 

@@ -23,7 +23,7 @@ struct io_kind {
 
 struct io {
     struct io *next, **link; /* in the list of those of one actor */
-    struct actor *self;      /* null: nobody waits for it any more */
+    struct actor *self;      /* null: who waited has been answered */
     struct reactor *reactor;
     Sluice__Request *request;
     const struct io_kind *kind;
@@ -42,6 +42,7 @@ struct io {
     uint8_t *data;  /* the whole of what is moved, or what each operation fills its range with */
     size_t data_size;
     bool submitting, waiting, flushed;
+    bool abandoned;      /* it does not wait any longer; see io_abandon() */
     uint64_t known;      /* make-zero: up to where it is known that there is something to zero */
     uint64_t left_alone; /* make-zero: bytes that were zeroes already */
     int64_t result;      /* of an ioctl */

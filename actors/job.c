@@ -141,14 +141,16 @@ static void close_now(struct job *job)
 static void conclude(struct job *job)
 {
     if (!job->concluded) {
+        bool cancelled = job->cancelled && !job->through;
         job->concluded = true;
-        if (job->cancelled && !job->through)
+        if (cancelled)
             err_set(&job->err, -ECANCELED, "it was cancelled");
         else if (!job->err.code)
             job->err = job->left_out;
         tell_all_gathered(job);
         set_status(job, SLUICE__JOB_EVENT__STATUS__CONCLUDED);
         Sluice__JobEnded *ended = MAIL_NEW(sluice__job_ended);
+        ended->cancelled = cancelled;
         ended->code = job->err.code;
         mail_set(&ended->reason, job->err.text);
         ended->done = job->done;

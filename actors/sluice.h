@@ -415,8 +415,9 @@ enum blk_op {
  * it; without a medium nothing is. A blk that is about to do such a thing itself asks first. */
 bool blk_op_is_blocked(blk *blk, enum blk_op op, char **error);
 /* Blocks it, or takes that back, for the same reason. What is blocked stays blocked on that medium
- * when the blk is closed. -ENOMEDIUM without one; unblocking what is not blocked for this reason is
- * -ENOENT. All: what is left out is `except`, or -1 for nothing. */
+ * when the blk is closed. Blocking a resize waits until none is under way. -ENOMEDIUM without a
+ * medium; unblocking what is not blocked for this reason is -ENOENT. All: what is left out is
+ * `except`, or -1 for nothing. */
 int blk_op_block(blk *blk, enum blk_op op, const char *reason);
 int blk_op_unblock(blk *blk, enum blk_op op, const char *reason);
 int blk_op_block_all(blk *blk, int except, const char *reason);

@@ -290,6 +290,7 @@ static void a_request_of_control_that_a_medium_does_not_end_is_answered(void **s
     {
         struct stack_answer read, ended, closed;
         add_stack(seed);
+        actor_addr backend = stack_find(seed / 3 % 4 == 2 ? "b" : "far");
         get_stuck();
         stack_send(&read, "%s", lines[seed / 3 % 4]);
         stack_settle();
@@ -300,6 +301,7 @@ static void a_request_of_control_that_a_medium_does_not_end_is_answered(void **s
         hears_that_it_ended(&read);
         assert_int_equal(closed.code, 0);
         stack_pass(3000 * NS_PER_S); /* the operation ends, and nobody is there any more */
+        stack_call(backend, MAIL_DESCRIBE, NULL); /* nor looked at by the backend */
         stack_leaves(stack_actors() - 1);
     }
 }

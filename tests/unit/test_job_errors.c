@@ -55,6 +55,20 @@ static void an_error_that_stops_a_job_is_tried_again_when_it_is_resumed(void **s
     }
 }
 
+static void a_medium_that_says_cancelled_fails_as_nobody_has_cancelled_the_job(void **state)
+{
+    (void)state;
+    FOR_EACH_SEED(seed)
+    {
+        job_add_stack(0);
+        stack_do("node-set lower error=%d", ECANCELED);
+        stack_do("commit b on-error=%s", seed % 2 ? "ignore" : "report");
+        job_run_out();
+        assert_null(shown_event(SLUICE__EVENT__BODY_JOB_CANCELLED));
+        assert_non_null(strstr(job_completed()->reason, "writing its target failed"));
+    }
+}
+
 static void an_error_that_is_not_one_of_space_ends_it_with_enospc(void **state)
 {
     (void)state;
@@ -202,6 +216,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_error_ends_a_job_unless_it_is_told_otherwise),
         cmocka_unit_test(an_error_that_stops_a_job_is_tried_again_when_it_is_resumed),
+        cmocka_unit_test(a_medium_that_says_cancelled_fails_as_nobody_has_cancelled_the_job),
         cmocka_unit_test(an_error_that_is_not_one_of_space_ends_it_with_enospc),
         cmocka_unit_test(what_an_ignored_error_is_about_is_left_and_told_at_the_end),
         cmocka_unit_test(errors_that_come_thick_and_fast_are_counted_in_few_events),
