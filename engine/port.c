@@ -326,9 +326,10 @@ bool port_wait(struct port *port, uint64_t timeout_ns)
 {
     if (port->engine->options.stepped)
         return step(port, timeout_ns);
-    if (port->waits++ % GIVE_EVERY == 0)
+    bool any = port_poll(port);
+    if (port->waits++ % GIVE_EVERY == 0) /* what it was given is on its way by now */
         way_give(&port->way, engine_now(port->engine));
-    if (port_poll(port))
+    if (any)
         return true;
     uint64_t start = engine_now(port->engine), spin = timeout_ns < SPIN_NS ? timeout_ns : SPIN_NS;
     uint64_t now = start;

@@ -13,9 +13,11 @@
 #include <stdint.h>
 
 struct way {
-    uint64_t look;  /* when to look again, ns */
-    uint64_t until; /* it yields so long, ns */
-    long switched;  /* times that it was */
+    uint64_t look;    /* when to look again, ns */
+    uint64_t until;   /* it yields so long, ns */
+    long switched;    /* times that it was */
+    unsigned in_vain; /* yields to one who kept the CPU, */
+    uint64_t since;   /* from this time on, ns */
 };
 
 void way_look(struct way *way, uint64_t now);

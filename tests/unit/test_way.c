@@ -141,14 +141,29 @@ static void those_that_give_the_cpu_back_soon_are_yielded_to_again_at_once(void 
     assert_true(soon);
 }
 
-static void those_that_keep_it_for_a_slice_are_let_be_for_many(void **state)
+/* Four times in 50 ms, whether or not they give it back at once in between. */
+static void those_that_keep_it_for_a_slice_time_and_again_are_let_be(void **state)
 {
     (void)state;
     struct way way = {0};
-    play(4 * NS_PER_MS);
-    way_give(&way, NS_PER_S);
-    assert_int_equal(yields, 1);
-    assert_true(way.look - NS_PER_S >= 20 * 4 * NS_PER_MS);
+    uint64_t now = NS_PER_S;
+    for (unsigned i = 1; i < 8; i++) {
+        play(i % 2 ? 4 * NS_PER_MS : 0);
+        assert_true(way.look <= now);
+        way_give(&way, now);
+        assert_int_equal(yields, 1);
+        now += 6 * NS_PER_MS;
+    }
+    assert_true(way.look >= now + 100 * NS_PER_MS);
+    /* Now and then does not matter. */
+    way = (struct way){0};
+    for (unsigned i = 0; i < 8; i++) {
+        play(4 * NS_PER_MS);
+        assert_true(way.look <= now);
+        way_give(&way, now);
+        way.switched = 0;
+        now += 60 * NS_PER_MS;
+    }
 }
 
 int main(void)
@@ -159,7 +174,8 @@ int main(void)
         cmocka_unit_test_teardown(one_that_is_alone_does_not_yield, end_play),
         cmocka_unit_test_teardown(those_that_give_the_cpu_back_soon_are_yielded_to_again_at_once,
                                   end_play),
-        cmocka_unit_test_teardown(those_that_keep_it_for_a_slice_are_let_be_for_many, end_play),
+        cmocka_unit_test_teardown(those_that_keep_it_for_a_slice_time_and_again_are_let_be,
+                                  end_play),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
