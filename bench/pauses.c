@@ -131,11 +131,13 @@ static void moves(sluice *engine, blk *blk, double *gaps, double *took)
 static void machine(double *us)
 {
     for (unsigned i = 0; i < WAITS; i++) {
-        double start = now_us(), last = start, now = start;
-        for (us[i] = 0; now < start + 1000; last = now) {
-            now = now_us();
+        double start = now_us(), last = start;
+        us[i] = 0;
+        while (last < start + 1000) {
+            double now = now_us();
             if (now - last > us[i])
                 us[i] = now - last;
+            last = now;
         }
     }
 }

@@ -332,7 +332,7 @@ bool port_wait(struct port *port, uint64_t timeout_ns)
     if (any)
         return true;
     uint64_t start = engine_now(port->engine), spin = timeout_ns < SPIN_NS ? timeout_ns : SPIN_NS;
-    uint64_t now = start;
+    uint64_t now;
     do {
         for (int i = 0; i < 32; i++) {
             if (peer_ready(&port->peer)) {
