@@ -414,6 +414,10 @@ static void read_options(int argc, char **argv)
         fprintf(stderr, "sluice-limits: --settle takes a limit and two members at least\n");
         exit(2);
     }
+    if (options.cost && (options.iops == 0 || options.n_uris || options.settle)) {
+        fprintf(stderr, "sluice-limits: --cost takes a limit, and neither --uri nor --settle\n");
+        exit(2);
+    }
     if (options.seconds == 0)
         options.seconds = options.iops > 0 && options.iops < 500 ? 1000 / options.iops : 2;
 }
