@@ -7,7 +7,7 @@
 
 #define ALONE_LOOK  NS_PER_MS        /* how often it looks when it is alone, */
 #define SHARED_LOOK (10 * NS_PER_US) /* and yields when it is not */
-#define SHARED_FOR  (50 * NS_PER_MS) /* after the last sign of others */
+#define SHARED_FOR  (10 * NS_PER_MS) /* after the last sign of others */
 /* Who keeps the CPU for so long, so many times in such a time, has work to do and gives way to
  * nobody: for a while there is no yielding. A thread that polls finds out within two of them. */
 #define SLICE   NS_PER_MS
