@@ -9,8 +9,6 @@
 #include "actors/node.h"
 #include "engine/mem.h"
 
-#define CANCEL_AGAIN_MS 50
-
 /* --- What the backend tells */
 
 static void take_facts(struct blk *blk, const Sluice__NodeFacts *facts, bool inserted,
@@ -223,7 +221,7 @@ void blk_unref(blk *blk)
         while (blk->in_flight > blk->running) {
             end_regions(blk);        /* what waits for that is not to be waited for */
             blk_cancel_waiting(blk); /* again, as mail may be faster than what it names */
-            blk_wait(blk->context, CANCEL_AGAIN_MS);
+            blk_wait(blk->context, BLK_CANCEL_AGAIN_MS);
         }
         if (blk->references == 1) {
             end(blk);

@@ -6,8 +6,6 @@
 #include "engine/mem.h"
 #include "engine/peer.h"
 
-#define AGAIN_MS 50
-
 /* The tags of those that were given this, or of all, in memory that is the caller's. */
 static uint64_t *tags_of(struct blk *blk, bool all, const void *opaque, size_t *n)
 {
@@ -85,6 +83,6 @@ static bool has_ended(const struct blk *blk, const void *opaque)
 void blk_aio_cancel(blk *blk, const void *opaque)
 {
     while (blk_aio_cancel_async(blk, opaque) || has_ended(blk, opaque))
-        if (!blk_wait(blk->context, AGAIN_MS))
+        if (!blk_wait(blk->context, BLK_CANCEL_AGAIN_MS))
             tell(blk, false, opaque);
 }

@@ -108,6 +108,7 @@ void blk_request_done(struct op *op, void *who);
 /* blk_cancel.c: asks for the end of those that merely wait, because an error or somebody paused the
  * backend. Those that the backend has in flight go on, and one that is on its way is not found. */
 void blk_cancel_waiting(struct blk *blk);
+#define BLK_CANCEL_AGAIN_MS 50 /* until it is said again: mail may be faster than what it names */
 
 /* Puts the sentence where the caller wants it; `error` may be null. Returns `code`. */
 int context_error(char **error, int code, const char *text);

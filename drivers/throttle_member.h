@@ -99,6 +99,7 @@ static inline bool throttle_member_joined(const struct throttle_member *member)
 {
     return member->group || member->joining;
 }
+
 /* Whether it is a member of none, and nothing is under way: it may end. In `joined`, too. */
 static inline bool throttle_member_over(const struct throttle_member *member)
 {
